@@ -1,0 +1,57 @@
+"""Softmax self-attention with BERT's parameter names: the Transformer that PoNet is measured against."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ponet.mixers.base import Mixer, register_mixer
+from ponet.ops.layout import Layout
+
+
+@register_mixer("attention")
+class AttentionMixer(Mixer):
+    """Multi-head scaled dot-product attention within each document, through PyTorch's fused kernels.
+
+    Those know no ragged batches on a CPU: rows of unequal length are padded here, around the kernel alone.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        d = config.hidden_size
+        self.num_heads = config.num_attention_heads
+        self.dropout = config.attention_probs_dropout_prob
+        self.query = nn.Linear(d, d)
+        self.key = nn.Linear(d, d)
+        self.value = nn.Linear(d, d)
+
+    def forward(
+        self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """`[T, d]` -> `[T, d]`, and the weights `[B, h, N, N]` where asked for (in training behind dropout)."""
+        d = hidden_states.shape[1]
+        q, k, v = (
+            layout.pad(projection(hidden_states)).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+            for projection in (self.query, self.key, self.value)
+        )  # [B, h, N, e]
+        mask = None
+        if not layout.is_rectangular:
+            mask = layout.pad(torch.ones_like(layout.document, dtype=torch.bool))[:, None, None, :]
+        dropout = self.dropout if self.training else 0.0
+        if output_weights:
+            mixed, weights = _attention_with_weights(q, k, v, mask, dropout)
+        else:
+            mixed, weights = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout), None
+        return layout.unpad(mixed.transpose(1, 2).reshape(layout.batch_size, layout.padded_length, d)), weights
+
+
+def _attention_with_weights(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float
+) -> tuple[Tensor, Tensor]:
+    scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
+    if mask is not None:
+        # The lowest number, not -inf: a row of padding alone then has weights too, and never NaN.
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    weights = F.dropout(scores.softmax(-1), dropout)
+    return weights @ v, weights

@@ -1,0 +1,50 @@
+"""PoNet's mixer: global aggregation, segment and local max-pooling, pooling fusion (paper, section 3)."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ponet.mixers.base import Mixer, register_mixer
+from ponet.ops.dispatch import attention_pool, document_mean, pool_and_fuse
+from ponet.ops.layout import Layout
+from ponet.ops.reference import absorbed_queries, absorbed_values, global_aggregation_published
+
+
+@register_mixer("pooling")
+class PoolingMixer(Mixer):
+    """Multi-granularity pooling and its fusion, linear in the number of tokens.
+
+    `config.pooling_formulation` says how GA is computed: `"absorbed"` makes three projections a token, `"published"`
+    five; the results differ by rounding alone.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        d = config.hidden_size
+        self.num_heads = config.num_attention_heads
+        self.formulation = config.pooling_formulation
+        self.dense_local = nn.Linear(d, d)
+        self.dense_segment = nn.Linear(d, d)
+        self.dense_q = nn.Linear(d, d)
+        self.dense_k = nn.Linear(d, d)
+        self.dense_o = nn.Linear(d, d)
+
+    def forward(
+        self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """`[T, d]` -> `[T, d]`, and GA's stage-2 weights `[T, h]` where asked for."""
+        if self.formulation == "published":
+            g, weights = global_aggregation_published(
+                self.dense_q(hidden_states), self.dense_k(hidden_states), layout, self.num_heads, output_weights
+            )
+        else:
+            g, weights = self.global_aggregation(hidden_states, layout, output_weights)
+        o, s, l = self.dense_o(hidden_states), self.dense_segment(hidden_states), self.dense_local(hidden_states)  # noqa: E741
+        return pool_and_fuse(g.to(o.dtype), o, s, l, layout), weights
+
+    def global_aggregation(self, x: Tensor, layout: Layout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
+        """GA without a query or key for any token: `x [T, d]` -> `g' [B, d]` (see `reference.global_aggregation`)."""
+        g = self.dense_q(document_mean(x, layout))
+        queries = absorbed_queries(g, self.dense_k.weight, self.num_heads)
+        pooled, weights = attention_pool(x, queries.to(x.dtype), layout, output_weights)
+        return absorbed_values(pooled, self.dense_k.weight, self.dense_k.bias, layout), weights

@@ -1,0 +1,1 @@
+"""PoNet as a Hugging Face model family: configuration, models, tokenizer."""

@@ -1,0 +1,177 @@
+"""The body of every PoNet model, and what all models share: loading, saving, longer positions.
+
+Every forward takes padded `[B, N]` input, as usual, or packed: `input_ids [1, T]` and `cu_seqlens [B + 1]`. Inside,
+only real tokens exist, so cost follows them, and a document's result never depends on the rest of its batch.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_utils import PreTrainedModel
+from transformers.utils.generic import can_return_tuple
+
+from ponet.models.border import PackedOutputs, pack
+from ponet.models.configuration_ponet import PoNetConfig
+from ponet.models.encoder import PoNetEmbeddings, PoNetEncoder, PoNetLayer, PoNetPooler
+
+
+class PoNetPreTrainedModel(PreTrainedModel):
+    """Weights, loading and saving, shared by all."""
+
+    config: PoNetConfig
+    config_class = PoNetConfig
+    base_model_prefix = "ponet"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False
+    _no_split_modules = [PoNetLayer.__name__]  # noqa: RUF012 - Hugging Face's own convention
+    _keys_to_ignore_on_load_unexpected = [r"embeddings\.position_ids"]  # noqa: RUF012
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(getattr(module, "bias", None), nn.Parameter) and not isinstance(module, nn.Linear | nn.LayerNorm):
+            init.zeros_(module.bias)  # the prediction head's own bias
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
+        """Saves weights and configuration, and the modelling code, so that the folder opens without `ponet` too."""
+        from ponet.models.standalone import add_model_code
+
+        super().save_pretrained(save_directory, *args, **kwargs)
+        add_model_code(save_directory)
+
+    def resize_position_embeddings(self, num_positions: int) -> None:
+        """Makes room for documents of `num_positions` tokens: further rows repeat the trained ones in order.
+
+        As the published code does for multiples of the trained length, here for any (PAPER, section 4.3). A smaller
+        number keeps the first rows. Does nothing where the number is right already.
+
+        Raises:
+            ValueError: where `num_positions` isn't positive.
+        """
+        if num_positions < 1:
+            raise ValueError(f"num_positions must be positive, not {num_positions}")
+        embeddings = self.base_model.embeddings
+        old = embeddings.position_embeddings
+        self.config.max_position_embeddings = num_positions
+        if old.num_embeddings == num_positions:
+            return
+        rows = torch.arange(num_positions, device=old.weight.device) % old.num_embeddings
+        new = nn.Embedding.from_pretrained(old.weight.detach()[rows].clone(), freeze=not old.weight.requires_grad)
+        new._is_hf_initialized = True
+        embeddings.position_embeddings = new
+
+
+class PoNetModel(PoNetPreTrainedModel):
+    """The encoder. `add_pooling_layer` adds BERT's tanh pooler on each document's first real token."""
+
+    def __init__(self, config: PoNetConfig, add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = PoNetEmbeddings(config)
+        self.encoder = PoNetEncoder(config)
+        self.pooler = PoNetPooler(config) if add_pooling_layer else None
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The word embeddings."""
+        return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the word embeddings."""
+        self.embeddings.word_embeddings = value  # type: ignore[assignment]
+
+    def encode(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        special_tokens_mask: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> PackedOutputs:
+        """`forward` without the way back over the border: heads read packed tokens. Arguments as there."""
+        inputs = pack(
+            self.config,
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            segment_ids,
+            inputs_embeds,
+            special_tokens_mask,
+            cu_seqlens,
+        )
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        x = self.embeddings(inputs.words, inputs.positions, inputs.token_types)
+        x, states, weights = self.encoder(x, inputs.layout, output_hidden_states, output_attentions)
+        return PackedOutputs(x, inputs.layout, cu_seqlens is not None, states, weights)
+
+    def pool(self, encoded: PackedOutputs) -> Tensor:
+        """`[B, d]`: the pooler's view of each document's first real token; of zeros for an empty document."""
+        assert self.pooler is not None
+        return self.pooler(encoded.layout.first_tokens(encoded.hidden))
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        special_tokens_mask: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> BaseModelOutputWithPooling:
+        """Encodes a batch; `[B, N]` is `[1, T]` for packed input.
+
+        Args:
+            input_ids: `[B, N]`; or else `inputs_embeds`.
+            attention_mask: `[B, N]`, nonzero at real tokens; anything may be padding. Default: all are real.
+            token_type_ids: `[B, N]`; default 0.
+            position_ids: `[B, N]`; default 0, 1, ... over each document's real tokens.
+            segment_ids: `[B, N]`, any integers, local to a document. Default: from the special tokens (each, and each
+                run between two, is one); with `inputs_embeds`, one segment a document.
+            inputs_embeds: `[B, N, d]`, in the place of `input_ids`.
+            special_tokens_mask: `[B, N]`, nonzero where the special-token rule holds. Default: at the configuration's
+                `cls_token_id` and `sep_token_id`; with `inputs_embeds`, nowhere.
+            cu_seqlens: `[B + 1]`, where each document begins in packed input, and the number of tokens.
+            output_attentions: also returns each mixer's weights: `[B, h, N]` for pooling (GA's second stage),
+                `[B, h, N, N]` for attention, None for mixers without.
+            output_hidden_states: also returns the embeddings and each layer's output, `[B, N, d]` each.
+
+        Returns:
+            `last_hidden_state [B, N, d]` (zeros at padding), `pooler_output [B, d]`, `hidden_states`, `attentions`.
+
+        Raises:
+            ValueError: for arguments that don't fit together, or documents longer than the model has positions.
+        """
+        encoded = self.encode(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            segment_ids,
+            inputs_embeds,
+            special_tokens_mask,
+            cu_seqlens,
+            output_attentions,
+            output_hidden_states,
+        )
+        return BaseModelOutputWithPooling(
+            last_hidden_state=encoded.to_border(encoded.hidden),
+            pooler_output=None if self.pooler is None else self.pool(encoded),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,  # type: ignore[arg-type]
+        )

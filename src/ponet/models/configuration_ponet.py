@@ -1,0 +1,103 @@
+"""PoNet's configuration: BERT's fields, each layer's mixer, and what the Long Range Arena's encoder does differently."""
+
+from typing import Any, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers.configuration_utils import PreTrainedConfig
+
+
+@strict
+class PoNetConfig(PreTrainedConfig):
+    r"""
+    Configuration of every PoNet model. The defaults are the published base model; a published `config.json`
+    (`model_type` "bert" or "ponet") opens as it is.
+
+    Args:
+        clsgsepg (`bool`):
+            The special-token rule: [CLS] and [SEP] stay out of their neighbours' local windows and have no segment and
+            local part themselves. True in the published language models, False in the Long Range Arena.
+        mixer_types (`str` or `list[str]`):
+            The token mixer of all layers, or of each: "pooling" (PoNet), "attention" (BERT), "fourier" (FNet), or any
+            that `ponet.mixers.register_mixer` added.
+        pooling_formulation (`str`):
+            "absorbed" computes three projections a token, "published" five, with the same result.
+        norm_position (`str`):
+            "post": `LayerNorm(x + f(x))`, as BERT; "pre": `x + f(LayerNorm(x))` and a final norm, as in the Arena.
+        embedding_norm (`bool`):
+            Whether the embeddings have a LayerNorm.
+        activation_dropout_prob (`float`):
+            Dropout behind the feed-forward's activation.
+        classifier_pooling (`str`):
+            What sequence classification reads: "cls" the pooled first token; "mean" the mean over real tokens;
+            "padded_mean" their sum over `max_position_embeddings`, as the published Arena code does.
+        classifier_hidden_size (`int`, *optional*):
+            Width of a hidden ReLU layer in the sequence classifier; None for a single linear map.
+        classifier_pairs (`bool`):
+            Whether sequence classification joins documents 2i and 2i + 1 to one example, as the Arena's Retrieval
+            does: the classifier reads `[a, b, a * b, a - b]`.
+        num_sentence_labels (`int`):
+            Classes of the second pre-training objective: 3 for SSO, 2 for next sentence prediction.
+        cls_token_id, sep_token_id (`int`, *optional*):
+            The special tokens. None, as published configurations have it, means bert-base-uncased's 101 and 102.
+    """
+
+    model_type = "ponet"
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float | int = 0.1
+    attention_probs_dropout_prob: float | int = 0.1
+    activation_dropout_prob: float | int = 0.0
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int | None = 0
+    cls_token_id: int | None = 101
+    sep_token_id: int | None = 102
+    tie_word_embeddings: bool = True
+    clsgsepg: bool = True
+    mixer_types: str | list[str] | None = "pooling"
+    pooling_formulation: Literal["absorbed", "published"] = "absorbed"
+    norm_position: Literal["post", "pre"] = "post"
+    embedding_norm: bool = True
+    classifier_pooling: Literal["cls", "mean", "padded_mean"] = "cls"
+    classifier_dropout: float | int | None = None
+    classifier_hidden_size: int | None = None
+    classifier_pairs: bool = False
+    num_sentence_labels: int = 3
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.cls_token_id is None:
+            self.cls_token_id = 101
+        if self.sep_token_id is None:
+            self.sep_token_id = 102
+        if self.mixer_types is None:
+            self.mixer_types = "pooling"
+        super().__post_init__(**kwargs)
+
+    @property
+    def layer_mixers(self) -> list[str]:
+        """The mixer's name for each of the `num_hidden_layers` layers."""
+        if isinstance(self.mixer_types, list):
+            return self.mixer_types
+        return [str(self.mixer_types)] * self.num_hidden_layers
+
+    def validate_architecture(self) -> None:
+        """Part of the strict validation: whatever doesn't fit together is told before a model is built."""
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({self.num_attention_heads})"
+            )
+        if len(self.layer_mixers) != self.num_hidden_layers:
+            raise ValueError(
+                f"mixer_types names {len(self.layer_mixers)} mixers for {self.num_hidden_layers} layers; "
+                "give one name for all, or one for each layer"
+            )
+
+
+__all__ = ["PoNetConfig"]

@@ -1,0 +1,509 @@
+"""PoNet with its heads, as a Hugging Face model family.
+
+The arguments that all heads share are `PoNetModel.forward`'s: padded `[B, N]` input, or packed `[1, T]` input with
+`cu_seqlens`; token outputs and token labels have the input's form, document outputs and labels are `[B, ...]`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.activations import ACT2FN
+from transformers.modeling_outputs import (
+    MaskedLMOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
+
+from ponet.models.body import PoNetModel, PoNetPreTrainedModel
+from ponet.models.border import PackedOutputs
+from ponet.models.configuration_ponet import PoNetConfig
+from ponet.ops.dispatch import document_mean
+
+_TIED = {
+    "cls.predictions.decoder.weight": "ponet.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+
+
+@dataclass
+class PoNetForPreTrainingOutput(ModelOutput):
+    """Output of `PoNetForPreTraining`; `loss` is the sum of the two that labels were given for."""
+
+    loss: Tensor | None = None
+    mlm_loss: Tensor | None = None
+    sso_loss: Tensor | None = None
+    prediction_logits: Tensor | None = None
+    """`[B, N, V]`."""
+    seq_relationship_logits: Tensor | None = None
+    """`[B, 3]`."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class PoNetPredictionTransform(nn.Module):
+    """BERT's layer before the vocabulary: linear, activation, LayerNorm."""
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, d]` -> `[T, d]`."""
+        return self.LayerNorm(self.activation(self.dense(x)))
+
+
+class PoNetPredictionHead(nn.Module):
+    """Scores over the vocabulary; the decoder is tied to the word embeddings."""
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__()
+        self.transform = PoNetPredictionTransform(config)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, d]` -> `[T, V]`."""
+        return self.decoder(self.transform(x))
+
+
+class PoNetPreTrainingHeads(nn.Module):
+    """The `cls` of a published checkpoint: word predictions, and the relation of two spans where asked for."""
+
+    def __init__(self, config: PoNetConfig, with_relationship: bool) -> None:
+        super().__init__()
+        self.predictions = PoNetPredictionHead(config)
+        if with_relationship:
+            self.seq_relationship = nn.Linear(config.hidden_size, config.num_sentence_labels)
+
+
+class _WithVocabulary(PoNetPreTrainedModel):
+    """What models with a prediction head share: where Hugging Face finds the decoder."""
+
+    _tied_weights_keys = _TIED
+    cls: PoNetPreTrainingHeads
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The decoder over the vocabulary."""
+        return self.cls.predictions.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replaces the decoder, its bias included."""
+        self.cls.predictions.decoder = new_embeddings  # type: ignore[assignment]
+        self.cls.predictions.bias = new_embeddings.bias  # type: ignore[assignment]
+
+
+class PoNetForPreTraining(_WithVocabulary):
+    """Masked language modelling and the sentence structural objective (SSO; paper, section 3.4)."""
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__(config)
+        self.ponet = PoNetModel(config)
+        self.cls = PoNetPreTrainingHeads(config, with_relationship=True)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        special_tokens_mask: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        labels: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> PoNetForPreTrainingOutput:
+        """Arguments as `PoNetModel.forward`'s.
+
+        Args:
+            labels: `[B, N]` (or `[1, T]`) word ids to predict, -100 elsewhere.
+            next_sentence_label: `[B]`: 0 the second span follows the first, 1 they are swapped, 2 it is from elsewhere.
+        """
+        encoded = self.ponet.encode(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            segment_ids,
+            inputs_embeds,
+            special_tokens_mask,
+            cu_seqlens,
+            output_attentions,
+            output_hidden_states,
+        )
+        scores = self.cls.predictions(encoded.hidden)
+        relationship = self.cls.seq_relationship(self.ponet.pool(encoded))
+        mlm_loss = None if labels is None else mean_cross_entropy(scores, encoded.from_border(labels))
+        sso_loss = None if next_sentence_label is None else mean_cross_entropy(relationship, next_sentence_label)
+        losses = [loss for loss in (mlm_loss, sso_loss) if loss is not None]
+        return PoNetForPreTrainingOutput(
+            loss=torch.stack(losses).sum() if losses else None,
+            mlm_loss=mlm_loss,
+            sso_loss=sso_loss,
+            prediction_logits=encoded.to_border(scores),
+            seq_relationship_logits=relationship,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,  # type: ignore[arg-type]
+        )
+
+
+class PoNetForMaskedLM(_WithVocabulary):
+    """Masked language modelling alone; opens a pre-training checkpoint as well."""
+
+    _keys_to_ignore_on_load_unexpected = [r"embeddings\.position_ids", r"cls\.seq_relationship", r"pooler"]  # noqa: RUF012
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__(config)
+        self.ponet = PoNetModel(config, add_pooling_layer=False)
+        self.cls = PoNetPreTrainingHeads(config, with_relationship=False)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        special_tokens_mask: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> MaskedLMOutput:
+        """Arguments as `PoNetModel.forward`'s, and `labels` `[B, N]` (or `[1, T]`): word ids, -100 elsewhere."""
+        encoded = self.ponet.encode(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            segment_ids,
+            inputs_embeds,
+            special_tokens_mask,
+            cu_seqlens,
+            output_attentions,
+            output_hidden_states,
+        )
+        scores = self.cls.predictions(encoded.hidden)
+        return MaskedLMOutput(
+            loss=None if labels is None else mean_cross_entropy(scores, encoded.from_border(labels)),
+            logits=encoded.to_border(scores),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,  # type: ignore[arg-type]
+        )
+
+
+class PoNetForSequenceClassification(PoNetPreTrainedModel):
+    """One label, several labels or a number for each document; `config.classifier_*` say how documents are read."""
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.ponet = PoNetModel(config, add_pooling_layer=config.classifier_pooling == "cls")
+        self.dropout = nn.Dropout(classifier_dropout(config))
+        width = config.hidden_size * (4 if config.classifier_pairs else 1)
+        if config.classifier_hidden_size is None:
+            self.classifier: nn.Module = nn.Linear(width, config.num_labels)
+        else:
+            self.classifier = nn.Sequential(
+                nn.Linear(width, config.classifier_hidden_size),
+                nn.ReLU(),
+                nn.Linear(config.classifier_hidden_size, config.num_labels),
+            )
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        special_tokens_mask: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> SequenceClassifierOutput:
+        """Arguments as `PoNetModel.forward`'s.
+
+        Args:
+            labels: `[B]` classes; `[B, C]` of 0 and 1 for several labels; `[B]` or `[B, C]` numbers for regression.
+                With `config.classifier_pairs`, `B` counts the pairs.
+        """
+        encoded = self.ponet.encode(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            segment_ids,
+            inputs_embeds,
+            special_tokens_mask,
+            cu_seqlens,
+            output_attentions,
+            output_hidden_states,
+        )
+        logits = self.classifier(self.dropout(self.read(encoded)))
+        return SequenceClassifierOutput(
+            loss=None if labels is None else self.loss(logits, labels),
+            logits=logits,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,  # type: ignore[arg-type]
+        )
+
+    def read(self, encoded: PackedOutputs) -> Tensor:
+        """One vector for each document `[B, d]`, or for each pair of documents `[B / 2, 4 d]`."""
+        layout = encoded.layout
+        if self.config.classifier_pooling == "cls":
+            documents = self.ponet.pool(encoded)
+        else:
+            documents = document_mean(encoded.hidden, layout)
+            if self.config.classifier_pooling == "padded_mean":
+                share = layout.cu_seqlens.diff() / self.config.max_position_embeddings
+                documents = documents * share[:, None].to(documents.dtype)
+        if not self.config.classifier_pairs:
+            return documents
+        if layout.batch_size % 2:
+            raise ValueError(f"classifier_pairs joins documents two by two, but the batch has {layout.batch_size}")
+        a, b = documents[0::2], documents[1::2]
+        return torch.cat([a, b, a * b, a - b], dim=-1)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss for `config.problem_type`, which is settled by the first labels where it is None."""
+        if self.config.problem_type is None:
+            if self.num_labels == 1:
+                self.config.problem_type = "regression"
+            elif labels.is_floating_point():
+                self.config.problem_type = "multi_label_classification"
+            else:
+                self.config.problem_type = "single_label_classification"
+        if self.config.problem_type == "regression":
+            return F.mse_loss(logits.reshape(-1).float(), labels.reshape(-1).float())
+        if self.config.problem_type == "multi_label_classification":
+            return F.binary_cross_entropy_with_logits(logits.float(), labels.float())
+        return mean_cross_entropy(logits, labels)
+
+
+class PoNetForTokenClassification(PoNetPreTrainedModel):
+    """A label for each token."""
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.ponet = PoNetModel(config, add_pooling_layer=False)
+        self.dropout = nn.Dropout(classifier_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        special_tokens_mask: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> TokenClassifierOutput:
+        """Arguments as `PoNetModel.forward`'s, and `labels` `[B, N]` (or `[1, T]`) classes, -100 for none; padding never counts."""
+        encoded = self.ponet.encode(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            segment_ids,
+            inputs_embeds,
+            special_tokens_mask,
+            cu_seqlens,
+            output_attentions,
+            output_hidden_states,
+        )
+        scores = self.classifier(self.dropout(encoded.hidden))
+        return TokenClassifierOutput(
+            loss=None if labels is None else mean_cross_entropy(scores, encoded.from_border(labels)),
+            logits=encoded.to_border(scores),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,  # type: ignore[arg-type]
+        )
+
+
+class PoNetForQuestionAnswering(PoNetPreTrainedModel):
+    """The span of a document that answers a question."""
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__(config)
+        self.ponet = PoNetModel(config, add_pooling_layer=False)
+        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        special_tokens_mask: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> QuestionAnsweringModelOutput:
+        """Arguments as `PoNetModel.forward`'s.
+
+        Args:
+            start_positions, end_positions: `[B]`, places in the padded row (in the document for packed input); an
+                answer outside the row has no loss.
+
+        Returns:
+            `start_logits`, `end_logits`: `[B, N]` with the lowest number at padding, or `[1, T]` for packed input.
+        """
+        encoded = self.ponet.encode(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            segment_ids,
+            inputs_embeds,
+            special_tokens_mask,
+            cu_seqlens,
+            output_attentions,
+            output_hidden_states,
+        )
+        scores = self.qa_outputs(encoded.hidden)
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            # Over rows, whatever the input's form: the softmax runs over one document.
+            rows = rows_without_padding(scores, encoded)
+            losses = [
+                mean_cross_entropy(row_scores, positions.where((positions >= 0) & (positions < rows.shape[1]), -100))
+                for row_scores, positions in zip(rows.unbind(-1), (start_positions, end_positions), strict=True)
+            ]
+            loss = (losses[0] + losses[1]) / 2
+        shown = scores[None] if encoded.packed else rows_without_padding(scores, encoded)
+        return QuestionAnsweringModelOutput(
+            loss=loss,
+            start_logits=shown[..., 0],
+            end_logits=shown[..., 1],
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,  # type: ignore[arg-type]
+        )
+
+
+class PoNetForMultipleChoice(PoNetPreTrainedModel):
+    """Which of several documents is right: `[B, C, N]` input, or packed input with the choices as documents."""
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__(config)
+        self.ponet = PoNetModel(config)
+        self.dropout = nn.Dropout(classifier_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        special_tokens_mask: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_choices: int | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> MultipleChoiceModelOutput:
+        """Arguments as `PoNetModel.forward`'s, with `[B, C, N]` in the place of `[B, N]`.
+
+        Args:
+            labels: `[B]`, the right choice.
+            num_choices: `C`, needed for packed input alone.
+        """
+        given = input_ids if input_ids is not None else inputs_embeds
+        if cu_seqlens is None and given is not None:
+            num_choices = given.shape[1]
+        encoded = self.ponet.encode(
+            flatten_choices(input_ids, cu_seqlens),
+            flatten_choices(attention_mask, cu_seqlens),
+            flatten_choices(token_type_ids, cu_seqlens),
+            flatten_choices(position_ids, cu_seqlens),
+            flatten_choices(segment_ids, cu_seqlens),
+            flatten_choices(inputs_embeds, cu_seqlens),
+            flatten_choices(special_tokens_mask, cu_seqlens),
+            cu_seqlens,
+            output_attentions,
+            output_hidden_states,
+        )
+        scores = self.classifier(self.dropout(self.ponet.pool(encoded)))
+        if num_choices is None:
+            raise ValueError("packed input needs num_choices: how many documents are one question's choices")
+        logits = scores.reshape(-1, num_choices)
+        return MultipleChoiceModelOutput(
+            loss=None if labels is None else mean_cross_entropy(logits, labels),
+            logits=logits,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,  # type: ignore[arg-type]
+        )
+
+
+def flatten_choices(values: Tensor | None, cu_seqlens: Tensor | None) -> Tensor | None:
+    """`[B, C, N, ...]` -> `[B C, N, ...]`; packed input is flat already."""
+    return values if values is None or cu_seqlens is not None else values.flatten(0, 1)
+
+
+def mean_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    """`[n, C]`, `[n]` -> the mean over labels that aren't -100; 0, not NaN, where all are."""
+    total = F.cross_entropy(scores.float(), labels.long().reshape(-1), ignore_index=-100, reduction="sum")
+    return total / (labels != -100).sum().clamp(min=1)
+
+
+def rows_without_padding(scores: Tensor, encoded: PackedOutputs) -> Tensor:
+    """`[T, C]` -> `[B, N, C]`, with the lowest number where no token is."""
+    layout = encoded.layout
+    real = layout.pad(torch.ones_like(layout.document, dtype=torch.bool))
+    return layout.pad(scores).masked_fill(~real[..., None], torch.finfo(scores.dtype).min)
+
+
+def classifier_dropout(config: PoNetConfig) -> float:
+    """The classifier's own dropout, or the model's where it has none."""
+    return config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+
+
+__all__ = [
+    "PoNetForMaskedLM",
+    "PoNetForMultipleChoice",
+    "PoNetForPreTraining",
+    "PoNetForPreTrainingOutput",
+    "PoNetForQuestionAnswering",
+    "PoNetForSequenceClassification",
+    "PoNetForTokenClassification",
+    "PoNetModel",
+    "PoNetPreTrainedModel",
+]

@@ -1,0 +1,55 @@
+"""Saved folders that open where `ponet` isn't installed: the model's own source files, flat, beside the weights.
+
+Hugging Face's `trust_remote_code` loads modules from one flat folder. The sources import each other by lines of the
+form `from ponet.room.module import name`; here they become `from .ponet_room_module import name`.
+"""
+
+import importlib.util
+import re
+from pathlib import Path
+
+from ponet.files import read_json, write_json, write_text
+
+_IMPORT = re.compile(r"^(\s*)from (ponet(?:\.\w+)+) import", re.MULTILINE)
+
+_AUTO_MAP = {
+    "AutoConfig": "configuration_ponet.PoNetConfig",
+    "AutoModel": "modeling_ponet.PoNetModel",
+    "AutoModelForPreTraining": "modeling_ponet.PoNetForPreTraining",
+    "AutoModelForMaskedLM": "modeling_ponet.PoNetForMaskedLM",
+    "AutoModelForSequenceClassification": "modeling_ponet.PoNetForSequenceClassification",
+    "AutoModelForTokenClassification": "modeling_ponet.PoNetForTokenClassification",
+    "AutoModelForQuestionAnswering": "modeling_ponet.PoNetForQuestionAnswering",
+    "AutoModelForMultipleChoice": "modeling_ponet.PoNetForMultipleChoice",
+}
+
+
+def add_model_code(folder: str | Path) -> None:
+    """Makes a saved model's folder stand alone: copies the sources, and names the classes in `config.json`."""
+    folder = Path(folder)
+    copy_sources(folder, "ponet.models.modeling_ponet", "ponet.models.configuration_ponet")
+    config = folder / "config.json"
+    write_json(config, read_json(config) | {"auto_map": _AUTO_MAP})
+
+
+def copy_sources(folder: Path, *modules: str) -> None:
+    """Writes the named modules, and all of `ponet` that they import, flat into a folder."""
+    waiting, done = list(modules), set[str]()
+    while waiting:
+        module = waiting.pop()
+        if module in done:
+            continue
+        done.add(module)
+        spec = importlib.util.find_spec(module)
+        assert spec is not None
+        assert spec.origin is not None
+        source = Path(spec.origin).read_text(encoding="utf-8")
+        waiting += [name for _, name in _IMPORT.findall(source)]
+        flat = _IMPORT.sub(lambda line: f"{line[1]}from .{flat_name(line[2])} import", source)
+        write_text(folder / f"{flat_name(module)}.py", flat)
+
+
+def flat_name(module: str) -> str:
+    """`ponet.ops.layout` -> `ponet_ops_layout`; the modules that Hugging Face asks for keep their own names."""
+    last = module.rpartition(".")[2]
+    return last if last.endswith("_ponet") else module.replace(".", "_")

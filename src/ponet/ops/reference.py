@@ -1,0 +1,181 @@
+"""PoNet's token mixing in plain PyTorch: the definition that every other backend must agree with.
+
+Meant to be read beside the paper (arXiv 2110.02442, section 3). Everything works on packed tokens `[T, d]` and a
+`Layout`; any device and floating dtype, differentiable twice. Where a maximum is tied, the first position wins and
+takes the whole gradient. Empty documents give zeros.
+"""
+
+import torch
+from torch import Tensor
+
+from ponet.ops.layout import Layout
+
+
+def document_mean(x: Tensor, layout: Layout) -> Tensor:
+    """The mean over each document's tokens: `[T, d]` -> `[B, d]`."""
+    total = x.new_zeros(layout.batch_size, x.shape[1], dtype=_accumulator(x)).index_add(
+        0, layout.document, x.to(_accumulator(x))
+    )
+    return (total / layout.cu_seqlens.diff().clamp(min=1)[:, None]).to(x.dtype)
+
+
+def attention_pool(
+    x: Tensor, queries: Tensor, layout: Layout, output_weights: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """One attention-weighted mean of each document's tokens for each head, with one query a document and head.
+
+    `a[t, h] = softmax over the document's t of x[t] . queries[b, h]`; `z[b, h] = sum_t a[t, h] x[t]`.
+
+    Args:
+        x: `[T, d]`.
+        queries: `[B, h, d]`, scaled already.
+
+    Returns:
+        `z [B, h, d]`, and `a [T, h]` where `output_weights`, else None.
+    """
+    if torch.compiler.is_compiling():
+        return _attention_pool_vectorised(x, queries, layout, output_weights)
+    pooled, weights = [], []
+    for tokens, query in zip(x.split(layout.lengths), queries.unbind(), strict=True):
+        a = (tokens @ query.T).to(_accumulator(x)).softmax(0).to(x.dtype)  # [n, h]
+        pooled.append(a.T @ tokens)
+        weights.append(a)
+    z = torch.stack(pooled) if pooled else queries.new_zeros(queries.shape)
+    return z, torch.cat(weights) if output_weights and weights else None
+
+
+def _attention_pool_vectorised(
+    x: Tensor, queries: Tensor, layout: Layout, output_weights: bool
+) -> tuple[Tensor, Tensor | None]:
+    """`attention_pool` without a loop over documents, so that a compiled graph doesn't depend on their lengths."""
+    num_documents, num_heads, _ = queries.shape
+    document = layout.document
+    scores = (x[:, None, :] * queries[document]).to(_accumulator(x)).sum(-1)  # [T, h]
+    index = document[:, None].expand_as(scores)
+    top = (
+        scores.detach()
+        .new_full((num_documents, num_heads), -torch.inf)
+        .scatter_reduce(0, index, scores.detach(), "amax")
+    )
+    exponentials = (scores - top[document]).exp()
+    total = scores.new_zeros(num_documents, num_heads).index_add(0, document, exponentials)
+    a = (exponentials / total[document]).to(x.dtype)
+    z = x.new_zeros(queries.shape).index_add(0, document, a[:, :, None] * x[:, None, :])
+    return z, a if output_weights else None
+
+
+def global_aggregation(
+    x: Tensor,
+    query_weight: Tensor,
+    query_bias: Tensor,
+    key_weight: Tensor,
+    key_bias: Tensor,
+    layout: Layout,
+    num_heads: int,
+    output_weights: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """GA, both stages, absorbed: neither `q` nor `k` is ever made for a token (paper, equations 2 to 5).
+
+    The mean of the queries is the query of the mean; a score `g . (Wk x + b)` is `(Wk' g) . x` and a constant that the
+    softmax drops; the weights sum to 1, so the pooled key is the key of the pooled token.
+
+    Args:
+        x: `[T, d]`.
+        query_weight, key_weight: `[d, d]` as in `torch.nn.Linear`; the biases `[d]`.
+
+    Returns:
+        `g' [B, d]`, and stage 2's weights `[T, h]` where asked for.
+    """
+    mean = document_mean(x, layout)
+    queries = absorbed_queries(torch.nn.functional.linear(mean, query_weight, query_bias), key_weight, num_heads)
+    pooled, weights = attention_pool(x, queries.to(x.dtype), layout, output_weights)
+    return absorbed_values(pooled, key_weight, key_bias, layout), weights
+
+
+def absorbed_queries(g: Tensor, key_weight: Tensor, num_heads: int) -> Tensor:
+    """Stage 1's `g [B, d]` -> the queries `[B, h, d]` that score unprojected tokens, with the `1 / sqrt(e)` in them."""
+    width = g.shape[1] // num_heads
+    heads = g.reshape(-1, num_heads, width)
+    return torch.einsum("bhe,hed->bhd", heads, key_weight.reshape(num_heads, width, -1)) * width**-0.5
+
+
+def absorbed_values(pooled: Tensor, key_weight: Tensor, key_bias: Tensor, layout: Layout) -> Tensor:
+    """The pooled tokens `[B, h, d]` -> `g' [B, d]`: each head's own rows of the key projection."""
+    batch_size, num_heads, d = pooled.shape
+    heads = torch.einsum("bhd,hed->bhe", pooled, key_weight.reshape(num_heads, -1, d))
+    values = heads.reshape(batch_size, -1) + key_bias
+    return values.masked_fill((layout.cu_seqlens.diff() == 0)[:, None], 0)
+
+
+def global_aggregation_published(
+    q: Tensor, k: Tensor, layout: Layout, num_heads: int, output_weights: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """GA as published, from the queries and keys `[T, d]` of every token; results as `global_aggregation`'s."""
+    width = q.shape[1] // num_heads
+    g = document_mean(q, layout).reshape(-1, num_heads, width)  # stage 1
+    pooled, weights = [], []
+    for keys, query in zip(k.split(layout.lengths), g, strict=True):
+        heads = keys.reshape(-1, num_heads, width)
+        scores = torch.einsum("he,nhe->nh", query, heads) * width**-0.5
+        a = scores.to(_accumulator(k)).softmax(0).to(k.dtype)
+        pooled.append(torch.einsum("nh,nhe->he", a, heads).reshape(-1))  # stage 2, the value is the key
+        weights.append(a)
+    g_prime = torch.stack(pooled) if pooled else q.new_zeros(0, q.shape[1])
+    return g_prime, torch.cat(weights) if output_weights and weights else None
+
+
+def segment_max(s: Tensor, layout: Layout) -> Tensor:
+    """The maximum over each segment's tokens, by channel: `[T, d]` -> `[S, d]` (SMP, before it goes back to tokens)."""
+    return s.gather(0, segment_argmax(s, layout))
+
+
+def segment_argmax(s: Tensor, layout: Layout) -> Tensor:
+    """The token that holds each segment's maximum, the first where tied: `[T, d]` -> `[S, d]` int64 into `T`."""
+    s = s.detach()
+    index = layout.segment[:, None].expand_as(s)
+    top = s.new_full((layout.num_segments, s.shape[1]), -torch.inf).scatter_reduce(0, index, s, "amax")
+    # `!=` so that a NaN, which equals nothing, shows in the result instead of pointing nowhere.
+    beaten = (s != top.index_select(0, layout.segment)) & (s == s)
+    places = torch.arange(layout.num_tokens, device=s.device)[:, None].expand_as(s)
+    last = max(layout.num_tokens - 1, 0)
+    first = places.new_full(top.shape, last)
+    return first.scatter_reduce(0, index, places.masked_fill(beaten, last), "amin")
+
+
+def local_max(x: Tensor, layout: Layout) -> Tensor:
+    """The maximum of each token and its neighbours in the padded row, by channel: `[T, d]` -> `[T, d]` (LMP).
+
+    Special tokens and gaps are nobody's neighbours. A special token's own row here is without meaning; PF drops it.
+    """
+    joins = layout.joins_next[:-1]
+    from_left, from_right = joins, joins
+    if layout.special is not None:
+        from_left, from_right = joins & ~layout.special[:-1], joins & ~layout.special[1:]
+    nothing = x.new_full((1, x.shape[1]), -torch.inf)[: x.shape[0]]
+    left = torch.cat([nothing, x[:-1].masked_fill(~from_left[:, None], -torch.inf)])
+    right = torch.cat([x[1:].masked_fill(~from_right[:, None], -torch.inf), nothing])
+    best = torch.where(left >= x, left, x)  # the first of the tied takes the gradient
+    return torch.where(best >= right, best, right)
+
+
+def pool_and_fuse(g: Tensor, o: Tensor, s: Tensor, l: Tensor, layout: Layout) -> Tensor:  # noqa: E741
+    """SMP, LMP and PF: `y = (g' + s') * o + l'`, `s' = l' = 0` at special tokens (paper, equations 6 to 9).
+
+    Args:
+        g: `[B, d]`, GA's result.
+        o, s, l: `[T, d]`, the output, segment and local projections.
+
+    Returns:
+        `y [T, d]`.
+    """
+    s_pooled = segment_max(s, layout).index_select(0, layout.segment)
+    l_pooled = local_max(l, layout)
+    if layout.special is not None:
+        s_pooled = s_pooled.masked_fill(layout.special[:, None], 0)
+        l_pooled = l_pooled.masked_fill(layout.special[:, None], 0)
+    return (g.index_select(0, layout.document) + s_pooled) * o + l_pooled
+
+
+def _accumulator(x: Tensor) -> torch.dtype:
+    """Sums and softmaxes of half-precision numbers run in float32."""
+    return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
