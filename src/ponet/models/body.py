@@ -32,8 +32,9 @@ class PoNetPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(getattr(module, "bias", None), nn.Parameter) and not isinstance(module, nn.Linear | nn.LayerNorm):
-            init.zeros_(module.bias)  # the prediction head's own bias
+        bias = getattr(module, "bias", None)
+        if isinstance(bias, nn.Parameter) and not isinstance(module, nn.Linear | nn.LayerNorm):
+            init.zeros_(bias)  # the prediction head's own
 
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
         """Saves weights and configuration, and the modelling code, so that the folder opens without `ponet` too."""
@@ -53,15 +54,10 @@ class PoNetPreTrainedModel(PreTrainedModel):
         """
         if num_positions < 1:
             raise ValueError(f"num_positions must be positive, not {num_positions}")
-        embeddings = self.base_model.embeddings
-        old = embeddings.position_embeddings
+        body = self.base_model
+        assert isinstance(body, PoNetModel)
+        body.embeddings.resize_positions(num_positions)
         self.config.max_position_embeddings = num_positions
-        if old.num_embeddings == num_positions:
-            return
-        rows = torch.arange(num_positions, device=old.weight.device) % old.num_embeddings
-        new = nn.Embedding.from_pretrained(old.weight.detach()[rows].clone(), freeze=not old.weight.requires_grad)
-        new._is_hf_initialized = True
-        embeddings.position_embeddings = new
 
 
 class PoNetModel(PoNetPreTrainedModel):

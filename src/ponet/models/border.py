@@ -89,7 +89,7 @@ def pack(
 
     special = None if special_tokens_mask is None else special_tokens_mask.bool()
     if special is None and input_ids is not None:
-        special = (input_ids == config.cls_token_id) | (input_ids == config.sep_token_id)
+        special = find_special_tokens(config, input_ids)
     if attention_mask is not None and special is not None:
         special = special & (attention_mask != 0)
     if segment_ids is None and input_ids is not None and special is not None:
@@ -130,6 +130,13 @@ def pack(
     words = select(given)
     assert words is not None
     return PackedInputs(words, positions, select(token_type_ids), layout)
+
+
+def find_special_tokens(config: PoNetConfig, input_ids: Tensor) -> Tensor:
+    """Where [CLS] and [SEP] stand: ids of any shape -> bool of the same."""
+    assert config.cls_token_id is not None
+    assert config.sep_token_id is not None
+    return input_ids.eq(config.cls_token_id) | input_ids.eq(config.sep_token_id)
 
 
 def derive_segment_ids(special: Tensor) -> Tensor:

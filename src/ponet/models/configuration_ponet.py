@@ -1,4 +1,4 @@
-"""PoNet's configuration: BERT's fields, each layer's mixer, and what the Long Range Arena's encoder does differently."""
+"""PoNet's configuration: BERT's fields, each layer's mixer, and the Long Range Arena encoder's differences."""
 
 from typing import Any, Literal
 
@@ -91,7 +91,8 @@ class PoNetConfig(PreTrainedConfig):
         """Part of the strict validation: whatever doesn't fit together is told before a model is built."""
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({self.num_attention_heads})"
+                f"hidden_size ({self.hidden_size}) must be a multiple of "
+                f"num_attention_heads ({self.num_attention_heads})"
             )
         if len(self.layer_mixers) != self.num_hidden_layers:
             raise ValueError(

@@ -1,5 +1,6 @@
 """The encoder on packed tokens: embeddings, layers of mixer and feed-forward, pooler. Parameter names as published."""
 
+import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -32,6 +33,15 @@ class PoNetEmbeddings(nn.Module):
                 x = x + self.token_type_embeddings(token_types)
         x = x + self.position_embeddings(positions)
         return self.dropout(self.LayerNorm(x))
+
+    def resize_positions(self, num_positions: int) -> None:
+        """Keeps the first `num_positions` rows, or repeats the rows in order until there are as many."""
+        old = self.position_embeddings
+        if old.num_embeddings == num_positions:
+            return
+        rows = torch.arange(num_positions, device=old.weight.device) % old.num_embeddings
+        weight = old.weight.detach()[rows].clone()
+        self.position_embeddings = nn.Embedding.from_pretrained(weight, freeze=not old.weight.requires_grad)
 
 
 class PoNetSelfOutput(nn.Module):

@@ -212,17 +212,17 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
 
     def __init__(self, config: PoNetConfig) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
+        self.num_labels = count_labels(config)
         self.ponet = PoNetModel(config, add_pooling_layer=config.classifier_pooling == "cls")
         self.dropout = nn.Dropout(classifier_dropout(config))
         width = config.hidden_size * (4 if config.classifier_pairs else 1)
         if config.classifier_hidden_size is None:
-            self.classifier: nn.Module = nn.Linear(width, config.num_labels)
+            self.classifier: nn.Module = nn.Linear(width, self.num_labels)
         else:
             self.classifier = nn.Sequential(
                 nn.Linear(width, config.classifier_hidden_size),
                 nn.ReLU(),
-                nn.Linear(config.classifier_hidden_size, config.num_labels),
+                nn.Linear(config.classifier_hidden_size, self.num_labels),
             )
         self.post_init()
 
@@ -305,10 +305,10 @@ class PoNetForTokenClassification(PoNetPreTrainedModel):
 
     def __init__(self, config: PoNetConfig) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
+        self.num_labels = count_labels(config)
         self.ponet = PoNetModel(config, add_pooling_layer=False)
         self.dropout = nn.Dropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, self.num_labels)
         self.post_init()
 
     @can_return_tuple
@@ -326,7 +326,11 @@ class PoNetForTokenClassification(PoNetPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
     ) -> TokenClassifierOutput:
-        """Arguments as `PoNetModel.forward`'s, and `labels` `[B, N]` (or `[1, T]`) classes, -100 for none; padding never counts."""
+        """Arguments as `PoNetModel.forward`'s.
+
+        Args:
+            labels: `[B, N]` (or `[1, T]`) classes, -100 for none; padding never counts.
+        """
         encoded = self.ponet.encode(
             input_ids,
             attention_mask,
@@ -489,6 +493,12 @@ def rows_without_padding(scores: Tensor, encoded: PackedOutputs) -> Tensor:
     layout = encoded.layout
     real = layout.pad(torch.ones_like(layout.document, dtype=torch.bool))
     return layout.pad(scores).masked_fill(~real[..., None], torch.finfo(scores.dtype).min)
+
+
+def count_labels(config: PoNetConfig) -> int:
+    """The number of classes, or of regressed numbers."""
+    assert config.num_labels is not None
+    return config.num_labels
 
 
 def classifier_dropout(config: PoNetConfig) -> float:
