@@ -21,6 +21,8 @@ class FourierMixer(Mixer):
         self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`; there are no weights."""
+        if not layout.num_tokens:
+            return hidden_states, None  # a transform of nothing is an error
         x = hidden_states
         if x.dtype in (torch.float16, torch.bfloat16):
             x = x.float()  # the transforms know no half precision

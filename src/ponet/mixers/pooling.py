@@ -15,7 +15,8 @@ class PoolingMixer(Mixer):
     """Multi-granularity pooling and its fusion, linear in the number of tokens.
 
     `config.pooling_formulation` says how GA is computed: `"absorbed"` makes three projections a token, `"published"`
-    five; the results differ by rounding alone.
+    five; the results differ by rounding alone. A key projection that is no plain linear map (wrapped by LoRA,
+    quantized, offloaded) can't be absorbed and is always called.
     """
 
     def __init__(self, config: Any) -> None:
@@ -33,7 +34,8 @@ class PoolingMixer(Mixer):
         self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`, and GA's stage-2 weights `[T, h]` where asked for."""
-        if self.formulation == "published":
+        absorbable = type(self.dense_k) is nn.Linear and not self.dense_k.weight.is_meta
+        if self.formulation == "published" or not absorbable:
             g, weights = global_aggregation_published(
                 self.dense_q(hidden_states), self.dense_k(hidden_states), layout, self.num_heads, output_weights
             )

@@ -4,8 +4,6 @@ Every forward takes padded `[B, N]` input, as usual, or packed: `input_ids [1, T
 only real tokens exist, so cost follows them, and a document's result never depends on the rest of its batch.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
@@ -35,13 +33,6 @@ class PoNetPreTrainedModel(PreTrainedModel):
         bias = getattr(module, "bias", None)
         if isinstance(bias, nn.Parameter) and not isinstance(module, nn.Linear | nn.LayerNorm):
             init.zeros_(bias)  # the prediction head's own
-
-    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
-        """Saves weights and configuration, and the modelling code, so that the folder opens without `ponet` too."""
-        from ponet.models.standalone import add_model_code
-
-        super().save_pretrained(save_directory, *args, **kwargs)
-        add_model_code(save_directory)
 
     def resize_position_embeddings(self, num_positions: int) -> None:
         """Makes room for documents of `num_positions` tokens: further rows repeat the trained ones in order.

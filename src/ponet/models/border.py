@@ -38,9 +38,17 @@ class PackedOutputs:
         """`[T, ...]` -> `[B, N, ...]`, zeros at padding, or `[1, T, ...]` for packed input."""
         return tokens[None] if self.packed else self.layout.pad(tokens)
 
-    def from_border(self, values: Tensor) -> Tensor:
-        """`[B, N, ...]` or `[1, T, ...]` -> `[T, ...]`, for labels."""
-        return values[0] if self.packed else self.layout.unpad(values)
+    def from_border(self, labels: Tensor) -> Tensor:
+        """Labels of tokens: `[B, N]` or `[1, T]` -> `[T]`.
+
+        Raises:
+            ValueError: where they have another shape than the input.
+        """
+        layout = self.layout
+        shape = (1, layout.num_tokens) if self.packed else (layout.batch_size, layout.padded_length)
+        if labels.shape != shape:
+            raise ValueError(f"labels have the shape {list(labels.shape)}; the input's is {list(shape)}")
+        return labels[0] if self.packed else layout.unpad(labels)
 
     @property
     def hidden_states(self) -> tuple[Tensor, ...] | None:
@@ -75,6 +83,12 @@ def pack(
         raise ValueError("give either input_ids or inputs_embeds")
     given = input_ids if input_ids is not None else inputs_embeds
     assert given is not None
+    if input_ids is not None and (input_ids.dim() != 2 or input_ids.is_floating_point()):
+        raise ValueError(f"input_ids must be integers [batch, length], not {describe(input_ids)}")
+    if inputs_embeds is not None and (inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != config.hidden_size):
+        raise ValueError(
+            f"inputs_embeds must be [batch, length, {config.hidden_size}] (hidden_size), not {describe(inputs_embeds)}"
+        )
     shape = given.shape[:2]
     for name, value in {
         "attention_mask": attention_mask,
@@ -84,8 +98,12 @@ def pack(
     }.items():
         if value is not None and value.shape != shape:
             raise ValueError(f"{name} has the shape {list(value.shape)}; the input's is {list(shape)}")
-    if input_ids is not None and input_ids.dim() != 2:
-        raise ValueError(f"input_ids must be [batch, length]; their shape is {list(input_ids.shape)}")
+    if position_ids is not None:
+        try:
+            position_ids = position_ids.expand(shape)  # `[N]` and `[1, N]` are usual too
+        except RuntimeError:
+            have = list(position_ids.shape)
+            raise ValueError(f"position_ids have the shape {have}; the input's is {list(shape)}") from None
 
     special = None if special_tokens_mask is None else special_tokens_mask.bool()
     if special is None and input_ids is not None:
@@ -97,6 +115,8 @@ def pack(
     ruled = special if config.clsgsepg else None
 
     if cu_seqlens is not None:
+        if cu_seqlens.dim() != 1 or not cu_seqlens.numel() or cu_seqlens.is_floating_point():
+            raise ValueError(f"cu_seqlens must be integers [documents + 1], not {describe(cu_seqlens)}")
         if shape[0] != 1:
             raise ValueError(f"packed input (cu_seqlens given) has one row; this has {shape[0]}")
         if attention_mask is not None and not bool(attention_mask.all()):
@@ -118,25 +138,37 @@ def pack(
         flat = padded.reshape(-1, *padded.shape[2:])
         return flat if indices is None or layout.is_rectangular else flat.index_select(0, indices)
 
-    positions = select(position_ids if position_ids is None else position_ids.expand(shape))
-    longest = max(layout.lengths, default=0)
+    positions = select(position_ids)
+    room = config.max_position_embeddings
     if positions is None:
         positions = torch.arange(layout.num_tokens, device=given.device) - layout.cu_seqlens[layout.document]
-        if longest > config.max_position_embeddings:
+        longest = max(layout.lengths, default=0)
+        if longest > room:
             raise ValueError(
-                f"a document of {longest} tokens, but the model has {config.max_position_embeddings} positions: "
+                f"a document of {longest} tokens, but the model has {room} positions: "
                 f"truncate it, or call model.resize_position_embeddings({longest}) first"
             )
+    elif positions.numel():
+        first, last = (int(end) for end in positions.aminmax())
+        if first < 0 or last >= room:
+            raise ValueError(f"position_ids run from {first} to {last}, but the model has {room} positions, from 0 on")
     words = select(given)
     assert words is not None
     return PackedInputs(words, positions, select(token_type_ids), layout)
 
 
+def describe(value: Tensor) -> str:
+    """A tensor's type and shape, for error messages."""
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+
+
 def find_special_tokens(config: PoNetConfig, input_ids: Tensor) -> Tensor:
     """Where [CLS] and [SEP] stand: ids of any shape -> bool of the same."""
-    assert config.cls_token_id is not None
-    assert config.sep_token_id is not None
-    return input_ids.eq(config.cls_token_id) | input_ids.eq(config.sep_token_id)
+    special = torch.zeros_like(input_ids, dtype=torch.bool)
+    for token in (config.cls_token_id, config.sep_token_id):
+        if token is not None:
+            special |= input_ids == token
+    return special
 
 
 def derive_segment_ids(special: Tensor) -> Tensor:

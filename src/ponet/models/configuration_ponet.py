@@ -1,9 +1,30 @@
 """PoNet's configuration: BERT's fields, each layer's mixer, and the Long Range Arena encoder's differences."""
 
+import os
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
+from transformers.activations import ACT2FN
 from transformers.configuration_utils import PreTrainedConfig
+
+from ponet.models.standalone import AUTO_MAP, copy_model_code
+
+_POSITIVE = (
+    "vocab_size",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "num_sentence_labels",
+    "classifier_hidden_size",
+)
+_PROBABILITIES = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "activation_dropout_prob",
+    "classifier_dropout",
+)
+_PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
 
 @strict
@@ -38,7 +59,8 @@ class PoNetConfig(PreTrainedConfig):
         num_sentence_labels (`int`):
             Classes of the second pre-training objective: 3 for SSO, 2 for next sentence prediction.
         cls_token_id, sep_token_id (`int`, *optional*):
-            The special tokens. None, as published configurations have it, means bert-base-uncased's 101 and 102.
+            The special tokens. None, as published configurations have it, means bert-base-uncased's 101 and 102, or
+            no such token where the vocabulary is too small for them.
     """
 
     model_type = "ponet"
@@ -57,8 +79,8 @@ class PoNetConfig(PreTrainedConfig):
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
     pad_token_id: int | None = 0
-    cls_token_id: int | None = 101
-    sep_token_id: int | None = 102
+    cls_token_id: int | None = None
+    sep_token_id: int | None = None
     tie_word_embeddings: bool = True
     clsgsepg: bool = True
     mixer_types: str | list[str] | None = "pooling"
@@ -72,9 +94,9 @@ class PoNetConfig(PreTrainedConfig):
     num_sentence_labels: int = 3
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if self.cls_token_id is None:
+        if self.cls_token_id is None and self.vocab_size > 101:
             self.cls_token_id = 101
-        if self.sep_token_id is None:
+        if self.sep_token_id is None and self.vocab_size > 102:
             self.sep_token_id = 102
         if self.mixer_types is None:
             self.mixer_types = "pooling"
@@ -87,8 +109,34 @@ class PoNetConfig(PreTrainedConfig):
             return self.mixer_types
         return [str(self.mixer_types)] * self.num_hidden_layers
 
+    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Saves the configuration and beside it, so that the folder opens where `ponet` isn't installed, the code.
+
+        A model's `save_pretrained` calls this.
+        """
+        copy_model_code(save_directory)
+        self.auto_map = dict(AUTO_MAP)
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
     def validate_architecture(self) -> None:
         """Part of the strict validation: whatever doesn't fit together is told before a model is built."""
+        for names, least in ((_POSITIVE, 1), (("num_hidden_layers", "type_vocab_size"), 0)):
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and value < least:
+                    raise ValueError(f"{name} must be at least {least}, not {value}")
+        for name in _PROBABILITIES:
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{name} is a probability, from 0 to 1, not {value}")
+        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
+            raise ValueError(
+                f"pad_token_id ({self.pad_token_id}) must be None or one of the {self.vocab_size} words, from 0 on"
+            )
+        if self.hidden_act not in ACT2FN:
+            raise ValueError(f"unknown hidden_act '{self.hidden_act}'; known: {', '.join(sorted(ACT2FN))}")
+        if self.problem_type not in (None, *_PROBLEM_TYPES):
+            raise ValueError(f"unknown problem_type '{self.problem_type}'; known: {', '.join(_PROBLEM_TYPES)}, or None")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size ({self.hidden_size}) must be a multiple of "

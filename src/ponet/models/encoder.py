@@ -27,10 +27,7 @@ class PoNetEmbeddings(nn.Module):
         """`words` `[T]` ids or `[T, d]` embeddings; `positions` and `token_types` `[T]` -> `[T, d]`."""
         x = words if words.is_floating_point() else self.word_embeddings(words)
         if hasattr(self, "token_type_embeddings"):
-            if token_types is None:
-                x = x + self.token_type_embeddings.weight[0]
-            else:
-                x = x + self.token_type_embeddings(token_types)
+            x = x + self.token_type_embeddings(positions.new_zeros(1) if token_types is None else token_types)
         x = x + self.position_embeddings(positions)
         return self.dropout(self.LayerNorm(x))
 

@@ -293,11 +293,14 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
                 self.config.problem_type = "multi_label_classification"
             else:
                 self.config.problem_type = "single_label_classification"
+        if self.config.problem_type == "single_label_classification":
+            return mean_cross_entropy(logits, labels)
+        if labels.numel() != logits.numel():  # or else they would be broadcast
+            raise ValueError(f"{self.config.problem_type} wants labels {list(logits.shape)}, not {list(labels.shape)}")
+        numbers = labels.reshape(logits.shape).float()
         if self.config.problem_type == "regression":
-            return F.mse_loss(logits.reshape(-1).float(), labels.reshape(-1).float())
-        if self.config.problem_type == "multi_label_classification":
-            return F.binary_cross_entropy_with_logits(logits.float(), labels.float())
-        return mean_cross_entropy(logits, labels)
+            return F.mse_loss(logits.float(), numbers)
+        return F.binary_cross_entropy_with_logits(logits.float(), numbers)
 
 
 class PoNetForTokenClassification(PoNetPreTrainedModel):
@@ -381,7 +384,7 @@ class PoNetForQuestionAnswering(PoNetPreTrainedModel):
 
         Args:
             start_positions, end_positions: `[B]`, places in the padded row (in the document for packed input); an
-                answer outside the row has no loss.
+                answer outside the row, or at padding, has no loss.
 
         Returns:
             `start_logits`, `end_logits`: `[B, N]` with the lowest number at padding, or `[1, T]` for packed input.
@@ -399,16 +402,14 @@ class PoNetForQuestionAnswering(PoNetPreTrainedModel):
             output_hidden_states,
         )
         scores = self.qa_outputs(encoded.hidden)
+        # Rows, whatever the input's form: the softmax runs over one document.
+        real = encoded.layout.pad(torch.ones_like(encoded.layout.document, dtype=torch.bool))
+        rows = encoded.layout.pad(scores).masked_fill(~real[..., None], torch.finfo(scores.dtype).min)
         loss = None
         if start_positions is not None and end_positions is not None:
-            # Over rows, whatever the input's form: the softmax runs over one document.
-            rows = rows_without_padding(scores, encoded)
-            losses = [
-                mean_cross_entropy(row_scores, positions.where((positions >= 0) & (positions < rows.shape[1]), -100))
-                for row_scores, positions in zip(rows.unbind(-1), (start_positions, end_positions), strict=True)
-            ]
-            loss = (losses[0] + losses[1]) / 2
-        shown = scores[None] if encoded.packed else rows_without_padding(scores, encoded)
+            ends = zip(rows.unbind(-1), (start_positions, end_positions), strict=True)
+            loss = torch.stack([answer_loss(row_scores, real, positions) for row_scores, positions in ends]).mean()
+        shown = scores[None] if encoded.packed else rows
         return QuestionAnsweringModelOutput(
             loss=loss,
             start_logits=shown[..., 0],
@@ -452,7 +453,14 @@ class PoNetForMultipleChoice(PoNetPreTrainedModel):
         """
         given = input_ids if input_ids is not None else inputs_embeds
         if cu_seqlens is None and given is not None:
+            if given.dim() != (3 if input_ids is not None else 4):
+                raise ValueError(f"multiple choice wants [batch, choices, length] input, not {list(given.shape)}")
             num_choices = given.shape[1]
+        if cu_seqlens is not None and (not num_choices or (cu_seqlens.shape[0] - 1) % num_choices):
+            raise ValueError(
+                "packed input needs num_choices: how many documents in a row are one question's choices; "
+                f"it is {num_choices}, for {cu_seqlens.shape[0] - 1} documents"
+            )
         encoded = self.ponet.encode(
             flatten_choices(input_ids, cu_seqlens),
             flatten_choices(attention_mask, cu_seqlens),
@@ -466,9 +474,7 @@ class PoNetForMultipleChoice(PoNetPreTrainedModel):
             output_hidden_states,
         )
         scores = self.classifier(self.dropout(self.ponet.pool(encoded)))
-        if num_choices is None:
-            raise ValueError("packed input needs num_choices: how many documents are one question's choices")
-        logits = scores.reshape(-1, num_choices)
+        logits = scores.reshape(-1, num_choices or 1)
         return MultipleChoiceModelOutput(
             loss=None if labels is None else mean_cross_entropy(logits, labels),
             logits=logits,
@@ -483,16 +489,24 @@ def flatten_choices(values: Tensor | None, cu_seqlens: Tensor | None) -> Tensor 
 
 
 def mean_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
-    """`[n, C]`, `[n]` -> the mean over labels that aren't -100; 0, not NaN, where all are."""
+    """`[n, C]`, `[n]` -> the mean over labels that aren't -100; 0, not NaN, where all are.
+
+    Raises:
+        ValueError: where the labels aren't `n`.
+    """
+    if labels.numel() != scores.shape[0]:
+        raise ValueError(f"labels have the shape {list(labels.shape)}, but there are {scores.shape[0]} to predict")
     total = F.cross_entropy(scores.float(), labels.long().reshape(-1), ignore_index=-100, reduction="sum")
     return total / (labels != -100).sum().clamp(min=1)
 
 
-def rows_without_padding(scores: Tensor, encoded: PackedOutputs) -> Tensor:
-    """`[T, C]` -> `[B, N, C]`, with the lowest number where no token is."""
-    layout = encoded.layout
-    real = layout.pad(torch.ones_like(layout.document, dtype=torch.bool))
-    return layout.pad(scores).masked_fill(~real[..., None], torch.finfo(scores.dtype).min)
+def answer_loss(rows: Tensor, real: Tensor, positions: Tensor) -> Tensor:
+    """The loss of one end of the answer: scores `[B, N]`, where tokens are `[B, N]`, places `[B]`."""
+    positions = positions.reshape(-1, 1)
+    if positions.shape[0] != rows.shape[0]:
+        raise ValueError(f"{positions.shape[0]} answer positions for {rows.shape[0]} documents")
+    found = (torch.arange(rows.shape[1], device=rows.device) == positions) & real
+    return mean_cross_entropy(rows, positions[:, 0].where(found.any(1), -100))
 
 
 def count_labels(config: PoNetConfig) -> int:

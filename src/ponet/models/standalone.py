@@ -1,18 +1,18 @@
 """Saved folders that open where `ponet` isn't installed: the model's own source files, flat, beside the weights.
 
 Hugging Face's `trust_remote_code` loads modules from one flat folder. The sources import each other by lines of the
-form `from ponet.room.module import name`; here they become `from .ponet_room_module import name`.
+form `from ponet.room.module import name`; here they become `from .ponet_room_module import name`. What a module loads
+by `importlib` instead, as kernels are, stays behind.
 """
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 
-from ponet.files import read_json, write_json, write_text
+from ponet.files import write_text
 
-_IMPORT = re.compile(r"^(\s*)from (ponet(?:\.\w+)+) import", re.MULTILINE)
-
-_AUTO_MAP = {
+AUTO_MAP = {
     "AutoConfig": "configuration_ponet.PoNetConfig",
     "AutoModel": "modeling_ponet.PoNetModel",
     "AutoModelForPreTraining": "modeling_ponet.PoNetForPreTraining",
@@ -22,18 +22,23 @@ _AUTO_MAP = {
     "AutoModelForQuestionAnswering": "modeling_ponet.PoNetForQuestionAnswering",
     "AutoModelForMultipleChoice": "modeling_ponet.PoNetForMultipleChoice",
 }
+"""`auto_map` of a model's `config.json`: the module and class behind each Auto class."""
+
+_IMPORT = re.compile(r"^(\s*)from (ponet(?:\.\w+)+) import", re.MULTILINE)
 
 
-def add_model_code(folder: str | Path) -> None:
-    """Makes a saved model's folder stand alone: copies the sources, and names the classes in `config.json`."""
-    folder = Path(folder)
-    copy_sources(folder, "ponet.models.modeling_ponet", "ponet.models.configuration_ponet")
-    config = folder / "config.json"
-    write_json(config, read_json(config) | {"auto_map": _AUTO_MAP})
+def copy_model_code(folder: str | os.PathLike[str]) -> None:
+    """Writes the source files of all models, which `AUTO_MAP` names, flat into a folder."""
+    copy_sources(Path(folder), "ponet.models.modeling_ponet", "ponet.models.configuration_ponet")
 
 
 def copy_sources(folder: Path, *modules: str) -> None:
-    """Writes the named modules, and all of `ponet` that they import, flat into a folder."""
+    """Writes the named modules, and all of `ponet` that they import, flat into a folder.
+
+    Does nothing where this code is itself such a copy: Hugging Face then copies it on, as all remote code.
+    """
+    if __name__ != "ponet.models.standalone":
+        return
     waiting, done = list(modules), set[str]()
     while waiting:
         module = waiting.pop()

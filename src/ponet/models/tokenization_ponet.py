@@ -1,7 +1,237 @@
-"""BERT's WordPiece tokenizer, which also says which sentence each token belongs to."""
+"""BERT's WordPiece tokenizer, which also says which segment (sentence, paragraph, ...) each token belongs to."""
 
-from transformers import BertTokenizer
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Encoding
+from transformers import BatchEncoding, BertTokenizer
+
+from ponet.models.segmentation import paragraph_spans, sentence_spans
+from ponet.models.standalone import copy_sources
+
+SEGMENTATIONS = ("sentences", "paragraphs", "fixed", None)
 
 
 class PoNetTokenizer(BertTokenizer):
-    """In progress."""
+    """BERT's tokenizer with `segment_ids` beside `input_ids`, made from the offsets of that one tokenization.
+
+    Ids of one text (PAPER.md section 2): [CLS] 0, the tokens of its i-th segment i (from 1), [SEP] an id of its own,
+    padding the last id + 1. Of a pair: [CLS] 0, A's segments 1..a, [SEP] a+1, B's segments from a+2, [SEP] last + 1.
+    After truncation, and in each overflowing window, ids are numbered anew, so that none is skipped. A token between
+    two spans belongs to the one before it (before the first span: to the first).
+
+    Args:
+        vocab: a `vocab.txt` (one piece a line) or a mapping from piece to id.
+        do_lower_case: as BERT's, True unless said otherwise.
+        segments: "sentences" (the default), "paragraphs" (parted by blank lines), "fixed" (every `segment_length`
+            tokens), or None: no `segment_ids`, and the model takes what lies between special tokens as a segment.
+        segment_length: tokens a segment, for "fixed"; counted from the first token kept of each text.
+
+    `segments` and `segment_length` can be given to a call too. So can `spans`: for each text a list of half-open
+    character offsets `(start, end)`, in order and disjoint (for a pair, a tuple of two such lists); they go before
+    `segments`. With `is_split_into_words`, `spans` count words instead, and sentences are sought in the words joined by
+    a space.
+
+    Raises:
+        ValueError: for an unknown `segments`, a missing `segment_length`, or spans that don't fit their text.
+        OSError: where the vocabulary file can't be read.
+    """
+
+    model_input_names: list[str] = ["input_ids", "token_type_ids", "attention_mask", "segment_ids"]  # noqa: RUF012
+    # Saved with the code, so that AutoTokenizer finds the class where ponet isn't installed; the pair is (slow, fast).
+    _auto_map = {"AutoTokenizer": [None, "tokenization_ponet.PoNetTokenizer"]}  # noqa: RUF012
+
+    def __init__(
+        self,
+        vocab: str | os.PathLike[str] | dict[str, int] | None = None,
+        do_lower_case: bool = True,
+        segments: str | None = "sentences",
+        segment_length: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if vocab is None and kwargs.get("tokenizer_file") is None and kwargs.get("tokenizer_object") is None:
+            raise ValueError("No vocabulary: give vocab=, or a folder that holds a tokenizer.json or a vocab.txt.")
+        if isinstance(vocab, (str, os.PathLike)):
+            vocab = _read_vocabulary(vocab)
+        _check(segments, segment_length)
+        super().__init__(
+            vocab=vocab, do_lower_case=do_lower_case, segments=segments, segment_length=segment_length, **kwargs
+        )
+        self.segments = segments
+        self.segment_length = segment_length
+
+    def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str]:
+        """Writes `vocab.txt`, as BERT's tools read it: one piece a line, in the order of ids."""
+        path = os.path.join(save_directory, (f"{filename_prefix}-" if filename_prefix else "") + "vocab.txt")
+        pieces = self.backend_tokenizer.get_vocab(with_added_tokens=False)
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(f"{piece}\n" for piece in sorted(pieces, key=pieces.__getitem__))
+        return (path,)
+
+    def _save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> tuple[str, ...]:
+        copy_sources(Path(save_directory), "ponet.models.tokenization_ponet")
+        return super()._save_pretrained(save_directory, *args, **kwargs)
+
+    def _encode_plus(  # type: ignore[override]  # what it doesn't need it hands on
+        self, text: Any, text_pair: Any = None, **kwargs: Any
+    ) -> BatchEncoding:
+        segments = kwargs.pop("segments", self.segments)
+        length = kwargs.pop("segment_length", self.segment_length)
+        spans = kwargs.pop("spans", None)
+        if kwargs.get("sanitize_control_tokens"):  # a chat template's own way, which makes no encodings
+            return super()._encode_plus(text, text_pair, **kwargs)
+        if spans is None:
+            _check(segments, length)
+            if segments is None or "segment_ids" not in self.model_input_names:
+                return super()._encode_plus(text, text_pair, **kwargs)
+
+        words = bool(kwargs.get("is_split_into_words"))
+        tensors = kwargs.pop("return_tensors", None)
+        single = not _is_batch(text, words)
+        if single:
+            text, text_pair = [text], [text_pair] if text_pair else None
+            spans = None if spans is None else [spans]
+        output = super()._encode_plus(text, text_pair, return_tensors=None, **kwargs)
+        texts = _texts(text, text_pair, words)
+        given = _given_spans(spans, texts) if spans is not None else None
+
+        overflowing = bool(kwargs.get("return_overflowing_tokens"))
+        owners = output["overflow_to_sample_mapping"] if overflowing else range(len(texts))
+        rows: list[list[int]] = []
+        starts: list[np.ndarray | None] = []
+        at = -1
+        for encoding, owner in zip(output.encodings or [], owners, strict=True):
+            if owner != at:  # the windows of one text follow each other
+                at = owner
+                starts = [
+                    _starts(t, segments, None if given is None else given[at][i]) for i, t in enumerate(texts[at])
+                ]
+            rows.append(_segment_ids(encoding, texts[at], starts, length, in_words=words and given is not None))
+        output["segment_ids"] = rows
+        if single and tensors is None and not overflowing:
+            values = {key: v[0] if len(v) > 0 and isinstance(v[0], list) else v for key, v in output.items()}
+            return BatchEncoding(values, output.encodings)
+        return output.convert_to_tensors(tensors)
+
+    def _pad(self, encoded_inputs: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        ids = encoded_inputs.get("segment_ids")
+        mask = encoded_inputs.get("attention_mask")
+        padded = super()._pad(encoded_inputs, *args, **kwargs)
+        missing = len(padded[self.model_input_names[0]]) - len(ids) if ids is not None else 0
+        if ids is not None and missing > 0:
+            real = ids if mask is None else [i for i, m in zip(ids, mask, strict=True) if m]
+            fill = [max(real, default=-1) + 1] * missing
+            side = kwargs.get("padding_side") or self.padding_side
+            padded["segment_ids"] = [*fill, *ids] if side == "left" else [*ids, *fill]
+        return padded
+
+
+def _check(segments: Any, length: Any) -> None:
+    if segments not in SEGMENTATIONS:
+        raise ValueError(f"segments={segments!r} is unknown: give 'sentences', 'paragraphs', 'fixed' or None.")
+    if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 1):
+        raise ValueError(f"segment_length must be a whole number of tokens, 1 or more, not {length!r}.")
+    if segments == "fixed" and length is None:
+        raise ValueError("segments='fixed' needs segment_length, the number of tokens in a segment.")
+
+
+def _read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
+    with open(path, encoding="utf-8") as file:
+        return {line.rstrip("\n"): i for i, line in enumerate(file)}
+
+
+Text = str | Sequence[str]
+"""A text, or with `is_split_into_words` its words."""
+
+
+def _is_batch(text: Any, words: bool) -> bool:
+    if words:
+        return isinstance(text, (list, tuple)) and bool(text) and isinstance(text[0], (list, tuple))
+    return isinstance(text, (list, tuple))
+
+
+def _texts(batch: Sequence[Any], pairs: Sequence[Any] | None, words: bool) -> list[tuple[Text, ...]]:
+    """One or two texts an example, however the batch gives its pairs."""
+    if pairs is not None:
+        return list(zip(batch, pairs, strict=True))
+    if words:
+        return [tuple(x) if len(x) > 0 and isinstance(x[0], (list, tuple)) else (x,) for x in batch]
+    return [(x,) if isinstance(x, str) else tuple(x) for x in batch]
+
+
+def _given_spans(spans: Any, texts: list[tuple[Text, ...]]) -> list[list[np.ndarray]]:
+    """Checked `spans` as arrays `[k, 2]`, one an example and text."""
+    if len(spans) != len(texts):
+        raise ValueError(f"spans holds {len(spans)} lists for {len(texts)} texts: give one list a text.")
+    checked = []
+    for row, (one, parts) in enumerate(zip(spans, texts, strict=True)):
+        lists = [one] if len(parts) == 1 else one
+        if len(lists) != len(parts):
+            raise ValueError(f"spans[{row}] must be a tuple of two lists, one for each text of the pair.")
+        arrays = []
+        for spans_of_text, text in zip(lists, parts, strict=True):
+            array = np.asarray(spans_of_text)
+            if array.size == 0:
+                array = np.empty((0, 2), dtype=np.int64)
+            if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iu":
+                raise ValueError(f"spans[{row}] must be a list of pairs (start, end) of whole numbers.")
+            edges = array.ravel()  # start, end, start, end, ...: never falling
+            if len(edges) and (edges[0] < 0 or edges[-1] > len(text) or (np.diff(edges) < 0).any()):
+                raise ValueError(
+                    f"spans[{row}] must be in order, disjoint and within their text of length {len(text)}."
+                )
+            arrays.append(array)
+        checked.append(arrays)
+    return checked
+
+
+def _starts(text: Text, segments: str | None, given: np.ndarray | None) -> np.ndarray | None:
+    """Where the segments of a text begin `[k]`; None where tokens are counted instead."""
+    if given is not None:
+        return given[given[:, 0] < given[:, 1], 0]
+    if segments == "fixed":
+        return None
+    joined = text if isinstance(text, str) else " ".join(text)
+    spans = sentence_spans(joined) if segments == "sentences" else paragraph_spans(joined)
+    return np.array([start for start, _ in spans], dtype=np.int64)
+
+
+def _segment_ids(
+    encoding: Encoding, texts: tuple[Text, ...], starts: list[np.ndarray | None], length: int | None, in_words: bool
+) -> list[int]:
+    """The ids of one row `[N]`: a new one wherever the text, the segment or (always) a special token changes."""
+    real = np.array(encoding.attention_mask, dtype=bool)
+    # -1 stands for special tokens, else which of the two texts a token comes from
+    source = np.array([-1 if s is None else s for s in encoding.sequence_ids], dtype=np.int64)
+    segment = np.zeros(len(real), dtype=np.int64)
+    for i, (text, begins) in enumerate(zip(texts, starts, strict=True)):
+        ours = np.flatnonzero(source == i)
+        if len(ours) == 0:
+            continue
+        if begins is None:
+            assert length is not None  # checked by the caller
+            segment[ours] = np.arange(len(ours)) // length
+        else:
+            segment[ours] = np.searchsorted(begins, _positions(encoding, text, ours, in_words), side="right").clip(1)
+    source, segment = source[real], segment[real]
+    new = np.ones(len(source), dtype=np.int64)
+    new[1:] = (source[1:] < 0) | (source[1:] != source[:-1]) | (segment[1:] != segment[:-1])
+    new[:1] = source[:1] >= 0  # [CLS] has id 0; without it the first segment still has id 1
+    ids = np.cumsum(new)
+    row = np.full(len(real), ids[-1] + 1 if len(ids) else 0)
+    row[real] = ids
+    return row.tolist()
+
+
+def _positions(encoding: Encoding, text: Text, tokens: np.ndarray, in_words: bool) -> np.ndarray:
+    """Where each of the given tokens begins: a character of the text (or of the joined words), or a word."""
+    if isinstance(text, str):
+        return np.array([start for start, _ in encoding.offsets], dtype=np.int64)[tokens]
+    words = np.array([-1 if w is None else w for w in encoding.word_ids], dtype=np.int64)[tokens]
+    if in_words:
+        return words
+    begins = np.cumsum([0, *(len(word) + 1 for word in text)])
+    return begins[words] + np.array([start for start, _ in encoding.offsets], dtype=np.int64)[tokens]

@@ -1,6 +1,7 @@
 """Where documents and segments lie in a batch of packed tokens: built once a batch, shared by all layers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,8 +39,8 @@ class Layout:
 
     @property
     def batch_size(self) -> int:
-        """`B`."""
-        return len(self.lengths)
+        """`B`. Of a tensor's shape, which a compiled graph may leave open; a tuple's length it would fix."""
+        return self.cu_seqlens.shape[0] - 1
 
     @property
     def num_tokens(self) -> int:
@@ -127,6 +128,15 @@ class Layout:
             joins_next=torch.nn.functional.pad(same_document & adjacent, (0, min(num_tokens, 1))),
             special=special,
         )
+
+    def to(self, device: torch.device | str | int, non_blocking: bool = False) -> "Layout":
+        """The same layout on another device; accelerate calls this where a model's layers are spread over several."""
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=non_blocking)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
     def pad(self, packed: Tensor) -> Tensor:
         """`[T, ...]` -> `[B, N, ...]`, zeros at padding."""

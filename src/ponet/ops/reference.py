@@ -48,20 +48,20 @@ def _attention_pool_vectorised(
     x: Tensor, queries: Tensor, layout: Layout, output_weights: bool
 ) -> tuple[Tensor, Tensor | None]:
     """`attention_pool` without a loop over documents, so that a compiled graph doesn't depend on their lengths."""
-    num_documents, num_heads, _ = queries.shape
-    document = layout.document
-    scores = (x[:, None, :] * queries[document]).to(_accumulator(x)).sum(-1)  # [T, h]
-    index = document[:, None].expand_as(scores)
-    top = (
-        scores.detach()
-        .new_full((num_documents, num_heads), -torch.inf)
-        .scatter_reduce(0, index, scores.detach(), "amax")
-    )
-    exponentials = (scores - top[document]).exp()
-    total = scores.new_zeros(num_documents, num_heads).index_add(0, document, exponentials)
-    a = (exponentials / total[document]).to(x.dtype)
-    z = x.new_zeros(queries.shape).index_add(0, document, a[:, :, None] * x[:, None, :])
-    return z, a if output_weights else None
+    document, tokens = layout.document, x.to(_accumulator(x))[:, None, :]
+    a = _document_softmax((tokens * queries[document]).sum(-1), layout)  # [T, h]
+    z = tokens.new_zeros(queries.shape).index_add(0, document, a[:, :, None] * tokens)
+    return z.to(x.dtype), a.to(x.dtype) if output_weights else None
+
+
+def _document_softmax(scores: Tensor, layout: Layout) -> Tensor:
+    """The softmax over each document's tokens, `[T, h]` -> `[T, h]`, without a loop over documents."""
+    index = layout.document[:, None].expand_as(scores)
+    nothing = scores.new_full((layout.batch_size, scores.shape[1]), -torch.inf)
+    top = nothing.scatter_reduce(0, index, scores.detach(), "amax")
+    exponentials = (scores - top[layout.document]).exp()
+    total = torch.zeros_like(nothing).index_add(0, layout.document, exponentials)
+    return exponentials / total[layout.document]
 
 
 def global_aggregation(
@@ -101,9 +101,9 @@ def absorbed_queries(g: Tensor, key_weight: Tensor, num_heads: int) -> Tensor:
 
 def absorbed_values(pooled: Tensor, key_weight: Tensor, key_bias: Tensor, layout: Layout) -> Tensor:
     """The pooled tokens `[B, h, d]` -> `g' [B, d]`: each head's own rows of the key projection."""
-    batch_size, num_heads, d = pooled.shape
+    _, num_heads, d = pooled.shape
     heads = torch.einsum("bhd,hed->bhe", pooled, key_weight.reshape(num_heads, -1, d))
-    values = heads.reshape(batch_size, -1) + key_bias
+    values = heads.flatten(1) + key_bias
     return values.masked_fill((layout.cu_seqlens.diff() == 0)[:, None], 0)
 
 
@@ -113,6 +113,11 @@ def global_aggregation_published(
     """GA as published, from the queries and keys `[T, d]` of every token; results as `global_aggregation`'s."""
     width = q.shape[1] // num_heads
     g = document_mean(q, layout).reshape(-1, num_heads, width)  # stage 1
+    if torch.compiler.is_compiling():
+        all_heads = k.to(_accumulator(k)).reshape(-1, num_heads, width)
+        a = _document_softmax((all_heads * g[layout.document]).sum(-1) * width**-0.5, layout)
+        z = all_heads.new_zeros(g.shape).index_add(0, layout.document, a[:, :, None] * all_heads)
+        return z.flatten(1).to(k.dtype), a.to(k.dtype) if output_weights else None
     pooled, weights = [], []
     for keys, query in zip(k.split(layout.lengths), g, strict=True):
         heads = keys.reshape(-1, num_heads, width)

@@ -1,0 +1,66 @@
+# Every target sets itself up. A fresh clone needs Python 3.11 or newer (with venv), git and make, nothing else.
+# The packages come from wherever pip is configured to look; their versions from constraints.txt.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# one thread a worker and a worker a core: many small tests share the cores better than many small matrix products
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal
+
+# `make demo ARGS="--seed 1"`, `make test ARGS="-k tokenizer"`
+ARGS ?=
+
+.PHONY: help demo test test-slow check lint types format hooks clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: $(STAMP) ## the main job in minutes: PoNet beside the Transformer, on data it makes itself
+	@$(BIN)/ponet demo $(ARGS)
+
+test: check ## lint, types and all fast tests; what CI runs
+	@$(PYTEST) $(ARGS)
+
+test-slow: $(STAMP) ## the tests that take minutes
+	@$(PYTEST) -m slow $(ARGS)
+
+check: lint types ## lint and types
+
+lint: $(STAMP) ## ruff: rules and format
+	@$(BIN)/ruff check --quiet src tests
+	@$(BIN)/ruff format --check --quiet src tests
+
+types: $(STAMP) ## mypy
+	@$(BIN)/mypy
+
+format: $(STAMP) ## ruff: put right what it can
+	@$(BIN)/ruff check --fix src tests
+	@$(BIN)/ruff format src tests
+
+hooks: $(STAMP) ## lint and types before every commit
+	@$(BIN)/pre-commit install
+
+clean: ## remove what the other targets made, the environment included
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# setuptools and torch go first: the one so that ponet is built with the pinned version, the other so that no
+# looser requirement of another package chooses the build of torch
+$(STAMP): pyproject.toml constraints.txt
+	@python=$$(for each in python3.11 python3.12 python3.13 python3 python; do \
+	    if $$each -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$each; break; fi; \
+	  done); \
+	if [ -z "$$python" ]; then \
+	  echo "Python 3.11 or newer with its venv module is needed (Debian: apt-get install python3 python3-venv)." >&2; exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$($$python --version); the first time takes minutes."; \
+	$$python -m venv $(VENV)
+	@$(PIP) setuptools torch
+	@$(PIP) --no-build-isolation --editable '.[fast,dev]'
+	@touch $@

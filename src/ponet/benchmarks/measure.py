@@ -1,0 +1,266 @@
+"""Time and memory of functions, measured side by side: what every benchmark here is made of.
+
+Time: the candidates take turns within each round, so that a busy neighbour or a warming processor falls on all of them
+alike, and the median of the rounds counts. Memory: each cell in a process of its own, as growth over what that
+process held when the cell was set up.
+"""
+
+import gc
+import os
+import statistics
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+Status = Literal["ok", "timeout", "out_of_memory", "error"]
+
+_OVER_LIMIT = 77  # exit code of a cell that stopped itself
+_SAMPLE_SECONDS = 0.002
+
+
+@dataclass
+class Timing:
+    """Repeated measurements of one function."""
+
+    seconds: list[float] = field(default_factory=list)
+    """One entry a round, warm-up left out."""
+    status: Status = "ok"
+    message: str = ""
+    """What went wrong, where something did."""
+
+    @property
+    def median(self) -> float:
+        """Seconds; NaN if nothing was measured."""
+        return statistics.median(self.seconds) if self.seconds else float("nan")
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """First and third quartile in seconds: the spread. NaN if nothing was measured."""
+        if len(self.seconds) < 2:
+            return self.median, self.median
+        low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return low, high
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a result file; figures that were not measured are left out."""
+        if not self.seconds:
+            return {"status": self.status, "message": self.message}
+        low, high = self.quartiles
+        figures = {"median_seconds": self.median, "quartiles_seconds": [low, high], "rounds": len(self.seconds)}
+        return {"status": self.status, **figures, **({"message": self.message} if self.message else {})}
+
+
+@dataclass
+class Memory:
+    """Peak memory of one cell."""
+
+    peak_bytes: int | None = None
+    """Most resident memory held at any time, less what was held before the cell ran."""
+    baseline_bytes: int | None = None
+    """Resident memory after set-up, before the cell ran."""
+    status: Status = "ok"
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a result file; figures that were not measured are left out."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, "")}
+
+
+def interleave(
+    candidates: Mapping[str, Callable[[], object]],
+    rounds: int = 10,
+    warm_up: int = 2,
+    budget: float | None = None,
+    patience: float | None = None,
+    synchronize: Callable[[], object] | None = None,
+) -> dict[str, Timing]:
+    """Times each candidate once a round, in turns.
+
+    Args:
+        candidates: functions by name.
+        rounds: measured rounds.
+        warm_up: rounds before them that don't count.
+        budget: seconds for everything; measuring ends after the first round that passes it, with at least one
+            measured round.
+        patience: seconds a single call may take; a candidate that takes longer isn't called again and is reported
+            as `timeout`, with what was measured until then. A running call is not interrupted, and a first warm-up
+            call may take as long as it likes.
+        synchronize: called before the clock is read; a GPU needs `torch.cuda.synchronize`.
+
+    A candidate that raises is left out of further rounds; running out of memory is reported as such.
+    """
+    timings = {name: Timing() for name in candidates}
+    start = time.perf_counter()
+    for count in range(warm_up + rounds):
+        for name, timing in timings.items():
+            if timing.status != "ok":
+                continue
+            try:
+                seconds = _clock(candidates[name], synchronize)
+            except Exception as error:
+                timing.status, timing.message = classify(error)
+                timing.seconds.clear()
+                continue
+            if count >= warm_up:
+                timing.seconds.append(seconds)
+            if patience is not None and seconds > patience and (count > 0 or warm_up == 0):
+                timing.status = "timeout"
+                timing.message = f"one call took {seconds:.1f} s, more than {patience:g} s"
+        measured = count >= warm_up
+        if measured and budget is not None and time.perf_counter() - start > budget:
+            break
+    return timings
+
+
+def peak_memory(
+    setup: Callable[..., Callable[[], object]],
+    args: Sequence[Any] = (),
+    timeout: float = 600.0,
+    limit_bytes: int | None = None,
+    preload: Sequence[str] = ("torch",),
+) -> Memory:
+    """Peak growth of resident memory while `setup(*args)()` runs in a process of its own.
+
+    Args:
+        setup: an importable function that prepares everything and returns what is to be measured. What it holds
+            itself (weights, inputs) doesn't count.
+        args: its arguments; they are pickled.
+        timeout: seconds for the process, set-up included.
+        limit_bytes: the process gives up when it holds more; default nine tenths of what is available now, so that
+            a benchmark never takes the machine down.
+        preload: modules that all such processes share, so that each one starts at once.
+    """
+    import torch
+
+    if limit_bytes is None:
+        limit_bytes = int(psutil.virtual_memory().available * 0.9)
+    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(list(preload))
+    receiver, sender = context.Pipe(duplex=False)
+    cell = (sender, setup, tuple(args), limit_bytes, torch.get_num_threads())
+    process = context.Process(target=_cell, args=cell, daemon=True)  # type: ignore[attr-defined]
+    process.start()
+    sender.close()
+    try:
+        if not receiver.poll(timeout):
+            return Memory(status="timeout", message=f"not done after {timeout:g} s")
+        memory: Memory = receiver.recv()
+        return memory
+    except EOFError:
+        process.join()
+        return _died(process.exitcode, limit_bytes)
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+
+
+def classify(error: BaseException) -> tuple[Status, str]:
+    """Out of memory or another error, and its message in one line."""
+    import torch
+
+    message = " ".join((str(error) or type(error).__name__).split())[:300]
+    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in message
+    return ("out_of_memory" if out_of_memory else "error"), message
+
+
+def _clock(function: Callable[[], object], synchronize: Callable[[], object] | None) -> float:
+    if synchronize is not None:
+        synchronize()
+    start = time.perf_counter()
+    function()
+    if synchronize is not None:
+        synchronize()
+    return time.perf_counter() - start
+
+
+def _cell(
+    sender: Connection, setup: Callable[..., Callable[[], object]], args: tuple[Any, ...], limit: int, threads: int
+) -> None:
+    """The child of `peak_memory`."""
+    import torch
+
+    torch.set_num_threads(threads)
+    try:
+        run = setup(*args)
+        gc.collect()
+        with _Watch(limit) as watch:
+            run()
+        sender.send(Memory(peak_bytes=max(watch.peak - watch.baseline, 0), baseline_bytes=watch.baseline))
+    except KeyboardInterrupt:
+        pass  # the parent got it too, and says so
+    except Exception as error:
+        status, message = classify(error)
+        if status == "error":
+            traceback.print_exc()
+        sender.send(Memory(status=status, message=message))
+    finally:
+        sender.close()
+
+
+class _Watch:
+    """Peak resident memory of this process within a block.
+
+    Linux keeps the exact peak and lets it be reset; where it doesn't, samples every 2 ms have to do. They are taken in
+    any case, to stop the process at the limit.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._process = psutil.Process()
+        self._done = threading.Event()
+        self._sampler = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> "_Watch":
+        self._exact = _reset_peak()
+        self.baseline = self.peak = self._process.memory_info().rss
+        self._sampler.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._sampler.join()
+        if self._exact:
+            self.peak = max(self.peak, _kernel_peak())
+
+    def _sample(self) -> None:
+        while not self._done.wait(_SAMPLE_SECONDS):
+            held = self._process.memory_info().rss
+            self.peak = max(self.peak, held)
+            if held > self._limit:
+                os._exit(_OVER_LIMIT)
+
+
+def _reset_peak() -> bool:
+    """Sets the kernel's record of this process's peak to what it holds now; says whether that worked."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return _kernel_peak() > 0
+    except OSError:
+        return False
+
+
+def _kernel_peak() -> int:
+    """The kernel's record in bytes, 0 if there is none."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _died(exit_code: int | None, limit: int) -> Memory:
+    """A cell that ended without a word."""
+    if exit_code == _OVER_LIMIT:
+        return Memory(status="out_of_memory", message=f"more than {limit / 2**30:.1f} GiB")
+    if exit_code == -9:
+        return Memory(status="out_of_memory", message="the system ended the process")
+    return Memory(status="error", message=f"the process ended with exit code {exit_code}")

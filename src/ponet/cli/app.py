@@ -1,0 +1,63 @@
+"""The app with its commands; `ponet --help` shows what most people want first."""
+
+from typing import Annotated
+
+import typer
+
+from ponet.cli import models, reports, runs
+from ponet.cli.errors import set_up
+
+HELP = """
+PoNet: a linear-time pooling encoder for long documents.
+
+From nothing to a trained model:
+
+  ponet demo                               what it is good for, in minutes
+
+  ponet finetune reviews.csv --out run     a classifier on your own documents
+
+  ponet evaluate run                       its metrics on the test split
+
+  ponet predict run new.csv                labels and scores, JSON lines
+
+  ponet recipes                            experiments ready to run
+
+  ponet train documents/imdb/pooling       one of them
+"""
+
+app = typer.Typer(
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("ponet"))
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show what the libraries say, and tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    set_up(verbose)
+
+
+app.command()(reports.demo)
+app.command()(runs.finetune)
+app.command()(runs.train)
+app.command()(models.evaluate)
+app.command()(models.predict)
+app.add_typer(reports.recipes, name="recipes")
+app.add_typer(models.tokenizer, name="tokenizer")
+app.command()(reports.report)

@@ -1,0 +1,59 @@
+"""How a command ends: a mistake of the user is one sentence and 2, Ctrl-C is 130, a closed pipe is quiet."""
+
+import functools
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from ponet.errors import PoNetError
+from ponet.files import explain
+
+MISTAKE = 2
+CLOSED_PIPE = 128 + int(signal.SIGPIPE)
+INTERRUPTED = 128 + int(signal.SIGINT)
+
+
+def set_up(verbose: bool) -> None:
+    """Before any command: whether the libraries may speak, and whether our errors come with a traceback."""
+    from ponet.training import libraries
+
+    libraries.verbose = verbose
+    if not verbose:
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # unset, the library warns about forks
+        warnings.simplefilter("ignore")
+
+
+def told(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorates a command so that whatever ends it is told in one sentence."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from ponet.training import libraries
+
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: nor do we flush at exit
+            raise typer.Exit(CLOSED_PIPE) from error
+        except KeyboardInterrupt as error:
+            typer.echo("Stopped. The same command goes on from its last checkpoint, if it has made one.", err=True)
+            raise typer.Exit(INTERRUPTED) from error
+        except PoNetError as error:
+            if libraries.verbose and error.__cause__ is not None:
+                raise
+            typer.echo(str(error), err=True)
+            number = getattr(error, "signal", None)
+            raise typer.Exit(MISTAKE if number is None else 128 + number) from error
+        except OSError as error:
+            if libraries.verbose:
+                raise
+            typer.echo(str(explain(error, error.filename or "a file")), err=True)
+            raise typer.Exit(MISTAKE) from error
+
+    return wrapped

@@ -1,0 +1,108 @@
+"""`ponet evaluate`, `ponet predict` and `ponet tokenizer`: commands that use what is there."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ponet.cli.errors import told
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+tokenizer = typer.Typer(help="Make tokenizers.", no_args_is_help=True)
+
+
+@told
+def evaluate(
+    run: Run,
+    data: Annotated[str | None, typer.Option(help="Another data set than the run's own.")] = None,
+    split: Annotated[str, typer.Option(help="Which split of it: train, validation or test.")] = "test",
+    fresh_test_seed: Annotated[
+        int | None, typer.Option(help="New test data made from this seed, for tasks that make their data.")
+    ] = None,
+) -> None:
+    """Metrics of a run's model on a split, as JSON.
+
+    Examples:
+
+      ponet evaluate runs/reviews
+
+      ponet evaluate runs/reviews --data newer.csv
+    """
+    from ponet.training.evaluation import evaluate as evaluate_run
+
+    result = evaluate_run(run, data, split, fresh_test_seed)
+    sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+
+@told
+def predict(
+    run: Run,
+    source: Annotated[
+        str,
+        typer.Argument(metavar="INPUT", help="A CSV, JSON lines, Parquet or .txt file, a folder of .txt files, or -."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write to this file.  \\[default: standard output]")] = None,
+    text: Annotated[str | None, typer.Option(help="Column of the text.  \\[default: the run's]")] = None,
+    pair: Annotated[str | None, typer.Option(help="Column of the second text.")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="A .txt file is one document, not one a line.")] = False,
+) -> None:
+    """Labels and scores for new documents, one JSON object a line.
+
+    Examples:
+
+      ponet predict runs/reviews new.csv --out labels.jsonl
+
+      cat documents.txt | ponet predict runs/reviews -
+    """
+    from ponet.files import replacing
+    from ponet.training.evaluation import predict as predict_source
+
+    options: dict[str, Any] = {key: value for key, value in (("text", text), ("pair", pair)) if value is not None}
+    if whole:
+        options["whole"] = True
+    records = predict_source(run, source, **options)
+    if out is None:
+        for record in records:
+            sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+        return
+    with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+@tokenizer.command("train")
+@told
+def train_tokenizer(
+    corpus: Annotated[
+        list[Path], typer.Argument(metavar="CORPUS", help="Text, CSV, JSON lines or Parquet files, or folders.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = ...,  # type: ignore[assignment]
+    vocab_size: Annotated[int, typer.Option(help="Pieces at most, special tokens included.")] = 16_000,
+    text: Annotated[str, typer.Option(help="Column of the text, in all but text files.")] = "text",
+    cased: Annotated[bool, typer.Option("--cased", help="Keep upper case and accents.")] = False,
+    min_frequency: Annotated[int, typer.Option(help="How often a pair must occur to become a piece.")] = 2,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a tokenizer that is there.")] = False,
+) -> None:
+    """Learn a WordPiece vocabulary from a corpus of any size.
+
+    Example:
+
+      ponet tokenizer train corpus/ --vocab-size 16000 --out my-tokenizer
+    """
+    from ponet.tokenizer_training import train_tokenizer_from_corpus
+
+    made = train_tokenizer_from_corpus(
+        corpus,
+        out,
+        vocab_size,
+        lowercase=not cased,
+        text_column=text,
+        min_frequency=min_frequency,
+        overwrite=overwrite,
+        show_progress=sys.stderr.isatty(),
+    )
+    for notice in made.notices:
+        typer.echo(notice, err=True)
+    typer.echo(f"{made.vocab_size:,} pieces from {made.texts:,} texts in {made.seconds:,.1f} s: {made.folder}")

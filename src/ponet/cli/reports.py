@@ -1,0 +1,71 @@
+"""`ponet demo`, `ponet recipes` and `ponet report`: commands that show what there is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ponet.cli.errors import told
+
+recipes = typer.Typer(help="List the recipes, or show one with all it inherits.", invoke_without_command=True)
+
+
+@told
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the table, the figures and the plot go.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="The same seed gives the same data and the same models.")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="A minute: fewer steps and shorter inputs.")] = False,
+) -> None:
+    """PoNet and a Transformer of the same size, side by side, on long inputs made here: accuracy, speed, memory."""
+    from ponet.demo import run_demo
+
+    run_demo(out, seed=seed, quick=quick)
+
+
+@recipes.callback()
+@told
+def _recipes(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        _list()
+
+
+@recipes.command("list")
+@told
+def list_recipes() -> None:
+    """The recipes that come with the package."""
+    _list()
+
+
+@recipes.command("show")
+@told
+def show_recipe(
+    name: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name or YAML file.")],
+    changes: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to it.")] = None,
+) -> None:
+    """A recipe with everything it inherits and every default, as YAML that `ponet train` takes."""
+    from ponet.recipe import load_recipe
+
+    typer.echo(load_recipe(name, changes or []).to_yaml(), nl=False)
+
+
+@told
+def report(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One report.  \\[default: all]")] = None,
+    results: Annotated[Path, typer.Option(help="The folder of result files.")] = Path("results"),
+    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown instead of tables for the terminal.")] = False,
+    write_readme: Annotated[bool, typer.Option("--write-readme", help="Fill the tables of README.md.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Fail if README.md isn't what the results give.")] = False,
+) -> None:
+    """The measured results as tables, from the result files under results/."""
+    from ponet.report.command import report as make_report
+
+    make_report(name, results, as_markdown=markdown, write_readme=write_readme, check=check)
+
+
+def _list() -> None:
+    from ponet.recipe import available_recipes, read_recipe
+
+    names = available_recipes()
+    width = max(len(name) for name in names)
+    for name in names:
+        typer.echo(f"{name:<{width}}  {read_recipe(name).get('description', '')}")

@@ -1,0 +1,129 @@
+"""`ponet train` and `ponet finetune`: commands that write run folders."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ponet.cli.errors import told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ponet.recipe import Recipe
+
+CHANGES = "Changes, dotted or by the last part: learning_rate=1e-4 data.max_length=512 seed=0,1,2"
+Changes = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=CHANGES)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove a run that is there, and train again.")]
+
+
+@told
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name (`ponet recipes`) or YAML file.")],
+    changes: Changes = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder.  \\[default: runs/RECIPE/seedN]")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a recipe into a run folder; the same command takes up a training that was cut off.
+
+    Examples:
+
+      ponet train documents/imdb/pooling
+
+      ponet train documents/hnd/pooling seed=0,1,2,3,4
+
+      ponet train my-recipe.yaml max_steps=200 --out runs/trial
+    """
+    from ponet.recipe import load_recipe
+
+    _run_seeds(lambda overrides: load_recipe(recipe, overrides), changes or [], out, overwrite)
+
+
+@told
+def finetune(
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="A CSV, JSON lines or Parquet file, a folder of splits, or a hub name."),
+    ],
+    changes: Changes = None,
+    out: Annotated[Path, typer.Option(help="The run folder.")] = ...,  # type: ignore[assignment]
+    model: Annotated[
+        str | None, typer.Option(help="A checkpoint to start from: folder or hub name.  \\[default: from scratch]")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="Column of the text.  \\[default: found]")] = None,
+    pair: Annotated[str | None, typer.Option(help="Column of a second text.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Column of the label, or several 0/1 columns: a,b,c.  \\[default: found]")
+    ] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens kept of a text.  \\[default: 2048]")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a classifier on your own documents; no recipe to write.
+
+    Examples:
+
+      ponet finetune reviews.csv --out runs/reviews
+
+      ponet finetune data/ --out runs/topics --text body --label topic
+
+      ponet finetune long.jsonl --out runs/long --max-length 8192 epochs=5
+
+      ponet finetune pairs.csv --out runs/pairs --model checkpoint seed=1
+    """
+    from ponet.recipe import read_recipe, recipe_from_dict
+
+    values = read_recipe("finetune/base-scratch" if model is None else "finetune/base")
+    values["name"] = f"finetune/{Path(data).stem or 'data'}"
+    columns = None if label is None else [part.strip() for part in label.split(",")]
+    given = {
+        "path": data,
+        "text": text,
+        "pair": pair,
+        "label": columns[0] if columns is not None and len(columns) == 1 else columns,
+        "max_length": max_length,
+    }
+    values["data"] |= {key: value for key, value in given.items() if value is not None}
+    if model is not None:
+        values["model"] = {"init": model}
+    _run_seeds(lambda overrides: recipe_from_dict(values, overrides), changes or [], out, overwrite)
+
+
+def _run_seeds(make: "Callable[[list[str]], Recipe]", changes: list[str], out: Path | None, overwrite: bool) -> None:
+    """One run, or one for each of `seed=0,1,2`, each in a folder of its own."""
+    from ponet.recipe import split_seeds
+
+    seeds, rest = split_seeds(changes)
+    recipes = [make([*rest, *([f"seed={seed}"] if seeds else [])]) for seed in seeds or [0]]
+    for recipe in recipes:
+        name = f"seed{recipe.seed}"
+        default = Path("runs", *Path(recipe.name).parts, name)
+        _run(recipe, default if out is None else out / name if len(recipes) > 1 else out, overwrite)
+
+
+def _run(recipe: "Recipe", out: Path, overwrite: bool) -> None:
+    from ponet.training.run import train as train_recipe
+
+    typer.echo("\n".join(summary(train_recipe(recipe, out, overwrite), out)))
+
+
+def summary(result: dict[str, Any], out: Path) -> list[str]:
+    """The result in a few lines, for people; result.json has all of it."""
+    lines = []
+    for split in ("validation", "test"):
+        if result.get(split):
+            figures = "  ".join(f"{name} {_number(value)}" for name, value in result[split].items())
+            lines.append(f"{split:<11} {figures}")
+    train = result["train"]
+    parts = [f"{train['seconds']:,.1f} s"] if train.get("seconds") is not None else []
+    if train.get("steps"):
+        parts.insert(0, f"{train['steps']:,} steps")
+    if train.get("tokens_per_second"):
+        parts.append(f"{train['tokens_per_second']:,.0f} tokens/s")
+    if train.get("peak_memory_bytes"):
+        parts.append(f"peak memory {train['peak_memory_bytes'] / 1e6:,.0f} MB")
+    return [*lines, f"{'trained':<11} {'  '.join(parts)}", f"{'run folder':<11} {out}"]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else json.dumps(value)

@@ -1,0 +1,156 @@
+"""`ponet demo`: PoNet and the Transformer of the same size learn ListOps side by side, then both meet longer inputs."""
+
+import platform
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ponet.demo.encoder import MODELS
+from ponet.demo.learning import BATCH, SHAPE, Learned, learn, make_data
+from ponet.demo.scaling import memory_by_length, time_by_length
+from ponet.demo.show import plot, table
+from ponet.files import explain, write_json
+from ponet.tasks.lra.listops import decode
+from ponet.training.result import PACKAGES, commit, machine
+
+STEPS, QUICK_STEPS = 500, 150
+LENGTHS, QUICK_LENGTHS = (512, 1024, 2048, 4096, 8192), (512, 1024, 2048)
+
+
+def run_demo(
+    out: Path,
+    seed: int = 0,
+    quick: bool = False,
+    steps: int | None = None,
+    lengths: tuple[int, ...] | None = None,
+    test: int = 2000,
+    seconds_a_length: float = 4.0,
+) -> dict[str, Any]:
+    """Trains, measures, prints one table, writes `out/result.json` and `out/plot.png`.
+
+    Accuracies are a function of the seed and `steps` (on one machine with one number of threads); times and memory
+    are measured.
+
+    Args:
+        out: a folder, made where it isn't there.
+        seed: of data and weights.
+        quick: fewer steps and lengths.
+        steps: training steps of each model.
+        lengths: document lengths to measure, in tokens, rising.
+        test: expressions to test on.
+        seconds_a_length: for timing each length.
+
+    Returns:
+        The content of `result.json`.
+
+    Raises:
+        PoNetError: where `out` can't be written to.
+    """
+    steps = steps or (QUICK_STEPS if quick else STEPS)
+    lengths = lengths or (QUICK_LENGTHS if quick else LENGTHS)
+    _check_writable(out)
+    console = Console(highlight=False)
+    start = time.perf_counter()
+    data = make_data(seed, steps, test)
+    mean = data.all.lengths.mean()
+    console.print(
+        f"ListOps: {len(data.all):,} nested lists of {SHAPE.min_length + 1} to {SHAPE.max_length - 1} tokens "
+        f"(mean {mean:.0f}), made in {time.perf_counter() - start:.1f} s. One of them, whose value is "
+        f"{data.all.labels[0]}:",
+        f"  {decode(data.all[0])}",
+        sep="\n",
+        markup=False,
+        soft_wrap=True,
+    )
+    with _progress(console) as progress:
+        bar = progress.add_task("training", total=steps)
+        learned = learn(data, seed, lambda state: progress.update(bar, advance=1, description=_losses(state)))
+    console.print(
+        f"Trained {' and '.join(MODELS.values())} in turns on the same {steps} batches of {BATCH}; "
+        f"always saying the most frequent value would be right in {data.guess:.1%}.",
+        soft_wrap=True,
+    )
+    with _progress(console) as progress:
+        bar = progress.add_task("measuring", total=len(lengths) * (1 + len(MODELS)))
+
+        def advance(what: str) -> None:
+            progress.update(bar, advance=1, description=what)
+
+        timings = time_by_length(lengths, seed, seconds_a_length, advance)
+        memories = memory_by_length(lengths, seed, timings, advance)
+    models = {}
+    for mixer, name in MODELS.items():
+        model = learned[mixer]
+        times = [timing.to_dict() for timing in timings[mixer]]
+        for length, entry in zip(lengths, times, strict=True):
+            if "median_seconds" in entry:
+                entry["tokens_per_second"] = length / entry["median_seconds"]
+        models[mixer] = {
+            "name": name,
+            "parameters": model.parameters,
+            "accuracy": model.accuracy,
+            "loss": model.losses,
+            "train_seconds": model.seconds,
+            "tokens_per_second": model.tokens / model.seconds,
+            "time": times,
+            "memory": [entry.to_dict() for entry in memories[mixer]],
+        }
+    result = {
+        "models": models,
+        "data": {"train": len(data.train), "test": len(data.test), "mean_length": mean, "guess": data.guess},
+        "training": {"steps": steps, "batch": BATCH},
+        "scaling": {"lengths": list(lengths), "what": "one training step on one document, float32"},
+        "seconds": time.perf_counter() - start,
+        "seed": seed,
+        "commit": commit(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "machine": machine(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+    write_json(out / "result.json", result)
+    plot(result, out / "plot.png")
+    console.print(table(result).rich())
+    written = f"Written: {out / 'plot.png'}, {out / 'result.json'}"
+    console.print(_conclusion(result), written, sep="\n", markup=False, soft_wrap=True)
+    return result
+
+
+def _conclusion(result: dict[str, Any]) -> str:
+    """What the figures say about the longest document that both models were measured at."""
+    models, lengths = result["models"], result["scaling"]["lengths"]
+    took = f"Done in {result['seconds']:.0f} s."
+    for i in reversed(range(len(lengths))):
+        pooling, attention = (models[mixer]["time"][i].get("median_seconds") for mixer in MODELS)
+        if pooling and attention:
+            how = f"{attention / pooling:.1f} times as fast as" if attention > pooling else "slower than"
+            return f"{took} At {lengths[i]:,} tokens a training step of PoNet is {how} the Transformer's."
+    return took
+
+
+def _losses(state: dict[str, Learned]) -> str:
+    losses = (f"{name} {statistics.mean(state[mixer].losses[-20:]):.2f}" for mixer, name in MODELS.items())
+    return f"training; loss: {', '.join(losses)}"
+
+
+def _progress(console: Console) -> Progress:
+    """A bar with the time left, gone when its work is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn(), TextColumn("left"))
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _check_writable(out: Path) -> None:
+    """Before minutes of work, not after."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise explain(error, out) from error

@@ -1,0 +1,76 @@
+"""The demo's figures as a table and as a plot."""
+
+from pathlib import Path
+from typing import Any
+
+from ponet.demo.encoder import MODELS
+from ponet.files import replacing
+from ponet.report.tables import ABSENT, Table, count, memory, percent, seconds
+
+_INSTEAD = {"timeout": "too slow", "out_of_memory": "out of memory", "error": "failed"}
+COLOURS = {"pooling": "#0072b2", "attention": "#d55e00"}
+
+
+def table(result: dict[str, Any]) -> Table:
+    """One table of everything measured, from the demo's `result.json`."""
+    models, lengths = result["models"], result["scaling"]["lengths"]
+    rows = [
+        [f"accuracy on {result['data']['test']:,} new lists, %", *(percent([m["accuracy"]]) for m in models.values())],
+        ["parameters", *(f"{m['parameters']:,}" for m in models.values())],
+        ["training, tokens/s", *(count(m["tokens_per_second"]) for m in models.values())],
+    ]
+    made = Table("", ["", *MODELS.values(), "ratio"], [[*row, ""] for row in rows])
+    parts = (
+        ("time", "median_seconds", "training step at {:,} tokens", seconds),
+        ("time", "tokens_per_second", "tokens/s at {:,} tokens", count),
+        ("memory", "peak_bytes", "peak memory at {:,} tokens", memory),
+    )
+    for kind, figure, label, write in parts:
+        made.sections.append(len(made.rows))
+        for i, length in enumerate(lengths):
+            cells = [models[mixer][kind][i] for mixer in MODELS]
+            values = [cell.get(figure) for cell in cells]
+            texts = [
+                write(value) if value is not None else _INSTEAD.get(cell["status"], ABSENT)
+                for cell, value in zip(cells, values, strict=True)
+            ]
+            made.rows.append([label.format(length), *texts, _ratio(values)])
+    return made
+
+
+def _ratio(values: list[float | None]) -> str:
+    first, second = values
+    return f"{second / first:.2g}×" if first and second else ABSENT
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Time and memory of a training step by length, one curve a model, on logarithmic axes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    lengths = result["scaling"]["lengths"]
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    panels = (
+        ("time", "median_seconds", 1e3, "time of a training step, ms"),
+        ("memory", "peak_bytes", 2**-20, "peak memory of a training step, MiB"),
+    )
+    for axis, (kind, figure_name, scale, title) in zip(axes, panels, strict=True):
+        for mixer, name in MODELS.items():
+            cells = result["models"][mixer][kind]
+            points = [
+                (n, cell[figure_name] * scale) for n, cell in zip(lengths, cells, strict=True) if figure_name in cell
+            ]
+            if points:
+                axis.plot(*zip(*points, strict=True), marker="o", label=name, color=COLOURS[mixer])
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        axis.set_xticks(lengths, [f"{n:,}" for n in lengths])
+        axis.set_xlabel("tokens in the document")
+        axis.set_title(title)
+        axis.grid(alpha=0.3, which="both")
+        axis.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
+    pyplot.close(figure)

@@ -1,0 +1,348 @@
+"""A recipe: everything one training run depends on, as a small YAML file with inheritance and typed sections."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from ponet.errors import PoNetError, suggest
+from ponet.settings import build, convert, dump_yaml, parse_value, read_yaml
+
+RECIPES = Path(__file__).parent / "recipes"
+SECTIONS = ("data", "model", "training")
+PLAIN_KEYS = ("base", "name", "description", "task", "seed")
+
+
+@dataclass
+class TrainingOptions:
+    """How training goes: the recipe's `training` section."""
+
+    learning_rate: float = 1e-4
+    """AdamW's highest learning rate."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay, on everything but biases and normalisation weights."""
+    adam_beta1: float = 0.9
+    """Decay of the running mean of gradients. `schedule: onecycle` cycles it between 0.95 and 0.85 instead."""
+    adam_beta2: float = 0.999
+    """Decay of the running mean of squared gradients."""
+    adam_eps: float = 1e-8
+    """Added to AdamW's denominator."""
+    schedule: Literal["linear", "cosine", "constant", "onecycle"] = "linear"
+    """The learning rate after the warm-up: linear or cosine decay to 0, or constant. onecycle: torch's `OneCycleLR`
+    with linear annealing, as the paper's Long Range Arena runs have it."""
+    warmup: float = 0.1
+    """Warm-up, as a fraction of all steps if below 1, else in steps."""
+    epochs: float = 3.0
+    """Passes over the training split. Not looked at where `max_steps` is given."""
+    max_steps: int | None = None
+    """Number of optimizer steps, however many epochs that takes."""
+    batch_tokens: int | None = 16384
+    """Real tokens in a batch, at most; its documents are of like length. null: `batch_size` documents at random."""
+    batch_size: int | None = None
+    """Documents in a batch, at most. null: as many as `batch_tokens` allows."""
+    gradient_accumulation: int = 1
+    """Batches to one optimizer step; the loss is the mean over all their examples."""
+    max_grad_norm: float = 1.0
+    """The gradient is scaled down to this norm where it is longer; 0 leaves it as it is."""
+    eval_every: int | None = None
+    """Steps between evaluations on the validation split. null: once an epoch (and at the end)."""
+    metric: str | None = None
+    """The validation metric that chooses the kept checkpoint. null: the task's own."""
+    patience: int | None = None
+    """Training stops after this many evaluations without a better metric. null: never early."""
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the forward and backward pass. auto: bf16 on a GPU that has it, else float32."""
+    compile: bool = False
+    """Whether `torch.compile` is used."""
+    checkpoint_every: int | str = "2m"
+    """From one checkpoint to resume from to the next: steps (100) or time (90s, 5m, 1h). Evaluations make one too."""
+    keep_checkpoints: bool = False
+    """Whether `checkpoints/` stays in the run folder once the run is complete."""
+    log_every: int = 10
+    """Steps between lines in metrics.jsonl."""
+
+    def __post_init__(self) -> None:
+        positive = ("learning_rate", "adam_eps", "epochs", "gradient_accumulation", "log_every")
+        positive_or_null = ("max_steps", "batch_tokens", "batch_size", "eval_every", "patience")
+        not_negative = ("weight_decay", "warmup", "max_grad_norm")
+        for name in (*positive, *positive_or_null, *not_negative):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if not (value >= 0 if name in not_negative else value > 0) or value == float("inf"):
+                least = "0 or more" if name in not_negative else "greater than 0"
+                raise PoNetError(f"'training.{name}' should be {least}, not {value}.")
+        for name in ("adam_beta1", "adam_beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise PoNetError(f"'training.{name}' should be at least 0 and below 1, not {getattr(self, name)}.")
+        if self.batch_tokens is None and self.batch_size is None:
+            raise PoNetError("One of 'training.batch_tokens' and 'training.batch_size' is needed; both are null.")
+        self.checkpoint_interval()
+
+    def checkpoint_interval(self) -> tuple[int | None, float | None]:
+        """`checkpoint_every` as (steps, None) or (None, seconds)."""
+        every = self.checkpoint_every
+        if isinstance(every, int):
+            if every > 0:
+                return every, None
+        elif match := re.fullmatch(r"\s*([0-9.]+)\s*([smh])\s*", every):
+            try:
+                seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+            except ValueError:
+                seconds = 0.0
+            if seconds > 0:
+                return None, seconds
+        raise PoNetError(f"'training.checkpoint_every' should be steps (100) or time (90s, 5m, 1h), not '{every}'.")
+
+
+@dataclass
+class Recipe:
+    """One run, resolved: nothing inherited, nothing left to default."""
+
+    name: str
+    task: str
+    data: Any
+    """An instance of the task's `options` dataclass."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """`init` (a checkpoint's folder or name, or null: from scratch) and `PoNetConfig` fields."""
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    seed: int = 0
+    description: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values only, in the order of a recipe file; `recipe_from_dict` reads it back."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "task": self.task,
+            "seed": self.seed,
+            "data": _plain(asdict(self.data)),
+            "model": _plain(self.model),
+            "training": _plain(asdict(self.training)),
+        }
+
+    def to_yaml(self) -> str:
+        """The resolved recipe as a recipe file."""
+        return dump_yaml(self.to_dict())
+
+
+def available_recipes() -> list[str]:
+    """The names of the recipes that come with the package, sorted. Files called `base...` are there to be inherited."""
+    return sorted(
+        str(path.relative_to(RECIPES).with_suffix("").as_posix())
+        for path in RECIPES.rglob("*.yaml")
+        if not path.stem.startswith("base")
+    )
+
+
+def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe by name (`documents/imdb/pooling`) or file, with `key=value` overrides applied.
+
+    Raises:
+        PoNetError: unknown recipe, task or key (naming the nearest), or a value of another type.
+    """
+    return recipe_from_dict(read_recipe(name_or_path), overrides, str(name_or_path))
+
+
+def read_recipe(name_or_path: str | Path) -> dict[str, Any]:
+    """The plain values of a recipe with all that it inherits, for `recipe_from_dict`; keys aren't checked yet.
+
+    Raises:
+        PoNetError: an unknown recipe, or a file that can't be read.
+    """
+    path = _find(str(name_or_path))
+    values = _inherit(path, ())
+    values.setdefault("name", _default_name(path))
+    return values
+
+
+def recipe_from_dict(values: dict[str, Any], overrides: Iterable[str] = (), source: str = "the recipe") -> Recipe:
+    """A recipe from plain values (as in a recipe file without `base`) and `key=value` overrides.
+
+    Raises:
+        PoNetError: as `load_recipe`.
+    """
+    from ponet.tasks.registry import get_task
+
+    for key in values:
+        if key not in (*PLAIN_KEYS, *SECTIONS):
+            raise PoNetError(f"'{source}' has a key '{key}'.{suggest(key, (*PLAIN_KEYS, *SECTIONS))}")
+    sections: dict[str, dict[str, Any]] = {section: dict(_section(values, section, source)) for section in SECTIONS}
+    plain = {key: values[key] for key in PLAIN_KEYS if key in values}
+    given = [_split_override(text) for text in overrides]
+    for key, text in given:  # the task first: it decides which keys there are
+        if key == "task":
+            plain["task"] = text
+    if "task" not in plain:
+        raise PoNetError(f"'{source}' doesn't say its task. Add a line such as: task: text")
+    task = get_task(convert(plain["task"], str, "task"))
+    known = {
+        section: [entry.name for entry in fields(options)]
+        for section, options in (("data", task.options), ("training", TrainingOptions))
+    }
+    raw: dict[str, dict[str, str]] = {section: {} for section in SECTIONS}
+    for key, text in given:
+        section, name = _place(key, known)
+        if section:
+            sections[section][name] = parse_value(text)
+            raw[section][name] = text
+        elif name != "task":
+            plain[name] = parse_value(text)
+    _check_model(sections["model"])
+    return Recipe(
+        name=convert(plain.get("name", "unnamed"), str, "name"),
+        description=convert(plain.get("description") or "", str, "description"),
+        task=plain["task"],
+        seed=_seed(plain.get("seed", 0)),
+        data=build(task.options, sections["data"], "data", raw["data"]),
+        model=sections["model"],
+        training=build(TrainingOptions, sections["training"], "training", raw["training"]),
+    )
+
+
+def split_seeds(overrides: Iterable[str]) -> tuple[list[int] | None, list[str]]:
+    """Takes `seed=0,1,2` out of the overrides: the seeds (None where the recipe's own stands), and the rest."""
+    seeds, rest = None, []
+    for override in overrides:
+        key, _, text = override.partition("=")
+        if key.strip() != "seed":
+            rest.append(override)
+            continue
+        seeds = [_seed(parse_value(part)) for part in text.strip("[] ").split(",")]
+        if len(set(seeds)) < len(seeds):
+            raise PoNetError(f"'{override}' names a seed twice.")
+    return seeds, rest
+
+
+def differences(one: Recipe, other: Recipe, ignore: Iterable[str] = ()) -> list[str]:
+    """Sentence parts such as `training.epochs is 3.0 there and 5.0 here` for every key that differs."""
+    left, right, skip = _flat(one.to_dict()), _flat(other.to_dict()), set(ignore)
+    return [
+        f"{key} is {left.get(key)!r} there and {right.get(key)!r} here"
+        for key in dict.fromkeys([*left, *right])
+        if key not in skip and left.get(key) != right.get(key)
+    ]
+
+
+def _find(name: str) -> Path:
+    packaged = RECIPES / f"{name}.yaml"
+    if not name.startswith((".", "/")) and ".." not in Path(name).parts and packaged.is_file():
+        return packaged
+    if name.endswith((".yaml", ".yml")) or Path(name).is_file():
+        return Path(name)
+    if Path(name).is_dir():
+        raise PoNetError(f"'{name}' is a folder. Name a recipe or a YAML file; `ponet recipes` lists them.")
+    raise PoNetError(f"There is no recipe '{name}'.{suggest(name, available_recipes())}")
+
+
+def _inherit(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path in seen:
+        raise PoNetError(f"'{path}' inherits from itself. Take its 'base' away.")
+    values = read_yaml(path)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    base = convert(base, str, "base")
+    beside = path.parent / base
+    merged = _inherit(beside if base.endswith((".yaml", ".yml")) else _find(base), (*seen, path))
+    merged.pop("name", None)  # a name belongs to one file
+    for key, value in values.items():
+        if key in SECTIONS and value is None:
+            merged[key] = {}  # `model: null` takes nothing over
+        elif key in SECTIONS:
+            merged[key] = {**_section(merged, key, str(path)), **_section(values, key, str(path))}
+        else:
+            merged[key] = value
+    return merged
+
+
+def _section(values: dict[str, Any], section: str, source: str) -> dict[str, Any]:
+    value = values.get(section)
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise PoNetError(f"In '{source}', '{section}' should hold keys and values, one a line.")
+    return value
+
+
+def _default_name(path: Path) -> str:
+    inside = path.resolve()
+    return inside.relative_to(RECIPES).with_suffix("").as_posix() if inside.is_relative_to(RECIPES) else path.stem
+
+
+def _split_override(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise PoNetError(f"'{text}' isn't of the form key=value.")
+    return key.strip(), value.strip()
+
+
+def _place(key: str, known: dict[str, list[str]]) -> tuple[str, str]:
+    """The section ("" for the top) and name that an override's key means."""
+    everything = {"model": _model_fields(), **known}
+    dotted = [f"{section}.{name}" for section in SECTIONS for name in everything[section]]
+    bare = [*PLAIN_KEYS[1:], *(name for names in everything.values() for name in names)]
+    section, dot, name = key.partition(".")
+    if dot:
+        if section in SECTIONS and name in everything[section]:
+            return section, name
+        raise PoNetError(f"There is no '{key}'.{suggest(key, dotted)}")
+    if key in PLAIN_KEYS[1:]:
+        return "", key
+    homes = [section for section in SECTIONS if key in everything[section]]
+    if len(homes) == 1:
+        return homes[0], key
+    if homes:
+        raise PoNetError(f"'{key}' could be {' or '.join(f'{home}.{key}' for home in homes)}. Write one of them out.")
+    raise PoNetError(f"There is no '{key}'.{suggest(key, bare)}")
+
+
+def _model_fields() -> list[str]:
+    from ponet.models.configuration_ponet import PoNetConfig
+
+    private = ("transformers_version", "architectures", "dtype", "auto_map")
+    return ["init", *(name for name in PoNetConfig().to_dict() if name not in private and not name.startswith("_"))]
+
+
+def _check_model(model: dict[str, Any]) -> None:
+    """Each key by itself; whether they fit together is the task's to say, which knows the defaults."""
+    if not model:
+        return
+    from ponet.mixers import mixer_names
+    from ponet.models.configuration_ponet import PoNetConfig
+
+    known, hints = _model_fields(), {**PoNetConfig.__annotations__, "init": str | None}
+    for key, value in model.items():
+        if key not in known:
+            raise PoNetError(f"There is no 'model.{key}'.{suggest(key, known)}")
+        model[key] = convert(value, hints.get(key, Any), f"model.{key}")
+    mixers = model.get("mixer_types") or []
+    for mixer in [mixers] if isinstance(mixers, str) else mixers:
+        if mixer not in mixer_names():
+            raise PoNetError(f"There is no mixer '{mixer}' for 'model.mixer_types'.{suggest(mixer, mixer_names())}")
+
+
+def _seed(value: Any) -> int:
+    seed: int = convert(value, int, "seed")
+    if not 0 <= seed < 2**31:
+        raise PoNetError(f"'seed' should be from 0 to {2**31 - 1}, not {seed}.")
+    return seed
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if prefix == "" and isinstance(value, dict):
+            flat.update(_flat(value, f"{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,1 @@
+"""Result files to tables: on the terminal, as Markdown, and in the README between markers."""

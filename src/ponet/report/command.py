@@ -1,0 +1,50 @@
+"""What `ponet report` does."""
+
+from pathlib import Path
+
+from ponet.errors import PoNetError
+from ponet.report.readme import check_reports, write_reports
+from ponet.report.registry import REPORTS, markdown, tables
+
+
+def report(
+    name: str | None = None,
+    results: Path = Path("results"),
+    as_markdown: bool = False,
+    write_readme: bool = False,
+    check: bool = False,
+    readme: Path = Path("README.md"),
+) -> None:
+    """Prints one report, or all of them; or fills, or checks, the blocks of the README.
+
+    Args:
+        name: a key of `REPORTS`; None for all.
+        results: the folder of result files.
+        as_markdown: Markdown text instead of tables for the terminal.
+        write_readme: fill the report blocks of `readme` instead of printing.
+        check: print nothing and fail if a block of `readme` is not what the result files give.
+        readme: the Markdown file with the blocks.
+
+    Raises:
+        PoNetError: for an unknown report, a missing folder, a broken result file, or a stale README.
+    """
+    if not results.is_dir():
+        raise PoNetError(f"There is no folder '{results}' of results here: name it, or run this where it is.")
+    if check:
+        check_reports(readme, results)
+    elif write_readme:
+        changed = write_reports(readme, results)
+        print(f"{readme}: {'filled anew' if changed else 'was up to date'}")
+    elif as_markdown:
+        print("\n\n".join(markdown(each, results) for each in _chosen(name)))
+    else:
+        from rich.console import Console
+
+        console = Console()
+        for each in _chosen(name):
+            for table in tables(each, results):
+                console.print(table.rich())
+
+
+def _chosen(name: str | None) -> list[str]:
+    return list(REPORTS) if name is None else [name]

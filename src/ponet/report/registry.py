@@ -1,0 +1,30 @@
+"""The reports by name. A further suite is one entry here and one file beside `documents.py`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ponet.errors import PoNetError, suggest
+from ponet.report.documents import documents
+from ponet.report.results import Result, load_results
+from ponet.report.tables import Table
+
+REPORTS: dict[str, Callable[[list[Result]], list[Table]]] = {
+    "documents": documents,
+}
+"""Suite (the folder below `results/`) -> its tables."""
+
+
+def tables(name: str, results: Path = Path("results")) -> list[Table]:
+    """The tables of one report, from the result files of its suite.
+
+    Raises:
+        PoNetError: for an unknown report or a broken result file.
+    """
+    if name not in REPORTS:
+        raise PoNetError(f"There is no report '{name}'.{suggest(name, REPORTS)}")
+    return REPORTS[name](load_results(results, name))
+
+
+def markdown(name: str, results: Path = Path("results")) -> str:
+    """The tables of one report as Markdown."""
+    return "\n\n".join(table.markdown() for table in tables(name, results))

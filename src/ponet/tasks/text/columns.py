@@ -1,0 +1,219 @@
+"""Which columns hold the texts and the label: as named, else by usual names, else where only one fits."""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ponet.errors import PoNetError, suggest
+from ponet.tasks.text.options import TextOptions
+from ponet.tasks.text.table import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TEXTS = ("text", "document", "content", "article", "review", "body", "sentence", "comment", "message", "abstract")
+PAIRS = (
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("question", "passage"),
+    ("query", "document"),
+    ("query", "passage"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("document1", "document2"),
+)
+LABELS = (
+    "label",
+    "labels",
+    "target",
+    "class",
+    "category",
+    "sentiment",
+    "topic",
+    "rating",
+    "stars",
+    "score",
+    "genre",
+    "y",
+)
+ROW_NAMES = {"id", "idx", "index", "guid", "uid", "uuid", "url", ""}
+"""Columns that number or name the rows; never a label."""
+SAMPLE = 1000
+WORDY = 20
+"""Characters a text has at least, on average, to be told from a label by its looks."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The chosen columns."""
+
+    text: str
+    pair: str | None = None
+    label: tuple[str, ...] = ()
+    """Several: 0/1 columns of a multi-label task."""
+    label_name: str | None = None
+    """A column with readable names beside an integer label (`label_name`, `label_text`)."""
+
+    def describe(self) -> str:
+        """`text from 'review', label from 'sentiment'`"""
+        parts = [f"text from '{self.text}'"]
+        if self.pair:
+            parts.append(f"second text from '{self.pair}'")
+        if self.label:
+            parts.append("label from " + ", ".join(f"'{name}'" for name in self.label))
+        if self.label_name:
+            parts.append(f"its names from '{self.label_name}'")
+        return ", ".join(parts)
+
+
+def choose_columns(table: Table, options: TextOptions, labelled: bool = True) -> Columns:
+    """The columns of a table that the options name, or that can only be meant.
+
+    Args:
+        labelled: whether a label is wanted; to predict, none is.
+
+    Raises:
+        PoNetError: a named column isn't there, or no column or more than one could be meant.
+    """
+    label = _given_labels(table, options) if labelled else ()
+    text, pair = _given(table, options.text, "text"), _given(table, options.pair, "pair")
+    if labelled and not label:
+        label = _find_label(table, {text, pair})
+    if text is None:
+        text, pair = _find_text(table, set(label), pair)
+    if labelled and not label:
+        label = _only_label(table, {text, pair})
+    if text in label or pair in label or text == pair:
+        raise PoNetError(
+            f"A column can't serve twice ({text}, {pair or '-'}, {', '.join(label)}): give text=, pair= and label=."
+        )
+    companion = None
+    if len(label) == 1:
+        names = (f"{label[0]}_name", f"{label[0]}_text", f"{label[0]}_names")
+        companion = next((name for name in names if name in table.columns and name not in (text, pair)), None)
+    return Columns(text, pair, label, companion)
+
+
+def text_column(table: Table, name: str) -> "pa.ChunkedArray":
+    """A column as text: what is missing becomes an empty text.
+
+    Raises:
+        PoNetError: the column holds something else, such as lists or images.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as compute
+
+    column = table.data.column(name)
+    kind = column.type
+    if not (_is_text(kind) or pa.types.is_null(kind) or pa.types.is_primitive(kind)):
+        raise PoNetError(f"Column '{name}' of '{table.origin}' holds no text but {kind}: name another column.")
+    return compute.fill_null(column.cast(pa.large_string()), "")
+
+
+def _given(table: Table, name: str | None, option: str) -> str | None:
+    if name is not None and name not in table.columns:
+        raise _missing(table, name, option)
+    return name
+
+
+def _given_labels(table: Table, options: TextOptions) -> tuple[str, ...]:
+    names = options.label_columns()
+    if len(names) == 1 and names[0] not in table.columns and "," in names[0]:
+        names = [part.strip() for part in names[0].split(",")]
+    for name in names:
+        _given(table, name, "label")
+    if len(set(names)) < len(names):
+        raise PoNetError(f"label names a column twice: {', '.join(names)}.")
+    return tuple(names)
+
+
+def _missing(table: Table, name: str, option: str) -> PoNetError:
+    near = suggest(name, table.columns)
+    return PoNetError(
+        f"'{table.origin}' has no column '{name}' ({option}={name})"
+        f"; it has: {', '.join(table.columns)}.{near if 'Did you mean' in near else ''}"
+    )
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[\W_]+", name.lower()) if word]
+
+
+def _names_rows(name: str) -> bool:
+    return (_words(name) or [""])[-1] in ROW_NAMES
+
+
+def _by_name(names: list[str], usual: tuple[str, ...]) -> str | None:
+    """The column with a usual name, else the only one with such a word in its name (`review_body`)."""
+    lower = {name.lower().strip(): name for name in names}
+    for wanted in usual:
+        if wanted in lower:
+            return lower[wanted]
+    near = [name for name in names if set(_words(name)) & set(usual) and not _names_rows(name)]
+    return near[0] if len(near) == 1 else None
+
+
+def _find_label(table: Table, taken: set[str | None]) -> tuple[str, ...]:
+    names = [name for name in table.columns if name not in taken]
+    found = _by_name(names, LABELS)
+    if found is None:
+        return ()
+    if _is_text(table.data.schema.field(found).type) and _mean_length(table, found) > 10 * WORDY:
+        return ()  # an essay called `topic`
+    return (found,)
+
+
+def _only_label(table: Table, taken: set[str | None]) -> tuple[str, ...]:
+    left = [name for name in table.columns if name not in taken and not _names_rows(name)]
+    if len(left) == 1:
+        return (left[0],)
+    raise PoNetError(
+        f"Which column of '{table.origin}' is the label? Give label=NAME, or label=a,b,c for several 0/1 columns; "
+        f"it has: {', '.join(table.columns)}{_header_hint(table)}."
+    )
+
+
+def _find_text(table: Table, labels: set[str], pair: str | None) -> tuple[str, str | None]:
+    names = [name for name in table.columns if name not in labels and name != pair]
+    lower = {name.lower().strip(): name for name in names}
+    if pair is None and "text" not in lower:
+        for first, second in PAIRS:
+            if first in lower and second in lower:
+                return lower[first], lower[second]
+    found = _by_name(names, TEXTS)
+    if found is None:
+        wordy = [
+            name
+            for name in names
+            if _is_text(table.data.schema.field(name).type) and _mean_length(table, name) >= WORDY
+        ]
+        found = wordy[0] if len(wordy) == 1 else None
+    if found is None and len(names) == 1 and _is_text(table.data.schema.field(names[0]).type):
+        found = names[0]
+    if found is None:
+        raise PoNetError(
+            f"Which column of '{table.origin}' is the text? Give text=NAME; "
+            f"it has: {', '.join(table.columns)}{_header_hint(table)}."
+        )
+    return found, pair
+
+
+def _header_hint(table: Table) -> str:
+    is_csv = table.origin.lower().endswith((".csv", ".tsv"))
+    looks_like_data = any(len(name) > 40 or name.replace(".", "", 1).isdigit() for name in table.columns)
+    return " (the first line must be a header)" if is_csv and looks_like_data else ""
+
+
+def _is_text(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _mean_length(table: Table, name: str) -> float:
+    import pyarrow.compute as compute
+
+    column = table.data.column(name).slice(0, SAMPLE)
+    return float(compute.mean(compute.utf8_length(column)).as_py() or 0.0)

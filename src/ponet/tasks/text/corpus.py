@@ -1,0 +1,173 @@
+"""The corpus of a task: rows read, columns chosen, labels encoded, splits made."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ponet.errors import PoNetError
+from ponet.tasks.text.columns import Columns, choose_columns, text_column
+from ponet.tasks.text.documents import Documents, count_of
+from ponet.tasks.text.labels import LabelSpace, encode_labels, fit_labels, list_names
+from ponet.tasks.text.options import TextOptions
+from ponet.tasks.text.shape import apply_limits, check_classes, cut_missing, mind_overlap
+from ponet.tasks.text.sources import SPLITS, Source, open_source
+from ponet.tasks.text.table import Table
+
+
+@dataclass
+class Corpus:
+    """All splits of a task, and what is to be said about them."""
+
+    splits: dict[str, Documents]
+    space: LabelSpace
+    columns: Columns
+    notices: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def load_corpus(options: TextOptions) -> Corpus:
+    """The splits that training needs, from the recipe's data.
+
+    Raises:
+        PoNetError: anything wrong with the files, the columns or the labels.
+    """
+    source = open_source(options.path)
+    if "train" not in source.splits:
+        raise PoNetError(f"'{options.path}' has no training split; it has: {', '.join(source.splits)}.")
+    train = source.splits["train"]
+    columns = choose_columns(train, options)
+    space = fit_labels(train, columns, options.kind)
+    notices = [*source.notices, f"Columns of '{options.path}': {columns.describe()}."]
+    splits = {}
+    for name in SPLITS:
+        if name in source.splits:
+            documents = _labelled(source.splits[name], columns, space, name, options, notices)
+            if documents is not None:
+                splits[name] = documents
+    if "train" not in splits:
+        raise PoNetError(f"No training row of '{options.path}' has a label.")
+    cut_missing(splits, space, options, notices)
+    overlap = mind_overlap(splits, options, notices)
+    apply_limits(splits, space, options, notices)
+    check_classes(splits, space, options, notices)
+    notices.append(_classes_notice(splits["train"], space))
+    facts = _facts(splits, space, columns, options)
+    for name, count in overlap.items():
+        facts["splits"][name]["also_in_training"] = count if options.overlap == "keep" else 0
+    return Corpus({name: splits[name] for name in SPLITS if name in splits}, space, columns, notices, facts)
+
+
+def load_split(options: TextOptions, space: LabelSpace, data: str | None, split: str) -> tuple[Documents, list[str]]:
+    """One split for a model that has its label space: of the recipe's data, or of another file or folder.
+
+    Raises:
+        PoNetError: no such split, or a label that the model doesn't know.
+    """
+    if data is None:
+        corpus = load_corpus(options)
+        if split not in corpus.splits:
+            raise PoNetError(f"'{options.path}' has no {split} split; this run has: {', '.join(corpus.splits)}.")
+        documents = corpus.splits[split]
+        if corpus.space != space:
+            raise PoNetError(
+                f"'{options.path}' no longer holds what this run was trained on: its classes are "
+                f"{list_names(corpus.space.names)}, the model's {list_names(space.names)}. Name other data."
+            )
+        return documents, [f"{len(documents):,} rows from {documents.origin}."]
+    source = open_source(data)
+    name = _wanted_split(source, split, data)
+    table = source.splits[name]
+    columns = choose_columns(table, _where_present(options, table))
+    notices = [*source.notices, f"Columns of '{data}': {columns.describe()}."]
+    documents_or_none = _labelled(table, columns, space, split, options, notices, by_id=True)
+    if documents_or_none is None:
+        raise PoNetError(f"No row of '{table.origin}' has a label: there is nothing to compare predictions with.")
+    return documents_or_none, [*notices, f"{len(documents_or_none):,} rows from {documents_or_none.origin}."]
+
+
+def _wanted_split(source: Source, split: str, data: str) -> str:
+    if source.is_file:
+        return "train"  # a file given for evaluation is the split
+    if split not in source.splits:
+        raise PoNetError(f"'{data}' has no {split} split; it has: {', '.join(source.splits)}.")
+    return split
+
+
+def _where_present(options: TextOptions, table: Table) -> TextOptions:
+    """The options, without the column names that another file doesn't have: there the usual names are looked for."""
+
+    def present(name: str | None) -> str | None:
+        return name if name in table.columns else None
+
+    named = options.label_columns()
+    label = options.label if len(named) > 1 or not named or "," in named[0] else present(named[0])
+    return replace(options, text=present(options.text), pair=present(options.pair), label=label)
+
+
+def _labelled(
+    table: Table,
+    columns: Columns,
+    space: LabelSpace,
+    split: str,
+    options: TextOptions,
+    notices: list[str],
+    by_id: bool = False,
+) -> Documents | None:
+    """The rows of a table that have a label, or None where none has."""
+    for name in (columns.text, columns.pair, *columns.label):
+        if name is not None and name not in table.columns:
+            raise PoNetError(
+                f"'{table.origin}' has no column '{name}', which the training rows have; "
+                f"it has: {', '.join(table.columns)}."
+            )
+    labels, known = encode_labels(space, table, columns, split, by_id)
+    pairs = None if columns.pair is None else text_column(table, columns.pair)
+    documents = Documents(text_column(table, columns.text), pairs, labels, table.origin)
+    missing = int((~known).sum())
+    if missing == len(documents):
+        notices.append(f"The {split} split has no labels ({table.origin}): it is left out.")
+        return None
+    if missing:
+        notices.append(f"{count_of(missing, len(documents), split)} have no label ({table.origin}): left out.")
+        documents = documents.take(np.flatnonzero(known), table.origin)
+    empty = documents.empty()
+    if empty == len(documents):
+        raise PoNetError(
+            f"Every text in column '{columns.text}' of '{table.origin}' is empty: name another column (text=NAME)."
+        )
+    if empty:
+        notices.append(f"{count_of(empty, len(documents), split)} have an empty text ({table.origin}): kept.")
+    return documents
+
+
+def _classes_notice(train: Documents, space: LabelSpace) -> str:
+    if space.kind == "regression":
+        return f"Labels are numbers from {train.labels.min():g} to {train.labels.max():g} (regression)."
+    counts = _class_counts(train, space)
+    shown = list_names([f"{name} ({count:,})" for name, count in counts.items()])
+    many = "any of" if space.kind == "multi_label" else "one of"
+    positive = f"; F1 is that of '{space.positive}'" if space.positive else ""
+    return f"Labels are {many} {len(counts)} classes, with training rows: {shown}{positive}."
+
+
+def _class_counts(documents: Documents, space: LabelSpace) -> dict[str, int]:
+    if space.kind == "multi_label":
+        counts = documents.labels.sum(axis=0).astype(int)
+    else:
+        counts = np.bincount(documents.labels, minlength=len(space.names))
+    return {name: int(count) for name, count in zip(space.names, counts, strict=True)}
+
+
+def _facts(splits: dict[str, Documents], space: LabelSpace, columns: Columns, options: TextOptions) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "data": options.path,
+        "columns": {"text": columns.text, "pair": columns.pair, "label": list(columns.label)},
+        "kind": space.kind,
+        "splits": {name: {"rows": len(splits[name]), "from": splits[name].origin} for name in SPLITS if name in splits},
+    }
+    if space.names:
+        facts["classes"] = _class_counts(splits["train"], space)
+    if space.positive:
+        facts["positive_class"] = space.positive
+    return facts

@@ -1,0 +1,234 @@
+"""Texts -> token arrays: one pass over the texts, texts over the limit cut, everything kept in flat arrays."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ponet.tasks.base import Example, Split
+from ponet.tasks.text.documents import Documents
+from ponet.tasks.text.options import TextOptions
+from ponet.tasks.text.progress import track
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+BATCH_TEXTS = 512
+BATCH_CHARACTERS = 4_000_000
+"""Texts are handed to the tokenizer in batches of at most so many, so that long ones don't fill the memory."""
+_CUT_AT = {"head": "cut at the tail", "tail": "cut at the head", "both": "cut in the middle"}
+
+
+@dataclass
+class CutCounts:
+    """How much of the texts is over the limit."""
+
+    texts: int = 0
+    cut: int = 0
+    """Texts over the limit."""
+    tokens: int = 0
+    """Before the cut, special tokens included."""
+    dropped: int = 0
+    """Tokens that the cut took away."""
+
+    def add(self, before: int, after: int) -> None:
+        """Counts one text."""
+        self.texts += 1
+        self.tokens += before
+        self.dropped += before - after
+        self.cut += before > after
+
+    def notice(self, split: str, options: TextOptions) -> str | None:
+        """The sentence for the user, or None where nothing is cut."""
+        if not self.cut:
+            return None
+        return (
+            f"{self.cut:,} of {self.texts:,} {split} texts ({self.cut / self.texts:.1%}) are longer than "
+            f"{options.max_length:,} tokens: {_CUT_AT[options.keep]}, {self.dropped / self.tokens:.1%} of all tokens "
+            "dropped."
+        )
+
+    def facts(self) -> dict[str, int]:
+        """For the result file."""
+        return {"tokens": self.tokens - self.dropped, "texts_cut": self.cut, "tokens_dropped": self.dropped}
+
+
+@dataclass
+class Tokens:
+    """One document as arrays of one length `[n]`."""
+
+    input_ids: np.ndarray
+    segment_ids: np.ndarray
+    token_type_ids: np.ndarray
+    dropped: int = 0
+    """Tokens that the cut took away."""
+
+
+class TokenStore(Sequence[Example]):
+    """Documents in flat int32 arrays: 9 bytes a token, whatever the number of documents."""
+
+    def __init__(self, documents: list[Tokens], labels: np.ndarray | None) -> None:
+        lengths = np.array([len(document.input_ids) for document in documents], dtype=np.int64)
+        self.offsets = np.concatenate([[0], np.cumsum(lengths)])
+        self.input_ids = _flat([document.input_ids for document in documents], np.int32)
+        self.segment_ids = _flat([document.segment_ids for document in documents], np.int32)
+        self.token_type_ids = _flat([document.token_type_ids for document in documents], np.uint8)
+        self.labels = labels
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """`[n]` tokens of each document."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        """`input_ids`, `segment_ids`, `token_type_ids` `[n]` (views) and `labels` of one document."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = int(index)
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        span = slice(self.offsets[index], self.offsets[index + 1])
+        example: Example = {name: getattr(self, name)[span] for name in ("input_ids", "segment_ids", "token_type_ids")}
+        if self.labels is not None:
+            example["labels"] = self.labels[index]
+        return example
+
+
+@dataclass
+class Encoder:
+    """Turns texts into tokens as the options say, and counts what is cut."""
+
+    tokenizer: "PreTrainedTokenizerBase"
+    options: TextOptions
+    counts: CutCounts = field(default_factory=CutCounts)
+
+    def __call__(self, texts: list[str], pairs: list[str] | None = None) -> list[Tokens]:
+        """A batch of texts, or of pairs of texts."""
+        encoded = self.tokenizer(
+            texts,
+            pairs,
+            segments=None if self.options.segments == "none" else self.options.segments,
+            segment_length=self.options.segment_length,
+            truncation=False,
+            return_token_type_ids=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        documents = []
+        for row, (ids, types) in enumerate(zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)):
+            type_array = np.asarray(types, dtype=np.uint8)
+            segments = one_segment(type_array) if self.options.segments == "none" else encoded["segment_ids"][row]
+            documents.append(
+                self._cut(Tokens(np.asarray(ids, dtype=np.int32), np.asarray(segments, dtype=np.int32), type_array))
+            )
+        return documents
+
+    def _cut(self, whole: Tokens) -> Tokens:
+        size = len(whole.input_ids)
+        if size <= self.options.max_length:
+            self.counts.add(size, size)
+            return whole
+        kept = kept_tokens(whole.token_type_ids, self.options)
+        self.counts.add(size, len(kept))
+        # Numbered anew, so that ids stay small and without gaps; a sentence that was cut in two is one segment still.
+        dense = np.unique(whole.segment_ids[kept], return_inverse=True)[1].astype(np.int32)
+        return Tokens(whole.input_ids[kept], dense, whole.token_type_ids[kept], dropped=size - len(kept))
+
+
+def one_segment(types: np.ndarray) -> np.ndarray:
+    """Segment ids `[n]` of an undivided text or pair, [CLS] A [SEP] (B [SEP]), given its token types `[n]`."""
+    starts = np.zeros(len(types), dtype=np.int32)
+    first_end = int(np.count_nonzero(types == 0)) - 1
+    for position in (1, first_end, first_end + 1, len(types) - 1):  # A, [SEP], B, [SEP], where they are
+        if position < len(types):
+            starts[position] = 1
+    return np.cumsum(starts, dtype=np.int32)
+
+
+def kept_tokens(types: np.ndarray, options: TextOptions) -> np.ndarray:
+    """Positions `[max_length]` that stay of `[CLS] A [SEP]` or `[CLS] A [SEP] B [SEP]`, given its token types `[n]`.
+
+    The special tokens stay. Of a pair the longer text is cut first, until both are equally long.
+    """
+    size = len(types)
+    first_end = int(np.count_nonzero(types == 0)) - 1  # the [SEP] after A
+    is_pair = first_end < size - 1
+    lengths = (first_end - 1, size - first_end - 2 if is_pair else 0)
+    first, second = cut_lengths(*lengths, options.max_length - (3 if is_pair else 2))
+    parts: list[Any] = [[0], 1 + kept_range(lengths[0], first, options.keep), [first_end]]
+    if is_pair:
+        parts += [first_end + 1 + kept_range(lengths[1], second, options.keep), [size - 1]]
+    return np.concatenate(parts).astype(np.int64)
+
+
+def cut_lengths(first: int, second: int, budget: int) -> tuple[int, int]:
+    """What is left of two lengths when the longer is cut first until they fit `budget`; the second gets the odd one."""
+    if first + second <= budget:
+        return first, second
+    half = budget // 2
+    if first <= half:
+        return first, budget - first
+    if second <= budget - half:
+        return budget - second, second
+    return half, budget - half
+
+
+def kept_range(length: int, kept: int, keep: str) -> np.ndarray:
+    """Positions `[kept]` out of `length` that stay: from the head, the tail, or half from each end."""
+    if keep == "head" or kept >= length:
+        return np.arange(kept)
+    if keep == "tail":
+        return np.arange(length - kept, length)
+    head = kept - kept // 2
+    return np.concatenate([np.arange(head), np.arange(length - (kept - head), length)])
+
+
+def encode_documents(
+    documents: Documents, tokenizer: "PreTrainedTokenizerBase", options: TextOptions, split: str
+) -> tuple[Split, CutCounts]:
+    """A split as token arrays, with a progress bar where the terminal shows one."""
+    encoder = Encoder(tokenizer, options)
+    encoded: list[Tokens] = []
+    with track(f"Tokenizing {split}", len(documents), "texts") as advance:
+        for texts, pairs in batches(documents):
+            encoded.extend(encoder(texts, pairs))
+            advance(len(texts))
+    store = TokenStore(encoded, documents.labels)
+    return Split(store, store.lengths), encoder.counts
+
+
+def batches(documents: Documents) -> Iterator[tuple[list[str], list[str] | None]]:
+    """Consecutive texts (and their pairs), a bounded number of characters at a time."""
+    texts: list[str] = []
+    pairs: list[str] = []
+    characters = 0
+    for text, pair in _rows(documents):
+        size = len(text) + len(pair or "")
+        if texts and (len(texts) == BATCH_TEXTS or characters + size > BATCH_CHARACTERS):
+            yield texts, pairs or None
+            texts, pairs, characters = [], [], 0
+        texts.append(text)
+        if pair is not None:
+            pairs.append(pair)
+        characters += size
+    if texts:
+        yield texts, pairs or None
+
+
+def _rows(documents: Documents) -> Iterator[tuple[str, str | None]]:
+    for start in range(0, len(documents), BATCH_TEXTS):
+        texts = documents.texts.slice(start, BATCH_TEXTS).to_pylist()
+        if documents.pairs is None:
+            yield from ((text, None) for text in texts)
+        else:
+            yield from zip(texts, documents.pairs.slice(start, BATCH_TEXTS).to_pylist(), strict=True)
+
+
+def _flat(parts: list[np.ndarray], dtype: Any) -> np.ndarray:
+    return np.concatenate([part.astype(dtype, copy=False) for part in parts]) if parts else np.zeros(0, dtype)

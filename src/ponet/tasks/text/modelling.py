@@ -1,0 +1,251 @@
+"""The model and the tokenizer of a run: from scratch, from a checkpoint, or from a finished run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ponet.errors import PoNetError, suggest
+from ponet.files import data_folder
+from ponet.tasks.text.documents import Documents
+from ponet.tasks.text.labels import LabelSpace
+from ponet.tasks.text.options import TextOptions
+from ponet.tasks.text.table import brief
+
+if TYPE_CHECKING:
+    from ponet.models.modeling_ponet import PoNetForSequenceClassification
+    from ponet.models.tokenization_ponet import PoNetTokenizer
+
+FROM_SCRATCH = {
+    "hidden_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+    "classifier_pooling": "mean",
+}
+"""What a CPU trains in minutes; a recipe's `model` section overrides any of it."""
+BY_DATA = ("num_labels", "id2label", "label2id", "problem_type")
+BY_TOKENIZER = ("pad_token_id", "cls_token_id", "sep_token_id")
+MISSING_SHARE = 0.25
+"""A checkpoint that lacks more of the encoder's weights than this is of another kind."""
+
+
+def check_model_keys(values: dict[str, Any]) -> None:
+    """Raises PoNetError for a key of the recipe's `model` section that isn't `init` or a field of the configuration."""
+    from ponet.models.configuration_ponet import PoNetConfig
+
+    known = ["init", *(name for name in PoNetConfig().to_dict() if name not in BY_DATA)]
+    for key in values:
+        if key in BY_DATA:
+            raise PoNetError(f"model.{key} follows from the labels: leave it out.")
+        if key not in known:
+            raise PoNetError(f"There is no 'model.{key}'.{suggest(key, known)}")
+
+
+def make_tokenizer(options: TextOptions, init: str | None, train: Documents, notices: list[str]) -> "PoNetTokenizer":
+    """The tokenizer that is named, else the checkpoint's, else one trained on the training texts.
+
+    Raises:
+        PoNetError: none where one is named.
+    """
+    if options.tokenizer is not None:
+        tokenizer = open_tokenizer(options.tokenizer)
+    elif init is not None:
+        tokenizer = open_tokenizer(init)
+    else:
+        from ponet.tokenizer_training import train_wordpiece
+
+        columns = [train.texts, *([] if train.pairs is None else [train.pairs])]
+        texts = (text.as_py() for column in columns for text in column)
+        tokenizer = train_wordpiece(texts, options.vocab_size)
+        notices.append(f"A WordPiece vocabulary of {len(tokenizer):,} pieces is trained on the training texts.")
+    settle = {
+        "segments": None if options.segments == "none" else options.segments,
+        "segment_length": options.segment_length if options.segments == "fixed" else None,
+        "model_max_length": options.max_length,
+        "truncation_side": "left" if options.keep == "tail" else "right",
+    }
+    for name, value in settle.items():  # saved with the run, so that pipelines treat texts as training did
+        setattr(tokenizer, name, value)
+        tokenizer.init_kwargs[name] = value
+    return tokenizer
+
+
+def open_tokenizer(name: str) -> "PoNetTokenizer":
+    """From a folder, a `vocab.txt`, a name in the data folder, or the hub.
+
+    Raises:
+        PoNetError: nothing there, or not a WordPiece tokenizer.
+    """
+    from ponet.models.tokenization_ponet import PoNetTokenizer
+
+    place = Path(name)
+    data = data_folder()
+    if not place.exists() and data is not None and (data / name).exists():
+        place = data / name
+    if place.is_dir() and not any((place / file).is_file() for file in ("tokenizer.json", "vocab.txt")):
+        raise PoNetError(f"'{place}' has no tokenizer (tokenizer.json or vocab.txt): name one with tokenizer=.")
+    if not place.exists() and (place.suffix or name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise PoNetError(f"There is no tokenizer '{name}'. Check the path.")
+    try:
+        with quiet():
+            if place.is_file():
+                tokenizer = PoNetTokenizer(vocab=str(place))
+            else:
+                tokenizer = PoNetTokenizer.from_pretrained(str(place) if place.is_dir() else name)
+    except Exception as error:  # whatever a file of another kind makes the tokenizer library raise
+        raise PoNetError(f"'{name}' can't be opened as a tokenizer ({brief(error)}).") from error
+    if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None or tokenizer.unk_token_id is None:
+        raise PoNetError(f"The vocabulary '{name}' lacks [CLS], [SEP] or [UNK]: it isn't BERT's kind.")
+    return tokenizer
+
+
+def build_model(
+    values: dict[str, Any], tokenizer: "PoNetTokenizer", space: LabelSpace, options: TextOptions, notices: list[str]
+) -> "PoNetForSequenceClassification":
+    """The classifier that the recipe's `model` section describes, with room for `max_length` tokens.
+
+    Raises:
+        PoNetError: an unreadable or unfitting checkpoint, or fields that don't go together.
+    """
+    fields = {key: value for key, value in values.items() if key != "init"}
+    init = values.get("init")
+    if init is None:
+        return _from_scratch(fields, tokenizer, space, options)
+    model = _from_checkpoint(str(init), fields, space, notices)
+    if len(tokenizer) > model.config.vocab_size:
+        raise PoNetError(
+            f"The tokenizer has {len(tokenizer):,} pieces and the checkpoint '{init}' {model.config.vocab_size:,}: "
+            "leave tokenizer out to take the checkpoint's own."
+        )
+    positions = model.config.max_position_embeddings
+    if options.max_length > positions:
+        model.resize_position_embeddings(options.max_length)
+        notices.append(
+            f"The checkpoint's {positions:,} positions are repeated to {options.max_length:,}, for max_length."
+        )
+    return model
+
+
+def _from_scratch(
+    fields: dict[str, Any], tokenizer: "PoNetTokenizer", space: LabelSpace, options: TextOptions
+) -> "PoNetForSequenceClassification":
+    from ponet.models.configuration_ponet import PoNetConfig
+    from ponet.models.modeling_ponet import PoNetForSequenceClassification
+
+    settled = {
+        **FROM_SCRATCH,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": options.max_length,
+        **{name: getattr(tokenizer, name) for name in BY_TOKENIZER},
+        **fields,
+        **space.config_fields(),
+    }
+    if settled["max_position_embeddings"] < options.max_length:
+        raise PoNetError(
+            f"model.max_position_embeddings is {settled['max_position_embeddings']}, but texts may have max_length="
+            f"{options.max_length} tokens: leave it out, or make max_length smaller."
+        )
+    if settled["vocab_size"] < len(tokenizer):
+        raise PoNetError(
+            f"model.vocab_size is {settled['vocab_size']}, but the tokenizer has {len(tokenizer)} pieces: leave it out."
+        )
+    try:
+        return PoNetForSequenceClassification(PoNetConfig(**settled))
+    except (ValueError, TypeError, KeyError) as error:
+        raise PoNetError(f"The model section doesn't describe a model: {brief(error)}.") from error
+
+
+def _from_checkpoint(
+    init: str, fields: dict[str, Any], space: LabelSpace, notices: list[str]
+) -> "PoNetForSequenceClassification":
+    import torch
+
+    from ponet.models.modeling_ponet import PoNetForSequenceClassification
+
+    place = Path(init)
+    if place.is_dir() and not (place / "config.json").is_file():
+        raise PoNetError(f"'{init}' is no checkpoint: it has no config.json.")
+    if not place.is_dir() and (place.exists() or init.startswith((".", "/", "~")) or init.count("/") > 1):
+        raise PoNetError(f"There is no checkpoint folder '{init}'. Check the path.")
+    try:
+        with quiet():
+            loaded: Any = PoNetForSequenceClassification.from_pretrained(
+                init,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                key_mapping={r"^bert\.": "ponet."},
+                dtype=torch.float32,
+                **fields,
+                **space.config_fields(),
+            )
+    except Exception as error:  # a cut or foreign file raises whatever its reader raises
+        raise PoNetError(
+            f"The checkpoint '{init}' can't be read ({brief(error)}): it is cut off, or of another kind."
+        ) from error
+    model: PoNetForSequenceClassification
+    model, info = loaded
+    _check_loaded(init, model, info, notices)
+    return model
+
+
+def _check_loaded(init: str, model: Any, info: dict[str, Any], notices: list[str]) -> None:
+    strange = [entry for entry in info["mismatched_keys"] if not entry[0].startswith("classifier.")]
+    if strange:
+        name, theirs, ours = strange[0]
+        raise PoNetError(
+            f"'{init}' has '{name}' of shape {list(theirs)} where the model section makes it {list(ours)}: "
+            "leave sizes out of the model section when starting from a checkpoint."
+        )
+    body = [name for name, _ in model.named_parameters() if not name.startswith(("classifier.", "ponet.pooler."))]
+    missing = sorted(set(info["missing_keys"]) & set(body))
+    if len(missing) > MISSING_SHARE * len(body):
+        raise PoNetError(
+            f"'{init}' lacks {len(missing)} of the encoder's {len(body)} weights (such as '{missing[0]}'): "
+            "it is a checkpoint of another kind (BERT's needs model.mixer_types=attention)."
+        )
+    if missing:
+        notices.append(f"{len(missing)} of the encoder's {len(body)} weights aren't in '{init}' and start at random.")
+
+
+def open_run(run: Path) -> "tuple[PoNetForSequenceClassification, PoNetTokenizer, LabelSpace]":
+    """The model, tokenizer and label space of a run folder.
+
+    Raises:
+        PoNetError: the run has no model yet, or a broken one.
+    """
+    import torch
+
+    from ponet.models.modeling_ponet import PoNetForSequenceClassification
+
+    if not (run / "config.json").is_file():
+        raise PoNetError(f"'{run}' has no finished model (config.json): train first, or name the run folder.")
+    try:
+        with quiet():
+            model = PoNetForSequenceClassification.from_pretrained(run, dtype=torch.float32)
+    except Exception as error:  # a cut or foreign file raises whatever its reader raises
+        raise PoNetError(f"The model in '{run}' can't be read ({brief(error)}): train it again.") from error
+    return model.eval(), open_tokenizer(str(run)), LabelSpace.from_config(model.config)
+
+
+def device() -> str:
+    """Where a model is evaluated: on the GPU where there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the load reports and bars of the library; what matters in them is said in our notices."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,199 @@
+"""New documents -> labels and scores, a record at a time."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ponet.errors import PoNetError
+from ponet.files import explain
+from ponet.tasks.text.collate import PackedCollator
+from ponet.tasks.text.columns import choose_columns, text_column
+from ponet.tasks.text.encode import BATCH_CHARACTERS, BATCH_TEXTS, Encoder, Tokens
+from ponet.tasks.text.labels import LabelSpace
+from ponet.tasks.text.modelling import device, open_run
+from ponet.tasks.text.options import TextOptions
+from ponet.tasks.text.readers import check_utf8, read_table, read_text
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH_TOKENS = 16_384
+
+
+class Input(NamedTuple):
+    """One document to label."""
+
+    text: str
+    pair: str | None = None
+    name: str | None = None
+    """The file it is from, where each document has its own."""
+
+
+def predict(
+    run: Path,
+    options: TextOptions,
+    source: str,
+    *,
+    text: str | None = None,
+    pair: str | None = None,
+    whole: bool = False,
+    batch_tokens: int = BATCH_TOKENS,
+) -> Iterator[dict[str, Any]]:
+    """The model's answer for each document of `source`, in order, as it comes.
+
+    Args:
+        run: a run folder.
+        options: the run's own data options.
+        source: a CSV, TSV, JSON lines, JSON or Parquet file; a .txt file with one document a line; a folder of .txt
+            files, one document each; or `-`, standard input with one document a line.
+        text, pair: columns, where they aren't those of training.
+        whole: a .txt file (or standard input) is one document.
+        batch_tokens: tokens in a batch, at most (a longer document is alone in its batch).
+
+    Yields:
+        `index` from 0 (and `file` for a folder), then `label`, `score` and `scores` {class: probability};
+        `labels` and `scores` for multi-label; `value` for regression; `"truncated": true` where the text is over
+        the run's max_length.
+
+    Raises:
+        PoNetError: an unreadable source or run, or no text column.
+    """
+    inputs = _inputs(source, replace(options, text=text or options.text, pair=pair or options.pair), text, whole)
+    first = next(inputs, None)
+    if first is None:
+        raise PoNetError(f"'{source}' holds no documents.")
+    import torch
+
+    model, tokenizer, space = open_run(run)
+    torch.nn.Module.to(model, device())
+    collate = PackedCollator(token_types=model.config.type_vocab_size > 1)
+    encoder = Encoder(tokenizer, options)
+    index = 0
+    for batch in _batches(first, inputs, encoder, batch_tokens):
+        logits = _logits(model, collate([_example(tokens) for _, tokens in batch]))
+        for (item, tokens), row in zip(batch, logits, strict=True):
+            record: dict[str, Any] = {"index": index}
+            if item.name is not None:
+                record["file"] = item.name
+            record |= answer(space, row)
+            if tokens.dropped:
+                record["truncated"] = True
+            yield record
+            index += 1
+
+
+def answer(space: LabelSpace, logits: np.ndarray) -> dict[str, Any]:
+    """One row of logits `[C]` in words and probabilities."""
+    if space.kind == "regression":
+        return {"value": float(logits[0])}
+    if space.kind == "multi_label":
+        scores = 1 / (1 + np.exp(-np.clip(logits, -500, 500)))
+        named = dict(zip(space.names, map(float, scores), strict=True))
+        return {"labels": [name for name, logit in zip(space.names, logits, strict=True) if logit > 0], "scores": named}
+    exponents = np.exp(logits - logits.max())
+    scores = exponents / exponents.sum()
+    best = int(logits.argmax())
+    return {
+        "label": space.names[best],
+        "score": float(scores[best]),
+        "scores": dict(zip(space.names, map(float, scores), strict=True)),
+    }
+
+
+def _logits(model: Any, tensors: "dict[str, torch.Tensor]") -> np.ndarray:
+    import torch
+
+    with torch.inference_mode():
+        output = model(**{name: tensor.to(model.device) for name, tensor in tensors.items()})
+    logits: np.ndarray = output.logits.double().cpu().numpy()
+    return logits
+
+
+def _example(tokens: Tokens) -> dict[str, Any]:
+    return {"input_ids": tokens.input_ids, "segment_ids": tokens.segment_ids, "token_type_ids": tokens.token_type_ids}
+
+
+def _batches(
+    first: Input, rest: Iterator[Input], encoder: Encoder, batch_tokens: int
+) -> Iterator[list[tuple[Input, Tokens]]]:
+    """Consecutive documents under the token budget, at least one."""
+    batch: list[tuple[Input, Tokens]] = []
+    size = 0
+    for group in _groups(first, rest):
+        pairs = [item.pair or "" for item in group] if group[0].pair is not None else None
+        encoded = encoder([item.text for item in group], pairs)
+        for item, tokens in zip(group, encoded, strict=True):
+            if batch and size + len(tokens.input_ids) > batch_tokens:
+                yield batch
+                batch, size = [], 0
+            batch.append((item, tokens))
+            size += len(tokens.input_ids)
+    if batch:
+        yield batch
+
+
+def _groups(first: Input, rest: Iterator[Input]) -> Iterator[list[Input]]:
+    group, characters = [first], len(first.text)
+    for item in rest:
+        if len(group) == BATCH_TEXTS or characters + len(item.text) > BATCH_CHARACTERS:
+            yield group
+            group, characters = [], 0
+        group.append(item)
+        characters += len(item.text)
+    yield group
+
+
+def _inputs(source: str, options: TextOptions, named_text: str | None, whole: bool) -> Iterator[Input]:
+    place = Path(source)
+    plain = source == "-" or place.is_dir() or place.suffix.lower() == ".txt"
+    if plain and options.pair is not None:
+        raise PoNetError(f"This model reads pairs of texts: '{source}' must be a table with two columns.")
+    if source == "-":
+        return _lines(sys.stdin.read() if whole else sys.stdin, whole)
+    if place.is_dir():
+        return _folder(place)
+    if place.suffix.lower() == ".txt":
+        return iter([Input(read_text(place))]) if whole else _file_lines(place)
+    return _rows(place, options, named_text)
+
+
+def _lines(stream: Any, whole: bool) -> Iterator[Input]:
+    if whole:
+        yield Input(stream)
+        return
+    for line in stream:
+        yield Input(line.rstrip("\r\n"))
+
+
+def _file_lines(path: Path) -> Iterator[Input]:
+    check_utf8(path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="\n") as stream:
+            yield from _lines(stream, whole=False)
+    except OSError as error:
+        raise explain(error, path) from error
+
+
+def _folder(folder: Path) -> Iterator[Input]:
+    files = sorted(folder.glob("*.txt"))
+    if not files:
+        raise PoNetError(f"'{folder}' has no .txt files. Name a file, or a folder with one .txt file a document.")
+    for file in files:
+        yield Input(read_text(file), name=file.name)
+
+
+def _rows(path: Path, options: TextOptions, named_text: str | None) -> Iterator[Input]:
+    table = read_table(path)
+    if named_text is None and options.text not in table.columns:  # the column of training isn't here: look for one
+        options = replace(options, text=None)
+    columns = choose_columns(table, options, labelled=False)
+    texts = text_column(table, columns.text)
+    if columns.pair is None:
+        yield from (Input(text.as_py()) for text in texts)
+        return
+    pairs = text_column(table, columns.pair)
+    yield from (Input(text.as_py(), pair.as_py()) for text, pair in zip(texts, pairs, strict=True))

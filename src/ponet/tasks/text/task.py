@@ -1,0 +1,85 @@
+"""The task `text`: a recipe -> model, tokens and metrics for the training engine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ponet.errors import PoNetError
+from ponet.tasks.base import Evaluation, Prepared, Split
+from ponet.tasks.text.collate import PackedCollator
+from ponet.tasks.text.corpus import load_corpus, load_split
+from ponet.tasks.text.encode import encode_documents
+from ponet.tasks.text.labels import check_weights
+from ponet.tasks.text.loss import class_weights, weighted_loss
+from ponet.tasks.text.metrics import BEST, metrics_of
+from ponet.tasks.text.modelling import build_model, check_model_keys, make_tokenizer, open_run
+from ponet.tasks.text.options import TextOptions
+
+if TYPE_CHECKING:
+    from ponet.recipe import Recipe
+
+
+class TextTask:
+    """Classification (single- or multi-label) and regression on one's own documents, or on pairs of them."""
+
+    options: type = TextOptions
+
+    def prepare(self, recipe: "Recipe") -> Prepared:
+        """As `ponet.tasks.base.Task.prepare`."""
+        from transformers import set_seed
+
+        options: TextOptions = recipe.data
+        check_model_keys(recipe.model)
+        corpus = load_corpus(options)
+        check_weights(options.class_weights, corpus.space)
+        notices, facts = corpus.notices, corpus.facts
+        tokenizer = make_tokenizer(options, recipe.model.get("init"), corpus.splits["train"], notices)
+        set_seed(recipe.seed)  # the weights of a run depend on its seed alone, not on what was drawn before
+        model = build_model(recipe.model, tokenizer, corpus.space, options, notices)
+        weights = class_weights(options.class_weights, corpus.space, corpus.splits["train"].labels)
+        splits: dict[str, Split] = {}
+        for name, documents in corpus.splits.items():
+            splits[name], counts = encode_documents(documents, tokenizer, options, name)
+            facts["splits"][name] |= counts.facts()
+            if (notice := counts.notice(name, options)) is not None:
+                notices.append(notice)
+        facts |= {"vocab_size": len(tokenizer), "max_length": options.max_length, "keep": options.keep}
+        if weights is not None:
+            facts["class_weights"] = dict(zip(corpus.space.names, map(float, weights), strict=True))
+        return Prepared(
+            model=model,
+            processing_class=tokenizer,
+            train=splits["train"],
+            validation=splits.get("validation"),
+            test=splits.get("test"),
+            collate=collator(model),
+            compute_metrics=metrics_of(corpus.space),
+            best_metric=BEST[corpus.space.kind],
+            compute_loss=None if weights is None else weighted_loss(weights, corpus.space),
+            notices=notices,
+            facts=facts,
+        )
+
+    def evaluation(
+        self, run: Path, recipe: "Recipe", data: str | None, split: str, fresh_seed: int | None
+    ) -> Evaluation:
+        """As `ponet.tasks.base.Task.evaluation`; labels are matched with the model's classes by name."""
+        if fresh_seed is not None:
+            raise PoNetError("Documents can't be made anew from a seed: name a file with --data instead.")
+        model, tokenizer, space = open_run(run)
+        documents, notices = load_split(recipe.data, space, data, split)
+        encoded, counts = encode_documents(documents, tokenizer, recipe.data, split)
+        if (notice := counts.notice(split, recipe.data)) is not None:
+            notices.append(notice)
+        return Evaluation(encoded, collator(model), metrics_of(space), notices)
+
+    def predict(self, run: Path, recipe: "Recipe", source: str, **options: Any) -> Iterator[dict[str, Any]]:
+        """As `ponet.tasks.base.Task.predict`; options are those of `ponet.tasks.text.predict.predict`."""
+        from ponet.tasks.text.predict import predict
+
+        return predict(run, recipe.data, source, **options)
+
+
+def collator(model: Any) -> PackedCollator:
+    """Packed batches, with token types where the model has more than one."""
+    return PackedCollator(token_types=model.config.type_vocab_size > 1)

@@ -1,0 +1,1 @@
+"""The engine: a recipe becomes a run folder, on the Hugging Face Trainer."""

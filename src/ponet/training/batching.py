@@ -1,0 +1,173 @@
+"""Batches by token budget: a whole training as one stream, a function of (seed, epoch), so it can be re-entered."""
+
+import bisect
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+POOL_BATCHES = 32
+"""Documents are sorted by length within random pools of about this many batches: like lengths meet, at random."""
+
+
+def plan_epoch(
+    lengths: np.ndarray, batch_tokens: int | None, batch_size: int | None, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """The batches of one pass over the data, each an array of example indices; every example is in exactly one.
+
+    With a token budget, documents of like length share a batch; a document over the budget gets one of its own.
+    Without one, batches are `batch_size` examples at random.
+
+    Args:
+        lengths: `[n]`, the real tokens of each example.
+        batch_tokens: the most real tokens in a batch.
+        batch_size: the most examples in a batch.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(lengths))
+    if batch_tokens is None:
+        size = batch_size or 1
+        return [order[start : start + size] for start in range(0, len(order), size)]
+    batches: list[np.ndarray] = []
+    tokens = np.cumsum(lengths[order], dtype=np.int64)
+    start = 0
+    while start < len(order):
+        before = int(tokens[start - 1]) if start else 0
+        end = int(np.searchsorted(tokens, before + POOL_BATCHES * batch_tokens, side="right"))
+        pool = order[start : max(end, start + 1)]
+        batches += cut(pool[np.argsort(lengths[pool], kind="stable")], lengths, batch_tokens, batch_size)
+        start += len(pool)
+    return [batches[index] for index in generator.permutation(len(batches))]
+
+
+def cut(order: np.ndarray, lengths: np.ndarray, batch_tokens: int | None, batch_size: int | None) -> list[np.ndarray]:
+    """Cuts `order` into consecutive batches, each as long as the two limits allow but at least one example."""
+    tokens = np.cumsum(lengths[order], dtype=np.int64)
+    batches, start = [], 0
+    while start < len(order):
+        end = len(order) if batch_size is None else min(len(order), start + batch_size)
+        if batch_tokens is not None:
+            before = int(tokens[start - 1]) if start else 0
+            end = min(end, int(np.searchsorted(tokens, before + batch_tokens, side="right")))
+        end = max(end, start + 1)
+        batches.append(order[start:end])
+        start = end
+    return batches
+
+
+class TrainingStream(Sampler[list[int]]):
+    """All batches of a training, over all its epochs, in order: a batch sampler.
+
+    The number of batches may differ from epoch to epoch; the stream has exactly `steps * accumulation` of them, or
+    as many as `epochs` need. It is a function of its arguments alone, so a training that was cut off goes on by
+    skipping the batches it has had. With several processes each takes every `processes`-th batch, and the stream
+    as a whole is the same as with one process that accumulates as much more.
+
+    Args:
+        lengths: `[n]`, the real tokens of each example.
+        batch_tokens, batch_size: limits of a batch, as in `plan_epoch`.
+        seed: decides the order.
+        epochs: passes over the data; may end in the middle of one.
+        steps: optimizer steps; takes the place of `epochs`.
+        accumulation: batches to a step, for each process.
+        process, processes: the part of the stream that this process takes.
+    """
+
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        batch_tokens: int | None,
+        batch_size: int | None,
+        seed: int,
+        epochs: float = 1.0,
+        steps: int | None = None,
+        accumulation: int = 1,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
+        if len(lengths) == 0:
+            raise ValueError("a stream needs at least one example")
+        self.lengths = np.asarray(lengths, dtype=np.int64)
+        self.batch_tokens, self.batch_size, self.seed = batch_tokens, batch_size, seed
+        self.process, self.processes = process, processes
+        self.group = accumulation * processes
+        self._ends: list[int] = []  # batches up to and with each epoch
+        self._tokens = [0]  # tokens up to and with each batch, as far as the stream has been read
+        if steps is None:
+            whole = math.floor(epochs)
+            total = self._end(whole - 1) if whole else 0
+            if epochs > whole:
+                total += math.ceil((epochs - whole) * (self._end(whole) - total))
+            self.steps = math.ceil(total / self.group)
+            self.batches = math.ceil(total / processes) * processes
+        else:
+            self.steps = steps
+            self.batches = steps * self.group
+
+    def __len__(self) -> int:
+        return self.batches // self.processes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        position, epoch = 0, 0
+        while position < self.batches:
+            for batch in plan_epoch(self.lengths, self.batch_tokens, self.batch_size, self.seed, epoch):
+                position += 1
+                if position == len(self._tokens):
+                    self._tokens.append(self._tokens[-1] + int(self.lengths[batch].sum()))
+                if position <= self.batches and (position - 1) % self.processes == self.process:
+                    yield batch.tolist()
+            epoch += 1
+
+    def tokens_at(self, step: int) -> int:
+        """Real tokens behind us after that many optimizer steps, over all processes, once the stream is there."""
+        return self._tokens[min(step * self.group, self.batches, len(self._tokens) - 1)]
+
+    def epoch_at(self, step: int) -> float:
+        """Epochs behind us after that many optimizer steps; epoch 1 is done when its last batch is."""
+        batches = min(step * self.group, self.batches)
+        while not self._ends or self._ends[-1] < batches:
+            self._end(len(self._ends))
+        epoch = bisect.bisect_left(self._ends, batches)
+        start = self._ends[epoch - 1] if epoch else 0
+        return epoch + (batches - start) / (self._ends[epoch] - start)
+
+    def epoch_steps(self) -> list[int]:
+        """The steps at which an epoch is complete for the first time, and the last step."""
+        steps, epoch = [], 0
+        while self._end(epoch) <= self.batches:
+            steps.append(math.ceil(self._end(epoch) / self.group))
+            epoch += 1
+        return sorted({*steps, self.steps})
+
+    def _end(self, epoch: int) -> int:
+        while len(self._ends) <= epoch:
+            index = len(self._ends)
+            if index and self.batch_tokens is None:  # every epoch has as many
+                planned = self._ends[0]
+            else:
+                planned = len(plan_epoch(self.lengths, self.batch_tokens, self.batch_size, self.seed, index))
+            self._ends.append(planned + (self._ends[-1] if self._ends else 0))
+        return self._ends[epoch]
+
+
+class EvaluationBatches(Sampler[list[int]]):
+    """Every example once, longest first (so that a batch too large for the memory shows at once).
+
+    Attributes:
+        order: `[n]`, the index of each example in the order in which the batches hold them.
+    """
+
+    def __init__(self, lengths: np.ndarray, batch_tokens: int | None, batch_size: int | None) -> None:
+        lengths = np.asarray(lengths, dtype=np.int64)
+        if batch_tokens is None:
+            self.order = np.arange(len(lengths))
+        else:
+            self.order = np.argsort(-lengths, kind="stable")
+        self._batches = cut(self.order, lengths, batch_tokens, batch_size)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (batch.tolist() for batch in self._batches)

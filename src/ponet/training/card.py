@@ -1,0 +1,124 @@
+"""The model card of a run: what it is, what it learned from, how well it does, and how to use it."""
+
+from typing import Any
+
+from ponet.recipe import Recipe
+
+_PIPELINES = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForMaskedLM": "fill-mask",
+    "ForPreTraining": "fill-mask",
+}
+
+
+def model_card(recipe: Recipe, result: dict[str, Any]) -> str:
+    """README.md of a run folder, from its result."""
+    model = result.get("model") or {}
+    pipeline = next((task for suffix, task in _PIPELINES.items() if str(model.get("class")).endswith(suffix)), None)
+    head = ["---", "library_name: transformers", "tags: [ponet]"]
+    if pipeline:
+        head.insert(2, f"pipeline_tag: {pipeline}")
+    body = [
+        *head,
+        "---",
+        "",
+        f"# {recipe.name}",
+        "",
+        recipe.description or f"A model for the task '{recipe.task}'.",
+        "",
+    ]
+    body += _figures(result)
+    body += _training(recipe, result)
+    body += _list("Data", result.get("data"))
+    if result.get("notices"):
+        body += ["## To know", "", *[f"- {notice}" for notice in result["notices"]], ""]
+    if pipeline:
+        body += [
+            "## Use",
+            "",
+            "```python",
+            "import ponet",
+            "from transformers import pipeline",
+            "",
+            f'pipe = pipeline("{pipeline}", model="path/to/this/folder")',
+            "```",
+            "",
+            "or `ponet predict path/to/this/folder documents.csv`.",
+            "",
+        ]
+    body += [
+        "## Where it comes from",
+        "",
+        f"- command: `{result['command']}`",
+        f"- commit: {result['commit'] or 'unknown'}",
+    ]
+    body += [f"- {name}: {number}" for name, number in result["versions"].items() if number]
+    return "\n".join([*body, ""])
+
+
+def _figures(result: dict[str, Any]) -> list[str]:
+    splits = [split for split in ("validation", "test") if result.get(split)]
+    names = list(dict.fromkeys(name for split in splits for name in result[split]))
+    if not names:
+        return []
+    lines = ["## Results", "", "| metric | " + " | ".join(splits) + " |", "|---" * (len(splits) + 1) + "|"]
+    lines += [
+        f"| {name} | " + " | ".join(_metric(result[split].get(name)) for split in splits) + " |" for name in names
+    ]
+    best = result.get("best")
+    if best:
+        lines += ["", f"The checkpoint is the one with the best validation {best['metric']}, of step {best['step']:,}."]
+    return [*lines, ""]
+
+
+def _training(recipe: Recipe, result: dict[str, Any]) -> list[str]:
+    train, model, machine = result["train"], result.get("model") or {}, result["machine"]
+    facts = {
+        "initialised from": recipe.model.get("init") or "scratch",
+        "parameters": model.get("parameters"),
+        "mixers": ", ".join(model.get("mixers") or []) or None,
+        "steps": train.get("steps"),
+        "epochs": train.get("epochs"),
+        "seconds in training steps": train.get("seconds"),
+        "tokens per second": train.get("tokens_per_second"),
+        "peak memory, bytes": train.get("peak_memory_bytes"),
+        "precision": train.get("precision"),
+        "seed": recipe.seed,
+        "machine": machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores",
+    }
+    return _list("Training", facts)
+
+
+def _list(title: str, facts: dict[str, Any] | None) -> list[str]:
+    lines = _items(facts or {}, "")
+    return [f"## {title}", "", *lines, ""] if lines else []
+
+
+def _items(facts: dict[str, Any], indent: str) -> list[str]:
+    lines = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            if parts := _items(value, indent + "  "):
+                lines += [f"{indent}- {_plain(name)}:", *parts]
+        elif value not in (None, []):
+            lines.append(f"{indent}- {_plain(name)}: {_number(value)}")
+    return lines
+
+
+def _plain(name: Any) -> str:
+    return str(name).replace("_", " ")
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_number(part) for part in value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, int) or value.is_integer():
+        return f"{int(value):,}"
+    return f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _metric(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, (int, float)) else "–"

@@ -1,0 +1,164 @@
+"""Checkpoints that are whole or absent: written under a temporary name with a list of checksums, then renamed."""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ponet.errors import PoNetError
+from ponet.files import explain
+
+MANIFEST = "manifest.json"
+
+
+class CheckpointStore:
+    """The checkpoints of one run, `checkpoint-<step>` folders that HF's Trainer can resume from.
+
+    A folder whose name starts with a dot was being written or removed when the process died; it is never read.
+
+    Args:
+        folder: the run's `checkpoints` folder; made when the first checkpoint is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of that step is, or would be."""
+        return self.folder / f"checkpoint-{step}"
+
+    def staging(self, step: int) -> Path:
+        """Where the checkpoint of that step is written until it is whole."""
+        return self.folder / f".writing-{step}"
+
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, in order."""
+        if not self.folder.is_dir():
+            return []
+        found = (re.fullmatch(r"checkpoint-([0-9]+)", path.name) for path in self.folder.iterdir())
+        return sorted(int(match[1]) for match in found if match)
+
+    def sweep(self) -> None:
+        """Removes what a process that died left half-written or half-removed."""
+        for path in self.folder.glob(".*") if self.folder.is_dir() else ():
+            shutil.rmtree(path, ignore_errors=True)
+
+    @contextmanager
+    def writing(self, step: int) -> Iterator[Path]:
+        """An empty folder for the files of a checkpoint, which becomes the checkpoint if the block ends well.
+
+        Raises:
+            PoNetError: where the disk is full or the folder can't be written to; earlier checkpoints stay as they are.
+        """
+        staging = self.staging(step)
+        try:
+            with explained(self.folder):
+                shutil.rmtree(staging, ignore_errors=True)
+                staging.mkdir(parents=True)
+                yield staging
+                (staging / MANIFEST).write_text(json.dumps(_checksums(staging)), encoding="utf-8")
+                self._remove(step)
+                os.replace(staging, self.path(step))
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def keep_only(self, steps: set[int]) -> None:
+        """Removes the checkpoints of all other steps."""
+        for step in self.steps():
+            if step not in steps:
+                self._remove(step)
+
+    def remove_all(self) -> None:
+        """Removes the whole folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def damage(self, step: int) -> str | None:
+        """What is wrong with a checkpoint, as part of a sentence; None where it is whole."""
+        folder = self.path(step)
+        try:
+            listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return f"its {MANIFEST} is missing or broken"
+        for name, (size, digest) in listed.items():
+            try:
+                actual = (folder / name).stat().st_size
+                if actual != size:
+                    return f"{name} has {actual:,} bytes where {size:,} were written"
+                if _sha256(folder / name) != digest:
+                    return f"{name} isn't what was written"
+            except OSError:
+                return f"{name} is missing or can't be read"
+        return None
+
+    def latest(self) -> tuple[int | None, list[str]]:
+        """The step of the newest whole checkpoint, and a sentence for each newer one that is damaged.
+
+        Raises:
+            PoNetError: where there are checkpoints and none is whole.
+        """
+        notices: list[str] = []
+        for step in reversed(self.steps()):
+            damage = self.damage(step)
+            if damage is None:
+                return step, notices
+            notices.append(f"'{self.path(step)}' is damaged ({damage}) and left out.")
+        if notices:
+            raise PoNetError(
+                f"No checkpoint in '{self.folder}' is whole: {notices[0]} Start again with --overwrite, or elsewhere."
+            )
+        return None, []
+
+    def _remove(self, step: int) -> None:
+        if self.path(step).exists():  # renamed first: a checkpoint half-removed must not look like one
+            doomed = self.folder / f".removing-{step}"
+            shutil.rmtree(doomed, ignore_errors=True)
+            os.replace(self.path(step), doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns what the system, safetensors and torch raise when they can't write into one sentence.
+
+    Raises:
+        PoNetError: for every OSError, and for the others where they are about the disk.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except OSError as error:
+        raise explain(error, path) from error
+    except (SafetensorError, RuntimeError) as error:
+        code = _disk_error(str(error), path)
+        if code is None:
+            raise
+        raise explain(OSError(code, os.strerror(code)), path) from error
+
+
+def _disk_error(message: str, path: Path) -> int | None:
+    """The errno behind an exception that only has a message: safetensors tells it, torch's zip writer doesn't."""
+    if match := re.search(r"os error ([0-9]+)", message):
+        return int(match[1])
+    if "PytorchStreamWriter" in message or "file write failed" in message or "inline_container" in message:
+        existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+        return errno.ENOSPC if shutil.disk_usage(existing).free < 2**24 else errno.EIO
+    return None
+
+
+def _checksums(folder: Path) -> dict[str, tuple[int, str]]:
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_size, _sha256(path))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

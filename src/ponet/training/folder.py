@@ -1,0 +1,215 @@
+"""The run folder: what is in it, whose it is, and that one process at a time writes to it."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ponet.errors import PoNetError
+from ponet.files import explain, write_json, write_text
+from ponet.recipe import Recipe, differences, load_recipe
+from ponet.training.checkpoints import CheckpointStore, explained
+from ponet.training.setup import process_index
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+RECIPE, METRICS, RESULT, CARD = "recipe.yaml", "metrics.jsonl", "result.json", "README.md"
+MAY_CHANGE = ("name", "description", "training.checkpoint_every", "training.keep_checkpoints", "training.log_every")
+"""What a training that is taken up again may have different: nothing that changes its weights."""
+
+
+class RunFolder:
+    """`recipe.yaml`, `metrics.jsonl`, `checkpoints/`, then the model, `README.md`, and `result.json` at the very end.
+
+    Args:
+        path: the folder; made by `opened`.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.store = CheckpointStore(self.path / "checkpoints")
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / METRICS
+
+    def recipe(self) -> Recipe:
+        """The recipe of the run.
+
+        Raises:
+            PoNetError: where this isn't a run folder.
+        """
+        if not self.path.exists():
+            raise PoNetError(f"There is no '{self.path}'. Check the path.")
+        if not (self.path / RECIPE).is_file():
+            raise PoNetError(f"'{self.path}' isn't a run folder: it has no {RECIPE}. `ponet train` makes one.")
+        return load_recipe(self.path / RECIPE)
+
+    def result(self) -> dict[str, Any] | None:
+        """The final figures; None where the run isn't complete.
+
+        Raises:
+            PoNetError: where the file can't be read.
+        """
+        file = self.path / RESULT
+        if not file.exists():
+            return None
+        try:
+            result = json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise explain(error, file) from error
+        except ValueError as error:
+            raise PoNetError(f"'{file}' isn't valid JSON. Train again with --overwrite.") from error
+        if not isinstance(result, dict):
+            raise PoNetError(f"'{file}' isn't the result of a run. Train again with --overwrite.")
+        return result
+
+    def require_complete(self) -> Recipe:
+        """The recipe of a complete run.
+
+        Raises:
+            PoNetError: where it isn't a run, or one that isn't complete.
+        """
+        recipe = self.recipe()
+        if self.result() is None:
+            raise PoNetError(
+                f"The run in '{self.path}' isn't complete: train it to its end with the same command first."
+            )
+        return recipe
+
+    @contextmanager
+    def opened(self, recipe: Recipe, overwrite: bool, notice: Callable[[str], None]) -> Iterator[None]:
+        """Makes the folder this recipe's, for this process alone; leaves no trace if a new one comes to nothing.
+
+        Args:
+            overwrite: whether another or a complete run there is removed first.
+
+        Raises:
+            PoNetError: another run's folder, another process at work, something else there, or no permission.
+        """
+        main = process_index() == 0
+        if self.path.exists() and not self.path.is_dir():
+            raise PoNetError(f"'{self.path}' is a file. Choose another folder with --out.")
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()] if main else []
+        try:
+            if main:
+                with explained(self.path):
+                    self.path.mkdir(parents=True, exist_ok=True)
+            with self._locked(main):
+                if main:
+                    self._claim(recipe, overwrite, notice)
+                yield
+        finally:
+            for folder in (self.store.folder, *made) if main else ():
+                with suppress(OSError):  # not empty: the run has begun
+                    folder.rmdir()
+
+    def begin(self, recipe: Recipe) -> None:
+        """Writes the resolved recipe: from here on the folder is a run's."""
+        with explained(self.path):
+            self.metrics_file.unlink(missing_ok=True)
+        write_text(self.path / RECIPE, recipe.to_yaml())
+
+    def cut_metrics(self, step: int) -> None:
+        """Leaves the lines of metrics.jsonl up to a step: a training taken up there writes the later ones again."""
+        if not self.metrics_file.exists():
+            return
+        kept = []
+        with explained(self.path):
+            lines = self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        for line in lines:
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                continue  # cut off in the middle when the process died
+        write_text(self.metrics_file, "".join(kept))
+
+    def save_model(self, model: "PreTrainedModel", processing_class: "PreTrainedTokenizerBase | None") -> None:
+        """Writes the model, and the tokenizer beside it, in `save_pretrained` form."""
+        staging = self.path / ".model.tmp"
+        try:
+            with explained(self.path):
+                shutil.rmtree(staging, ignore_errors=True)
+                model.save_pretrained(staging)
+                if processing_class is not None:
+                    processing_class.save_pretrained(staging)
+                mode = (self.path / RECIPE).stat().st_mode & 0o777
+                for file in sorted(staging.iterdir()):
+                    if file.is_file():
+                        file.chmod(mode)  # as our other files: safetensors writes for the owner alone
+                    os.replace(file, self.path / file.name)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def finish(self, result: dict[str, Any], card: str, keep_checkpoints: bool) -> None:
+        """Writes the card and the result, and removes the checkpoints unless they are to stay."""
+        write_text(self.path / CARD, card)
+        write_json(self.path / RESULT, result)
+        if not keep_checkpoints:
+            self.store.remove_all()
+
+    def _claim(self, recipe: Recipe, overwrite: bool, notice: Callable[[str], None]) -> None:
+        with explained(self.path):
+            self._sweep()
+            entries = sorted(path.name for path in self.path.iterdir())
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise PoNetError(f"No permission to write in '{self.path}'. Choose another folder with --out.")
+        if not entries:
+            return
+        if RECIPE not in entries:
+            raise PoNetError(f"'{self.path}' isn't empty and isn't a run folder. Choose another folder with --out.")
+        if overwrite:
+            notice(f"Removing the run in '{self.path}'.")
+            self._empty()
+            return
+        differing = differences(self.recipe(), recipe, MAY_CHANGE)
+        if differing:
+            more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
+            raise PoNetError(
+                f"'{self.path}' holds another run: {'; '.join(differing[:3])}{more}. "
+                "Choose another folder with --out, or replace that run with --overwrite."
+            )
+
+    def _sweep(self) -> None:
+        """Removes what a process that died left half-written."""
+        self.store.sweep()
+        for path in self.path.glob(".*.tmp"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _empty(self) -> None:
+        with explained(self.path):
+            (self.path / RESULT).unlink(missing_ok=True)  # first: a run without it isn't taken for complete
+            for path in sorted(self.path.iterdir(), key=lambda path: path.name == RECIPE):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+    @contextmanager
+    def _locked(self, main: bool) -> Iterator[None]:
+        if not main:
+            yield
+            return
+        with explained(self.path):
+            handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise PoNetError(
+                    f"Another process is training in '{self.path}'. Wait for it, or choose another folder with --out."
+                ) from error
+            except OSError:
+                pass  # some network file systems can't lock a folder
+            yield
+        finally:
+            os.close(handle)

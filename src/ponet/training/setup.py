@@ -1,0 +1,82 @@
+"""From a recipe's options to what torch and the Trainer need: precision, arguments, the fingerprint of the data."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import TrainingArguments
+
+from ponet.errors import PoNetError
+from ponet.recipe import TrainingOptions
+from ponet.tasks.base import Split
+
+FINGERPRINT_EXAMPLES = 256
+
+
+def process_index() -> int:
+    """Which of the processes that `torchrun` started this is; 0 alone. The first one keeps the run folder."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def process_count() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def resolve_precision(wanted: str) -> str:
+    """`auto` as what serves here: bf16 on a GPU that computes in it, else float32.
+
+    Raises:
+        PoNetError: where this machine can't compute in what is wanted.
+    """
+    gpu = torch.cuda.is_available()
+    if wanted == "auto":
+        return "bf16" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if wanted == "fp16" and not gpu:
+        raise PoNetError("precision=fp16 needs a GPU, and there is none here. Use float32, or bf16.")
+    if wanted == "bf16" and gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise PoNetError("This GPU doesn't compute in bf16. Use precision=fp16 or float32.")
+    return wanted
+
+
+def training_arguments(
+    options: TrainingOptions, folder: Path, seed: int, steps: int, precision: str
+) -> TrainingArguments:
+    """What the Trainer itself decides: the optimizer, precision and device; everything else is ours."""
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=1,  # batches come from the stream
+        gradient_accumulation_steps=options.gradient_accumulation,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        adam_beta1=options.adam_beta1,
+        adam_beta2=options.adam_beta2,
+        adam_epsilon=options.adam_eps,
+        max_grad_norm=options.max_grad_norm,
+        seed=seed,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        use_cpu=not torch.cuda.is_available(),
+        torch_compile=options.compile,
+        logging_strategy="no",
+        eval_strategy="no",
+        save_strategy="no",
+        logging_nan_inf_filter=False,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+    )
+
+
+def fingerprint(split: Split) -> str:
+    """Tells one training split from another: all lengths, and the tokens and labels of examples all over it."""
+    digest = hashlib.sha256(np.asarray(split.lengths, dtype=np.int64).tobytes())
+    for index in np.unique(np.linspace(0, len(split) - 1, FINGERPRINT_EXAMPLES).astype(np.int64)).tolist():
+        example = split.examples[index]
+        for key in ("input_ids", "segment_ids", "labels"):
+            if example.get(key) is not None:
+                digest.update(np.ascontiguousarray(np.asarray(example[key], dtype=np.float64)).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,39 @@
+"""What every test may lean on: no network, few threads, the same random numbers, real data where it is there."""
+
+import os
+from pathlib import Path
+
+# before transformers or datasets are imported: a test that would download something must fail, not wait
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["MPLBACKEND"] = "Agg"
+
+import numpy as np
+import pytest
+import torch
+
+from ponet.files import data_folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads() -> None:
+    """One thread a worker: the tensors are small, and the suite already runs one worker a core."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Every test starts from the same random state, in whatever order or on whichever worker it runs."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data sets; a test that asks for it skips where there is none."""
+    folder = data_folder()
+    if folder is None or not folder.is_dir():
+        pytest.skip("no real data here: set PONET_DATA to the folder of data sets")
+    return folder.resolve()

@@ -1,0 +1,103 @@
+"""The stream of batches: every example once an epoch, the budget kept, the same whoever asks."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ponet.training.batching import EvaluationBatches, TrainingStream, plan_epoch
+
+LENGTHS = st.lists(st.integers(0, 60), min_size=1, max_size=80).map(np.array)
+LIMITS = st.tuples(st.none() | st.integers(1, 100), st.none() | st.integers(1, 9)).filter(any)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LENGTHS, LIMITS, st.integers(0, 5), st.integers(0, 3))
+def test_an_epoch_holds_every_example_once_and_keeps_the_limits(
+    lengths: np.ndarray, limits: tuple[int | None, int | None], seed: int, epoch: int
+) -> None:
+    tokens, size = limits
+    batches = plan_epoch(lengths, tokens, size, seed, epoch)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) > 0
+        assert tokens is None or len(batch) == 1 or lengths[batch].sum() <= tokens
+        assert size is None or len(batch) <= size
+    again = plan_epoch(lengths, tokens, size, seed, epoch)
+    assert all(np.array_equal(one, other) for one, other in zip(batches, again, strict=True))
+
+
+@settings(max_examples=40, deadline=None)
+@given(LENGTHS, LIMITS, st.integers(1, 3), st.integers(1, 3), st.integers(1, 12))
+def test_a_stream_is_its_epochs_one_after_the_other(
+    lengths: np.ndarray, limits: tuple[int | None, int | None], accumulation: int, processes: int, steps: int
+) -> None:
+    shares = [
+        list(TrainingStream(lengths, *limits, 3, 1.0, steps, accumulation, process, processes))
+        for process in range(processes)
+    ]
+    alone = TrainingStream(lengths, *limits, 3, 1.0, steps, accumulation * processes)
+    whole = [batch.tolist() for epoch in range(100) for batch in plan_epoch(lengths, *limits, 3, epoch)]
+    assert [batch for group in zip(*shares, strict=True) for batch in group] == whole[: steps * alone.group]
+    assert list(alone) == whole[: steps * alone.group]
+    assert len(alone) == steps * alone.group
+    assert alone.steps == steps
+    expected = sum(lengths[batch].sum() for batch in whole[: steps * alone.group])
+    assert alone.tokens_at(steps) == expected
+
+
+@pytest.mark.parametrize(("epochs", "accumulation"), [(1, 1), (3, 1), (2.5, 1), (0.25, 1), (3, 4)])
+def test_epochs_give_the_steps_that_their_batches_fill(epochs: float, accumulation: int) -> None:
+    lengths = np.random.default_rng(0).integers(1, 50, 103)
+    stream = TrainingStream(lengths, 100, 8, 1, epochs, None, accumulation)
+    counts = [len(plan_epoch(lengths, 100, 8, 1, epoch)) for epoch in range(math.ceil(epochs))]
+    whole = math.floor(epochs)
+    batches = sum(counts[:whole]) + (math.ceil((epochs - whole) * counts[whole]) if epochs > whole else 0)
+    assert len(stream) == len(list(stream)) == batches
+    assert stream.steps == math.ceil(batches / accumulation)
+    assert stream.epoch_at(stream.steps) == pytest.approx(epochs, abs=1 / counts[0])
+    assert stream.epoch_at(0) == 0
+
+
+def test_epochs_may_differ_in_their_number_of_batches_and_max_steps_is_exact_all_the_same() -> None:
+    lengths = np.random.default_rng(0).integers(1, 400, 300)
+    counts = {len(plan_epoch(lengths, 512, 4, 0, epoch)) for epoch in range(20)}
+    assert len(counts) > 1, "the case this is about"
+    stream = TrainingStream(lengths, 512, 4, 0, steps=1000)
+    assert len(list(stream)) == 1000
+    ends = list(itertools.accumulate(len(plan_epoch(lengths, 512, 4, 0, epoch)) for epoch in range(20)))
+    assert stream.epoch_steps() == sorted({*(end for end in ends if end <= 1000), 1000})
+    assert [stream.epoch_at(end) for end in ends if end <= 1000] == [
+        index + 1.0 for index, end in enumerate(ends) if end <= 1000
+    ]
+
+
+def test_batches_hold_documents_of_like_length_at_random() -> None:
+    lengths = np.random.default_rng(0).integers(10, 2000, 5000)
+    batches = plan_epoch(lengths, 8192, None, 0, 0)
+    spread = np.mean([np.ptp(lengths[batch]) for batch in batches])
+    assert spread < 400  # of 1,990 in a batch drawn blindly
+    first = [int(batch[0]) for batch in batches]
+    assert first != [int(batch[0]) for batch in plan_epoch(lengths, 8192, None, 1, 0)]
+    assert first != [int(batch[0]) for batch in plan_epoch(lengths, 8192, None, 0, 1)]
+    means = [lengths[batch].mean() for batch in batches]
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.1  # not sorted over the epoch
+
+
+def test_a_document_over_the_budget_is_alone() -> None:
+    lengths = np.array([5, 500, 5, 5])
+    assert [1] in [batch.tolist() for batch in plan_epoch(lengths, 20, None, 0, 0)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(LENGTHS, LIMITS)
+def test_evaluation_sees_every_example_once_in_the_order_it_says(
+    lengths: np.ndarray, limits: tuple[int | None, int | None]
+) -> None:
+    batches = EvaluationBatches(lengths, *limits)
+    assert [index for batch in batches for index in batch] == batches.order.tolist()
+    assert sorted(batches.order.tolist()) == list(range(len(lengths)))
+    assert len(batches) == len(list(batches))
