@@ -9,7 +9,7 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 # one thread a worker and a worker a core: many small tests share the cores better than many small matrix products
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal
 
@@ -59,8 +59,10 @@ $(STAMP): pyproject.toml constraints.txt
 	if [ -z "$$python" ]; then \
 	  echo "Python 3.11 or newer with its venv module is needed (Debian: apt-get install python3 python3-venv)." >&2; exit 1; \
 	fi; \
-	echo "Setting up $(VENV) with $$($$python --version); the first time takes minutes."; \
+	echo "Setting up $(VENV) with $$($$python --version), once; it takes minutes. First torch ..."; \
 	$$python -m venv $(VENV)
 	@$(PIP) setuptools torch
+	@echo "... then the other packages ..."
 	@$(PIP) --no-build-isolation --editable '.[fast,dev]'
 	@touch $@
+	@echo "... done."

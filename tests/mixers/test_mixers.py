@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from ponet import PoNetConfig, PoNetModel
 from ponet.mixers import AttentionMixer, Mixer, PoolingMixer, base, build_mixer, mixer_names, register_mixer
@@ -126,6 +127,25 @@ def test_adapters_on_any_projection_count(projection, formulation, layout):
     y.sum().backward()
     assert adapter.b.weight.grad is not None
     assert adapter.b.weight.grad.abs().max() > 0
+
+
+def test_hooks_on_any_projection_run(layout):
+    """Pruning and the older weight norm compute a weight in a hook before each call; others look at what comes out."""
+    mixer = build("pooling")
+    seen = []
+    for name in ("dense_q", "dense_k", "dense_o", "dense_segment", "dense_local"):
+        prune.random_unstructured(getattr(mixer, name), "weight", amount=0.5)
+        getattr(mixer, name).register_forward_hook(lambda module, *_: seen.append(module))
+    x = torch.randn(layout.num_tokens, D)
+    mixer(x, layout)
+    assert len(set(seen)) == 5
+    with torch.no_grad():
+        for module in set(seen):
+            module.weight_orig.mul_(2)
+    merged = build("pooling")
+    weights = {f"{n}.weight": m.weight_orig * m.weight_mask for n, m in mixer.named_children()}
+    merged.load_state_dict(weights | {f"{n}.bias": m.bias for n, m in mixer.named_children()})
+    torch.testing.assert_close(mixer(x, layout)[0], merged(x, layout)[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -170,7 +170,7 @@ def assert_same(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
         assert actual[name].shape == value.shape, name
         assert torch.isfinite(actual[name]).all(), name
         if value.numel():
-            assert (actual[name] - value).abs().max() <= TOLERANCE * max(1.0, float(value.abs().max())), name
+            assert (actual[name] - value).abs().max() <= TOLERANCE * max(1.0, value.abs().max().item()), name
 
 
 quick = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow])

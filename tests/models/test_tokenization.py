@@ -1,4 +1,4 @@
-"""PoNetTokenizer: BERT's tokenizer in everything but `segment_ids`, and those as PAPER.md section 2 lays them out."""
+"""PoNetTokenizer: BERT's tokenizer in everything but `segment_ids`, and those as the published code lays them out."""
 
 import os
 import string
@@ -40,12 +40,6 @@ TOKENIZER = PoNetTokenizer(vocab=VOCABULARY)
 BERT = BertTokenizer(vocab=VOCABULARY)
 TEXT = "Hello, you. How?  Fine!"
 HELLO = [1, 1, 1, 1, 1]  # hello , y ##o ##u -- and the stop follows
-
-
-def pieces_and_ids(output) -> list[list[tuple[str, int]]]:
-    return [
-        list(zip(e.tokens, row, strict=True)) for e, row in zip(output.encodings, output["segment_ids"], strict=True)
-    ]
 
 
 def expected_ids(encoding, spans) -> list[int]:
@@ -96,12 +90,14 @@ def calls(draw, overflow: bool = False) -> dict:
 
 
 def encode(tokenizer, call, side="right"):
-    """The call's result, or the name of the error where the library refuses (no room for the first text, ...)."""
+    """The call's result, or the message where the library refuses (no room for the first text, ...)."""
     tokenizer.truncation_side = side
     try:
         return tokenizer(**call)
-    except ValueError as error:
-        return type(error).__name__
+    except Exception as error:
+        if "Truncation error" in str(error) or "Unable to create tensor" in str(error):
+            return str(error)
+        raise
     finally:
         tokenizer.truncation_side = "right"
 
@@ -184,10 +180,9 @@ def test_layout_of_one_text():
 
 def test_layout_of_a_pair():
     output = TOKENIZER(["the end! the"], ["the. a! b"], padding="max_length", max_length=15, padding_side="left")
-    assert pieces_and_ids(output) == [
-        [("[PAD]", 8), ("[CLS]", 0), ("the", 1), ("e", 1), ("##n", 1), ("##d", 1), (".", 1), ("the", 2), ("[SEP]", 3)]
-        + [("the", 4), (".", 4), ("a", 5), ("!", 5), ("b", 6), ("[SEP]", 7)]
-    ]
+    tokens = ["[PAD]", "[CLS]", "the", "e", "##n", "##d", "!", "the", "[SEP]", "the", ".", "a", "!", "b", "[SEP]"]
+    assert output.encodings[0].tokens == tokens
+    assert output["segment_ids"] == [[8, 0, 1, 1, 1, 1, 1, 2, 3, 4, 4, 5, 5, 6, 7]]
     whole = TOKENIZER("the end! the", "the. a! b")["segment_ids"]
     assert TOKENIZER([("the end! the", "the. a! b")])["segment_ids"] == [whole]
     assert TOKENIZER("the a! the", "the. a", add_special_tokens=False)["segment_ids"] == [1, 1, 1, 2, 3, 3, 4]
@@ -248,6 +243,9 @@ def test_given_spans():
         ([(-1, 2)], "in order, disjoint"),
         ([(2, 1)], "in order, disjoint"),
         ([(0, 1, 2)], r"pairs \(start, end\)"),
+        ([(0, 1), (2,)], r"pairs \(start, end\)"),
+        (5, r"pairs \(start, end\)"),
+        ([0, 1], r"pairs \(start, end\)"),
         ("ab", r"pairs \(start, end\)"),
         ([(0.5, 1)], r"pairs \(start, end\)"),
     ],
@@ -277,7 +275,7 @@ def test_words():
     assert TOKENIZER([(words, ["a", "!", "b"])], is_split_into_words=True)["segment_ids"][0] == pair
     # spans count words
     spans = TOKENIZER(words, is_split_into_words=True, spans=[(0, 2), (4, 7)])["segment_ids"]
-    assert spans == [0, *[1] * 6, *[2] * 5, 3]
+    assert spans == [0, *[1] * 6, *[2] * 6, 3]
     assert TOKENIZER(words, is_split_into_words=True, segments="fixed", segment_length=6)["segment_ids"] == [
         *(0, *[1] * 6),
         *(*[2] * 6, 3),
@@ -403,7 +401,7 @@ def test_saved_folder_opens_without_ponet(tmp_path):
         env={**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert result.returncode == 0, result.stderr[-3000:]

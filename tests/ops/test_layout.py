@@ -134,3 +134,15 @@ def test_masks_and_ids_of_any_type(dtype):
 def test_offsets_that_do_not_fit(cu_seqlens):
     with pytest.raises(ValueError, match="cu_seqlens must rise from 0 to the number of packed tokens"):
         Layout.from_packed(torch.tensor(cu_seqlens), segment_ids=torch.zeros(6, dtype=torch.int64))
+
+
+def test_on_another_device():
+    layout, _ = Layout.from_padded(torch.tensor([[1, 0], [1, 1]]), torch.tensor([[0, 0], [1, 0]]))
+    moved = layout.to("meta")
+    for field in Layout.__dataclass_fields__:
+        before, after = getattr(layout, field), getattr(moved, field)
+        if isinstance(before, torch.Tensor):
+            assert after.is_meta, field
+            assert not before.is_meta
+        else:
+            assert before == after, field

@@ -35,10 +35,11 @@ def test_an_epoch_holds_every_example_once_and_keeps_the_limits(
 def test_a_stream_is_its_epochs_one_after_the_other(
     lengths: np.ndarray, limits: tuple[int | None, int | None], accumulation: int, processes: int, steps: int
 ) -> None:
-    shares = [
-        list(TrainingStream(lengths, *limits, 3, 1.0, steps, accumulation, process, processes))
+    streams = [
+        TrainingStream(lengths, *limits, 3, 1.0, steps, accumulation, process, processes)
         for process in range(processes)
     ]
+    shares = [list(stream) for stream in streams]
     alone = TrainingStream(lengths, *limits, 3, 1.0, steps, accumulation * processes)
     whole = [batch.tolist() for epoch in range(100) for batch in plan_epoch(lengths, *limits, 3, epoch)]
     assert [batch for group in zip(*shares, strict=True) for batch in group] == whole[: steps * alone.group]
@@ -46,7 +47,7 @@ def test_a_stream_is_its_epochs_one_after_the_other(
     assert len(alone) == steps * alone.group
     assert alone.steps == steps
     expected = sum(lengths[batch].sum() for batch in whole[: steps * alone.group])
-    assert alone.tokens_at(steps) == expected
+    assert [stream.tokens_at(steps) for stream in [alone, *streams]] == [expected] * (1 + processes)
 
 
 @pytest.mark.parametrize(("epochs", "accumulation"), [(1, 1), (3, 1), (2.5, 1), (0.25, 1), (3, 4)])

@@ -22,6 +22,8 @@ import psutil
 
 Status = Literal["ok", "timeout", "out_of_memory", "error"]
 
+clock = time.perf_counter
+
 _OVER_LIMIT = 77  # exit code of a cell that stopped itself
 _SAMPLE_SECONDS = 0.002
 
@@ -98,13 +100,13 @@ def interleave(
     A candidate that raises is left out of further rounds; running out of memory is reported as such.
     """
     timings = {name: Timing() for name in candidates}
-    start = time.perf_counter()
+    start = clock()
     for count in range(warm_up + rounds):
         for name, timing in timings.items():
             if timing.status != "ok":
                 continue
             try:
-                seconds = _clock(candidates[name], synchronize)
+                seconds = _seconds(candidates[name], synchronize)
             except Exception as error:
                 timing.status, timing.message = classify(error)
                 timing.seconds.clear()
@@ -115,7 +117,7 @@ def interleave(
                 timing.status = "timeout"
                 timing.message = f"one call took {seconds:.1f} s, more than {patience:g} s"
         measured = count >= warm_up
-        if measured and budget is not None and time.perf_counter() - start > budget:
+        if measured and budget is not None and clock() - start > budget:
             break
     return timings
 
@@ -173,14 +175,14 @@ def classify(error: BaseException) -> tuple[Status, str]:
     return ("out_of_memory" if out_of_memory else "error"), message
 
 
-def _clock(function: Callable[[], object], synchronize: Callable[[], object] | None) -> float:
+def _seconds(function: Callable[[], object], synchronize: Callable[[], object] | None) -> float:
     if synchronize is not None:
         synchronize()
-    start = time.perf_counter()
+    start = clock()
     function()
     if synchronize is not None:
         synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _cell(

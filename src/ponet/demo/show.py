@@ -29,16 +29,14 @@ def table(result: dict[str, Any]) -> Table:
         made.sections.append(len(made.rows))
         for i, length in enumerate(lengths):
             cells = [models[mixer][kind][i] for mixer in MODELS]
-            values = [cell.get(figure) for cell in cells]
-            texts = [
-                write(value) if value is not None else _INSTEAD.get(cell["status"], ABSENT)
-                for cell, value in zip(cells, values, strict=True)
-            ]
-            made.rows.append([label.format(length), *texts, _ratio(values)])
+            texts = [write(cell[figure]) if figure in cell else _INSTEAD.get(cell["status"], ABSENT) for cell in cells]
+            ratio = "" if write is count else _ratio([cell.get(figure) for cell in cells])
+            made.rows.append([label.format(length), *texts, ratio])
     return made
 
 
 def _ratio(values: list[float | None]) -> str:
+    """How many times as much the second model takes."""
     first, second = values
     return f"{second / first:.2g}×" if first and second else ABSENT
 
@@ -48,7 +46,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     lengths = result["scaling"]["lengths"]
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
@@ -59,13 +57,15 @@ def plot(result: dict[str, Any], path: Path) -> None:
     for axis, (kind, figure_name, scale, title) in zip(axes, panels, strict=True):
         for mixer, name in MODELS.items():
             cells = result["models"][mixer][kind]
-            points = [
-                (n, cell[figure_name] * scale) for n, cell in zip(lengths, cells, strict=True) if figure_name in cell
-            ]
+            measured = [(n, cell) for n, cell in zip(lengths, cells, strict=True) if figure_name in cell]
+            points = [(n, cell[figure_name] * scale) for n, cell in measured]
             if points:
                 axis.plot(*zip(*points, strict=True), marker="o", label=name, color=COLOURS[mixer])
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
+        axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,g}"))
+        axis.yaxis.set_minor_formatter(ticker.NullFormatter())
         axis.set_xticks(lengths, [f"{n:,}" for n in lengths])
         axis.set_xlabel("tokens in the document")
         axis.set_title(title)

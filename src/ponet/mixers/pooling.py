@@ -16,7 +16,7 @@ class PoolingMixer(Mixer):
 
     `config.pooling_formulation` says how GA is computed: `"absorbed"` makes three projections a token, `"published"`
     five; the results differ by rounding alone. A key projection that is no plain linear map (wrapped by LoRA,
-    quantized, offloaded) can't be absorbed and is always called.
+    quantized, pruned, offloaded) can't be absorbed and is always called.
     """
 
     def __init__(self, config: Any) -> None:
@@ -34,8 +34,7 @@ class PoolingMixer(Mixer):
         self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`, and GA's stage-2 weights `[T, h]` where asked for."""
-        absorbable = type(self.dense_k) is nn.Linear and not self.dense_k.weight.is_meta
-        if self.formulation == "published" or not absorbable:
+        if self.formulation == "published" or not is_plain(self.dense_k):
             g, weights = global_aggregation_published(
                 self.dense_q(hidden_states), self.dense_k(hidden_states), layout, self.num_heads, output_weights
             )
@@ -50,3 +49,10 @@ class PoolingMixer(Mixer):
         queries = absorbed_queries(g, self.dense_k.weight, self.num_heads)
         pooled, weights = attention_pool(x, queries.to(x.dtype), layout, output_weights)
         return absorbed_values(pooled, self.dense_k.weight, self.dense_k.bias, layout), weights
+
+
+def is_plain(linear: nn.Module) -> bool:
+    """Whether a module does no more than its own weight and bias say."""
+    if type(linear) is not nn.Linear or linear.weight.is_meta:
+        return False
+    return not linear._forward_pre_hooks and not linear._forward_hooks

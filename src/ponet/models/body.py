@@ -34,10 +34,16 @@ class PoNetPreTrainedModel(PreTrainedModel):
         if isinstance(bias, nn.Parameter) and not isinstance(module, nn.Linear | nn.LayerNorm):
             init.zeros_(bias)  # the prediction head's own
 
+    def get_position_embeddings(self) -> nn.Embedding:
+        """The position embeddings."""
+        body = self.base_model
+        assert isinstance(body, PoNetModel)
+        return body.embeddings.position_embeddings
+
     def resize_position_embeddings(self, num_positions: int) -> None:
         """Makes room for documents of `num_positions` tokens: further rows repeat the trained ones in order.
 
-        As the published code does for multiples of the trained length, here for any (PAPER, section 4.3). A smaller
+        As the published code does for multiples of the trained length, here for any. A smaller
         number keeps the first rows. Does nothing where the number is right already.
 
         Raises:

@@ -96,8 +96,11 @@ class _WithVocabulary(PoNetPreTrainedModel):
 
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
         """Replaces the decoder, its bias included."""
-        self.cls.predictions.decoder = new_embeddings  # type: ignore[assignment]
-        self.cls.predictions.bias = new_embeddings.bias  # type: ignore[assignment]
+        predictions = self.cls.predictions
+        predictions.decoder = new_embeddings  # type: ignore[assignment]
+        bias = new_embeddings.bias
+        # Untied, `predictions.bias` has no effect, but must have the vocabulary's size, and storage of its own.
+        predictions.bias = bias if self.config.tie_word_embeddings else nn.Parameter(bias.detach().clone())  # type: ignore[assignment, operator]
 
 
 class PoNetForPreTraining(_WithVocabulary):

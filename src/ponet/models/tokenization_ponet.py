@@ -18,10 +18,10 @@ SEGMENTATIONS = ("sentences", "paragraphs", "fixed", None)
 class PoNetTokenizer(BertTokenizer):
     """BERT's tokenizer with `segment_ids` beside `input_ids`, made from the offsets of that one tokenization.
 
-    Ids of one text (PAPER.md section 2): [CLS] 0, the tokens of its i-th segment i (from 1), [SEP] an id of its own,
-    padding the last id + 1. Of a pair: [CLS] 0, A's segments 1..a, [SEP] a+1, B's segments from a+2, [SEP] last + 1.
-    After truncation, and in each overflowing window, ids are numbered anew, so that none is skipped. A token between
-    two spans belongs to the one before it (before the first span: to the first).
+    Ids of one text, as the published code lays them out: [CLS] 0, the tokens of its i-th segment i (from 1), [SEP] an
+    id of its own, padding the last id + 1. Of a pair: [CLS] 0, A's segments 1..a, [SEP] a+1, B's segments from a+2,
+    [SEP] last + 1. After truncation, and in each overflowing window, ids are numbered anew, so that none is skipped.
+    A token between two spans belongs to the one before it (before the first span: to the first).
 
     Args:
         vocab: a `vocab.txt` (one piece a line) or a mapping from piece to id.
@@ -132,7 +132,7 @@ class PoNetTokenizer(BertTokenizer):
 def _check(segments: Any, length: Any) -> None:
     if segments not in SEGMENTATIONS:
         raise ValueError(f"segments={segments!r} is unknown: give 'sentences', 'paragraphs', 'fixed' or None.")
-    if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 1):
+    if length is not None and (isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 1):
         raise ValueError(f"segment_length must be a whole number of tokens, 1 or more, not {length!r}.")
     if segments == "fixed" and length is None:
         raise ValueError("segments='fixed' needs segment_length, the number of tokens in a segment.")
@@ -173,9 +173,10 @@ def _given_spans(spans: Any, texts: list[tuple[Text, ...]]) -> list[list[np.ndar
             raise ValueError(f"spans[{row}] must be a tuple of two lists, one for each text of the pair.")
         arrays = []
         for spans_of_text, text in zip(lists, parts, strict=True):
-            array = np.asarray(spans_of_text)
-            if array.size == 0:
-                array = np.empty((0, 2), dtype=np.int64)
+            try:
+                array = np.asarray(spans_of_text) if len(spans_of_text) > 0 else np.empty((0, 2), dtype=np.int64)
+            except (TypeError, ValueError):  # not a list, or a ragged one
+                array = np.empty(0)
             if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iu":
                 raise ValueError(f"spans[{row}] must be a list of pairs (start, end) of whole numbers.")
             edges = array.ravel()  # start, end, start, end, ...: never falling
@@ -207,15 +208,15 @@ def _segment_ids(
     # -1 stands for special tokens, else which of the two texts a token comes from
     source = np.array([-1 if s is None else s for s in encoding.sequence_ids], dtype=np.int64)
     segment = np.zeros(len(real), dtype=np.int64)
-    for i, (text, begins) in enumerate(zip(texts, starts, strict=True)):
+    counted = all(begins is None for begins in starts)
+    positions = segment if counted else _positions(encoding, texts, source, in_words)
+    for i, begins in enumerate(starts):
         ours = np.flatnonzero(source == i)
-        if len(ours) == 0:
-            continue
         if begins is None:
             assert length is not None  # checked by the caller
             segment[ours] = np.arange(len(ours)) // length
         else:
-            segment[ours] = np.searchsorted(begins, _positions(encoding, text, ours, in_words), side="right").clip(1)
+            segment[ours] = np.searchsorted(begins, positions[ours], side="right").clip(1)
     source, segment = source[real], segment[real]
     new = np.ones(len(source), dtype=np.int64)
     new[1:] = (source[1:] < 0) | (source[1:] != source[:-1]) | (segment[1:] != segment[:-1])
@@ -226,12 +227,15 @@ def _segment_ids(
     return row.tolist()
 
 
-def _positions(encoding: Encoding, text: Text, tokens: np.ndarray, in_words: bool) -> np.ndarray:
-    """Where each of the given tokens begins: a character of the text (or of the joined words), or a word."""
-    if isinstance(text, str):
-        return np.array([start for start, _ in encoding.offsets], dtype=np.int64)[tokens]
-    words = np.array([-1 if w is None else w for w in encoding.word_ids], dtype=np.int64)[tokens]
+def _positions(encoding: Encoding, texts: tuple[Text, ...], source: np.ndarray, in_words: bool) -> np.ndarray:
+    """Where each token begins `[N]`: a character of its text (or of its text's words, joined), or a word."""
+    if isinstance(texts[0], str):
+        return np.array([start for start, _ in encoding.offsets], dtype=np.int64)
+    words = np.array([-1 if word is None else word for word in encoding.word_ids], dtype=np.int64)
     if in_words:
         return words
-    begins = np.cumsum([0, *(len(word) + 1 for word in text)])
-    return begins[words] + np.array([start for start, _ in encoding.offsets], dtype=np.int64)[tokens]
+    positions = np.array([start for start, _ in encoding.offsets], dtype=np.int64)
+    for i, text in enumerate(texts):
+        begins = np.cumsum([0, *(len(word) + 1 for word in text)])
+        positions[source == i] += begins[words[source == i]]
+    return positions

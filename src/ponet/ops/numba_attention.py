@@ -1,35 +1,59 @@
 """GA's passes over tokens, forward and backward, in Numba: means and attention-weighted means of documents.
 
-A pass walks the tokens block by block. The part of a document in a block is a run; a document that crosses a border is
-combined from its runs. Scores are softmaxed online, run by run, so that no `[T, h]` is kept unless it is asked for.
+A pass walks the tokens block by block; the part of a document in a block is a run. A document within a block is done
+with at once, one longer than a block is combined from its runs. Each run has a softmax of its own, and no `[T, h]` is
+kept unless it is asked for.
 """
 
 import numpy as np
-from numba import prange
 
-from ponet.ops.numba_rows import Array, as_floats, compiled, find, load, store, store_floats, sum_over_blocks
-
-# Sums may be regrouped, so that they run in vectors; infinities and NaNs keep their meaning.
-_REGROUPED = {"reassoc", "contract", "nsz"}
-
-
-@compiled(parallel=True)
-def document_mean(x: Array, cu_seqlens: Array, block: int, mean: Array, partial: Array) -> None:
-    """Fills `mean [B, d]` (given as zeros) from `x [T, d]`; `partial [blocks, 2, d]` in the accumulator's type."""
-    blocks, _, d = partial.shape
-    slices = max(1, d // 64)
-    for b in prange(blocks):
-        _sum_block(np.int64(b), x, cu_seqlens, block, mean, partial)
-    for task in prange(blocks * slices):
-        sum_over_blocks(np.int64(task), slices, cu_seqlens, block, partial)
-    for b in prange(blocks):
-        document = _document_that_goes_on(np.int64(b), cu_seqlens, block)
-        if document >= 0:
-            _store_mean(document, cu_seqlens, partial[b, 1], mean)
+from ponet.ops.numba_rows import (
+    Array,
+    block_of,
+    border,
+    compiled,
+    find,
+    kernel,
+    load,
+    piece_of,
+    regrouped,
+    store,
+    sum_over_blocks,
+    take,
+)
 
 
-@compiled(parallel=True)
+@kernel
+def document_mean(
+    counter: Array, tasks: int, step: int, x: Array, cu_seqlens: Array, block: int, mean: Array, partial: Array
+) -> None:
+    """Fills `mean [B, d]` (given as zeros) from `x [T, d]`, in two steps.
+
+    A task is a block; in step 1, where sums over blocks are made, a block and one of so many equal pieces of the width.
+
+    Args:
+        partial: `[blocks, 2, d]` in the accumulator's type.
+    """
+    d = np.uint64(partial.shape[2])
+    pieces = tasks // partial.shape[0]
+    task = take(counter)
+    while task < tasks:
+        if step == 0:
+            _sum_block(task, x, cu_seqlens, block, mean, partial)
+        else:
+            b, piece = task // pieces, task % pieces
+            document = sum_over_blocks(b, piece, pieces, cu_seqlens, cu_seqlens, block, partial)
+            if document >= 0:
+                low, high = piece_of(d, piece, pieces)
+                _store_mean(document, low, high, cu_seqlens, partial[b, 1], mean)
+        task = take(counter)
+
+
+@kernel
 def attention_pool(
+    counter: Array,
+    tasks: int,
+    step: int,
     x: Array,
     queries: Array,
     cu_seqlens: Array,
@@ -42,25 +66,32 @@ def attention_pool(
     tops: Array,
     totals: Array,
 ) -> None:
-    """Fills `z [B, h, d]` and `lse [B, h]` (given as zeros), and `weights [T, h]` unless it is empty.
+    """Fills `z [B, h, d]` and `lse [B, h]` (given as zeros), and in step 2, if it is made, `weights [T, h]`.
+
+    A task is a block; in step 1, where softmaxes of blocks are combined, a block and a head.
 
     Args:
         x: `[T, d]`. queries: `[B, h, d]` in the accumulator's type, as all below.
         lse: the logarithm of each softmax's denominator. scores: `[T, h]`, or empty where no weights are asked for.
         partial: `[blocks, 2, h, d]`. tops, totals: `[blocks, 2, h]`.
     """
-    blocks, _, h, _ = partial.shape
-    for b in prange(blocks):
-        _attend_block(np.int64(b), x, queries, cu_seqlens, block, z, lse, scores, partial, tops, totals)
-    for task in prange(blocks * h):
-        _attention_over_blocks(np.int64(task), cu_seqlens, block, z, lse, partial, tops, totals)
-    if weights.shape[0] > 0:
-        for b in prange(blocks):
-            _weigh_block(np.int64(b), scores, lse, cu_seqlens, block, weights)
+    h = lse.shape[1]
+    task = take(counter)
+    while task < tasks:
+        if step == 0:
+            _attend_block(task, x, queries, cu_seqlens, block, z, lse, scores, partial, tops, totals)
+        elif step == 1:
+            _attention_over_blocks(task // h, task % h, cu_seqlens, block, z, lse, partial, tops, totals)
+        else:
+            _weigh_block(task, scores, lse, cu_seqlens, block, weights)
+        task = take(counter)
 
 
-@compiled(parallel=True)
+@kernel
 def attention_pool_backward(
+    counter: Array,
+    tasks: int,
+    step: int,
     dz: Array,
     dweights: Array,
     x: Array,
@@ -73,37 +104,33 @@ def attention_pool_backward(
     dqueries: Array,
     partial: Array,
 ) -> None:
-    """Fills `dx [T, d]` and `dqueries [B, h, d]` (given as zeros), recomputing the scores.
+    """Fills `dx [T, d]` and `dqueries [B, h, d]` (given as zeros), recomputing the scores. Steps as `document_mean`'s.
 
     Args:
         dz, queries, lse, delta, partial: `[B, h, d]` twice, `[B, h]` twice and `[blocks, 2, h * d]`, all in the
             accumulator's type; `delta` is each softmax's sum of weights times their gradients.
         dweights: `[T, h]`, or empty.
     """
-    blocks, _, width = partial.shape
-    slices = max(1, width // 64)
-    for b in prange(blocks):
-        _attend_block_backward(np.int64(b), dz, dweights, x, queries, lse, delta, cu_seqlens, block, dx, dqueries, partial)
-    for task in prange(blocks * slices):
-        sum_over_blocks(np.int64(task), slices, cu_seqlens, block, partial)
-    for b in prange(blocks):
-        document = _document_that_goes_on(np.int64(b), cu_seqlens, block)
-        if document >= 0:
-            _store_flat(partial[b, 1], document, dqueries)
+    width, d = np.uint64(partial.shape[2]), np.uint64(x.shape[1])
+    pieces = tasks // partial.shape[0]
+    task = take(counter)
+    while task < tasks:
+        if step == 0:
+            _attend_block_backward(task, dz, dweights, x, queries, lse, delta, cu_seqlens, block, dx, dqueries, partial)
+        else:
+            b, piece = task // pieces, task % pieces
+            document = sum_over_blocks(b, piece, pieces, cu_seqlens, cu_seqlens, block, partial)
+            if document >= 0:
+                low, high = piece_of(width, piece, pieces)
+                for c in range(low, high):
+                    store(dqueries, (document, c // d, c % d), partial[b, 1, c])
+        task = take(counter)
 
 
-@compiled()
-def _document_that_goes_on(b: int, cu_seqlens: Array, block: int) -> int:
-    """The document that begins in a block and goes on after it, or -1."""
-    begin, end = b * block, min((b + 1) * block, cu_seqlens[-1])
-    document = find(cu_seqlens, end - 1)
-    return document if cu_seqlens[document] >= begin and cu_seqlens[document + 1] > end else -1
-
-
-@compiled()
+@compiled
 def _sum_block(b: int, x: Array, cu_seqlens: Array, block: int, mean: Array, partial: Array) -> None:
-    d = partial.shape[2]
-    begin, end = b * block, min((b + 1) * block, cu_seqlens[-1])
+    d = np.uint64(partial.shape[2])
+    begin, end = border(cu_seqlens, block, b), border(cu_seqlens, block, b + 1)
     total = np.empty(d, partial.dtype)
     first = begin
     while first < end:
@@ -116,7 +143,7 @@ def _sum_block(b: int, x: Array, cu_seqlens: Array, block: int, mean: Array, par
             for c in range(d):
                 total[c] += load(x, (token, c))
         if first == start and last == stop:
-            _store_mean(document, cu_seqlens, total, mean)
+            _store_mean(document, 0, d, cu_seqlens, total, mean)
         else:
             side = 0 if first > start else 1
             for c in range(d):
@@ -124,23 +151,14 @@ def _sum_block(b: int, x: Array, cu_seqlens: Array, block: int, mean: Array, par
         first = last
 
 
-@compiled()
-def _store_mean(document: int, cu_seqlens: Array, total: Array, mean: Array) -> None:
+@compiled
+def _store_mean(document: int, low: int, high: int, cu_seqlens: Array, total: Array, mean: Array) -> None:
     number = total.dtype.type(cu_seqlens[document + 1] - cu_seqlens[document])
-    for c in range(total.shape[0]):
+    for c in range(low, high):
         store(mean, (document, c), total[c] / number)
 
 
-@compiled()
-def _store_flat(values: Array, document: int, out: Array) -> None:
-    """`[h * d]` into one document of `out [B, h, d]`."""
-    _, h, d = out.shape
-    for j in range(h):
-        for c in range(d):
-            store(out, (document, j, c), values[j * d + c])
-
-
-@compiled()
+@compiled
 def _attend_block(
     b: int,
     x: Array,
@@ -155,9 +173,8 @@ def _attend_block(
     totals: Array,
 ) -> None:
     """The documents that lie within a block; of others, the softmax over the block's tokens, not yet divided."""
-    _, _, h, d = partial.shape
-    begin, end = b * block, min((b + 1) * block, cu_seqlens[-1])
-    tile = np.empty((end - begin, d), partial.dtype)
+    h, d = partial.shape[2], np.uint64(partial.shape[3])
+    begin, end = border(cu_seqlens, block, b), border(cu_seqlens, block, b + 1)
     scored, exponentials = np.empty((end - begin, h), partial.dtype), np.empty((h, end - begin), partial.dtype)
     pooled, top, total = np.empty((h, d), partial.dtype), np.empty(h, partial.dtype), np.empty(h, partial.dtype)
     first = begin
@@ -166,14 +183,16 @@ def _attend_block(
         start, stop = cu_seqlens[document], cu_seqlens[document + 1]
         last = min(stop, end)
         n = last - first
-        tokens = as_floats(x, first, last, tile, True)
-        _dot_products(tokens, queries[document], scored[:n])
+        _dot_products(x, first, n, queries[document], scored)
         if scores.shape[0] > 0:
-            scores[first:last] = scored[:n]
+            for i in range(n):
+                for j in range(h):
+                    scores[first + i, j] = scored[i, j]
         for j in range(h):
-            top[j], total[j] = _exponentials(scored[:n], j, exponentials[j])
-        pooled[:] = 0
-        _add_products(exponentials, tokens, n, pooled)
+            top[j], total[j] = _exponentials(scored, n, j, exponentials)
+            for c in range(d):
+                pooled[j, c] = 0
+        _add_products(exponentials, x, first, n, pooled, h)
         if first == start and last == stop:
             for j in range(h):
                 lse[document, j] = top[j] + np.log(total[j])
@@ -181,15 +200,16 @@ def _attend_block(
                     store(z, (document, j, c), pooled[j, c] / total[j])
         else:
             side = 0 if first > start else 1
-            partial[b, side] = pooled
-            tops[b, side], totals[b, side] = top, total
+            for j in range(h):
+                tops[b, side, j], totals[b, side, j] = top[j], total[j]
+                for c in range(d):
+                    partial[b, side, j, c] = pooled[j, c]
         first = last
 
 
-@compiled()
-def _exponentials(scored: Array, j: int, out: Array) -> tuple[float, float]:
-    """`exp(score - top)` of one head's scores into `out`, their top, and their sum."""
-    n = scored.shape[0]
+@compiled
+def _exponentials(scored: Array, n: int, j: int, out: Array) -> tuple[float, float]:
+    """`exp(score - top)` of one head's `n` scores into `out[j]`, their top, and their sum."""
     top = scored[0, j]
     for i in range(1, n):
         top = max(top, scored[i, j])
@@ -197,50 +217,49 @@ def _exponentials(scored: Array, j: int, out: Array) -> tuple[float, float]:
     shift = top if top != -np.inf else scored.dtype.type(0)
     total = scored.dtype.type(0)
     for i in range(n):
-        out[i] = np.exp(scored[i, j] - shift)
-        total += out[i]
+        out[j, i] = np.exp(scored[i, j] - shift)
+        total += out[j, i]
     return top, total
 
 
-@compiled()
+@compiled
 def _attention_over_blocks(
-    task: int, cu_seqlens: Array, block: int, z: Array, lse: Array, partial: Array, tops: Array, totals: Array
+    b: int, j: int, cu_seqlens: Array, block: int, z: Array, lse: Array, partial: Array, tops: Array, totals: Array
 ) -> None:
     """One head of the document that begins in a block and goes on after it, from the softmax of each of its runs."""
-    h, d = partial.shape[2:]
-    b, j = task // h, task % h
-    document = _document_that_goes_on(b, cu_seqlens, block)
-    if document < 0:
+    d = np.uint64(partial.shape[3])
+    begin, end = border(cu_seqlens, block, b), border(cu_seqlens, block, b + 1)
+    document = find(cu_seqlens, end - 1)
+    if cu_seqlens[document] < begin or cu_seqlens[document + 1] <= end:
         return
-    final = (cu_seqlens[document + 1] - 1) // block
+    final = block_of(cu_seqlens, block, cu_seqlens[document + 1] - 1)
     top = tops[b, 1, j]
     for other in range(b + 1, final + 1):
         top = max(top, tops[other, 0, j])
     shift = top if top != -np.inf else tops.dtype.type(0)
     factor = np.exp(tops[b, 1, j] - shift)
     total = totals[b, 1, j] * factor
-    pooled = partial[b, 1, j]
     for c in range(d):
-        pooled[c] *= factor
+        partial[b, 1, j, c] *= factor
     for other in range(b + 1, final + 1):
         factor = np.exp(tops[other, 0, j] - shift)
         total += totals[other, 0, j] * factor
         for c in range(d):
-            pooled[c] += partial[other, 0, j, c] * factor
+            partial[b, 1, j, c] += partial[other, 0, j, c] * factor
     lse[document, j] = top + np.log(total)
     for c in range(d):
-        store(z, (document, j, c), pooled[c] / total)
+        store(z, (document, j, c), partial[b, 1, j, c] / total)
 
 
-@compiled()
+@compiled
 def _weigh_block(b: int, scores: Array, lse: Array, cu_seqlens: Array, block: int, weights: Array) -> None:
-    for token in range(b * block, min((b + 1) * block, cu_seqlens[-1])):
+    for token in range(border(cu_seqlens, block, b), border(cu_seqlens, block, b + 1)):
         document = find(cu_seqlens, token)
         for j in range(lse.shape[1]):
             store(weights, (token, j), np.exp(scores[token, j] - lse[document, j]))
 
 
-@compiled()
+@compiled
 def _attend_block_backward(
     b: int,
     dz: Array,
@@ -255,37 +274,40 @@ def _attend_block_backward(
     dqueries: Array,
     partial: Array,
 ) -> None:
-    _, h, d = queries.shape
-    begin, end = b * block, min((b + 1) * block, cu_seqlens[-1])
-    tile, dtile = np.empty((end - begin, d), partial.dtype), np.empty((end - begin, d), partial.dtype)
+    h, d = queries.shape[1], np.uint64(queries.shape[2])
+    begin, end = border(cu_seqlens, block, b), border(cu_seqlens, block, b + 1)
     scored, gradients = np.empty((end - begin, h), partial.dtype), np.empty((end - begin, h), partial.dtype)
-    weights, score_gradients = np.empty_like(scored), np.empty_like(scored)
     by_head = np.empty((h, end - begin), partial.dtype)
-    dquery = np.empty((h, d), partial.dtype)
+    dquery, dtokens = np.empty((h, d), partial.dtype), np.empty((16, d), partial.dtype)
     first = begin
     while first < end:
         document = find(cu_seqlens, first)
         start, stop = cu_seqlens[document], cu_seqlens[document + 1]
         last = min(stop, end)
         n = last - first
-        tokens = as_floats(x, first, last, tile, True)
-        _dot_products(tokens, queries[document], scored[:n])
-        _dot_products(tokens, dz[document], gradients[:n])
+        _dot_products(x, first, n, queries[document], scored)
+        _dot_products(x, first, n, dz[document], gradients)
         for i in range(n):
             for j in range(h):
-                weights[i, j] = np.exp(scored[i, j] - lse[document, j])
+                weight = np.exp(scored[i, j] - lse[document, j])
                 gradient = gradients[i, j] - delta[document, j]
                 if dweights.shape[0] > 0:
                     gradient += load(dweights, (first + i, j))
-                score_gradients[i, j] = weights[i, j] * gradient
-                by_head[j, i] = score_gradients[i, j]
-        dtokens = as_floats(dx, first, last, dtile, False)
-        dtokens[:] = 0
-        _add_products(weights[:n], dz[document], h, dtokens)
-        _add_products(score_gradients[:n], queries[document], h, dtokens)
-        store_floats(dtokens, dx, first)
-        dquery[:] = 0
-        _add_products(by_head, tokens, n, dquery)
+                scored[i, j], gradients[i, j], by_head[j, i] = weight, weight * gradient, weight * gradient
+        for low in range(0, n, 16):
+            m = min(16, n - low)
+            for i in range(m):
+                for c in range(d):
+                    dtokens[i, c] = 0
+            _add_products(scored[low:], dz[document], 0, h, dtokens, m)
+            _add_products(gradients[low:], queries[document], 0, h, dtokens, m)
+            for i in range(m):
+                for c in range(d):
+                    store(dx, (first + low + i, c), dtokens[i, c])
+        for j in range(h):
+            for c in range(d):
+                dquery[j, c] = 0
+        _add_products(by_head, x, first, n, dquery, h)
         if first == start and last == stop:
             for j in range(h):
                 for c in range(d):
@@ -298,11 +320,10 @@ def _attend_block_backward(
         first = last
 
 
-@compiled(fastmath=_REGROUPED)
-def _dot_products(rows: Array, others: Array, out: Array) -> None:
-    """`out[i, j] = rows[i] . others[j]`: eight sums at a time, so that numbers loaded once are used often."""
-    n, d = rows.shape
-    m = others.shape[0]
+@regrouped
+def _dot_products(rows: Array, first: int, n: int, others: Array, out: Array) -> None:
+    """`out[i, j] = rows[first + i] . others[j]`, `i < n`: eight sums at a time, to use what is loaded often."""
+    m, d = others.shape[0], np.uint64(others.shape[1])
     even_n, even_m = n - n % 4, m - m % 2
     nothing = out.dtype.type(0)
     for i in range(0, even_n, 4):
@@ -311,41 +332,44 @@ def _dot_products(rows: Array, others: Array, out: Array) -> None:
             b0, b1, b2, b3 = nothing, nothing, nothing, nothing
             for c in range(d):
                 u, v = others[j, c], others[j + 1, c]
-                a0 += rows[i, c] * u
-                b0 += rows[i, c] * v
-                a1 += rows[i + 1, c] * u
-                b1 += rows[i + 1, c] * v
-                a2 += rows[i + 2, c] * u
-                b2 += rows[i + 2, c] * v
-                a3 += rows[i + 3, c] * u
-                b3 += rows[i + 3, c] * v
+                r0, r1 = load(rows, (first + i, c)), load(rows, (first + i + 1, c))
+                r2, r3 = load(rows, (first + i + 2, c)), load(rows, (first + i + 3, c))
+                a0 += r0 * u
+                b0 += r0 * v
+                a1 += r1 * u
+                b1 += r1 * v
+                a2 += r2 * u
+                b2 += r2 * v
+                a3 += r3 * u
+                b3 += r3 * v
             out[i, j], out[i + 1, j], out[i + 2, j], out[i + 3, j] = a0, a1, a2, a3
             out[i, j + 1], out[i + 1, j + 1], out[i + 2, j + 1], out[i + 3, j + 1] = b0, b1, b2, b3
     for i in range(n):
         for j in range(even_m if i < even_n else 0, m):
             total = nothing
             for c in range(d):
-                total += rows[i, c] * others[j, c]
+                total += load(rows, (first + i, c)) * others[j, c]
             out[i, j] = total
 
 
-@compiled(fastmath=_REGROUPED)
-def _add_products(factors: Array, rows: Array, n: int, out: Array) -> None:
-    """`out[i] += sum of factors[i, j] * rows[j]` over `j < n`: two sums of four rows at a time, by slices of width."""
-    m, d = out.shape
+@regrouped
+def _add_products(factors: Array, rows: Array, first: int, n: int, out: Array, m: int) -> None:
+    """`out[i] += sum over j < n of factors[i, j] * rows[first + j]`, `i < m`: two sums of four rows at a time."""
+    d = np.uint64(out.shape[1])
     even_m, even_n = m - m % 2, n - n % 4
-    for low in range(0, d, 128):
-        high = min(low + 128, d)
+    for low in range(np.uint64(0), d, np.uint64(128)):  # a slice of the width at a time stays in the first cache
+        high = min(low + np.uint64(128), d)
         for j in range(0, even_n, 4):
             for i in range(0, even_m, 2):
                 a0, a1, a2, a3 = factors[i, j], factors[i, j + 1], factors[i, j + 2], factors[i, j + 3]
                 b0, b1, b2, b3 = factors[i + 1, j], factors[i + 1, j + 1], factors[i + 1, j + 2], factors[i + 1, j + 3]
                 for c in range(low, high):
-                    r0, r1, r2, r3 = rows[j, c], rows[j + 1, c], rows[j + 2, c], rows[j + 3, c]
+                    r0, r1 = load(rows, (first + j, c)), load(rows, (first + j + 1, c))
+                    r2, r3 = load(rows, (first + j + 2, c)), load(rows, (first + j + 3, c))
                     out[i, c] += a0 * r0 + a1 * r1 + a2 * r2 + a3 * r3
                     out[i + 1, c] += b0 * r0 + b1 * r1 + b2 * r2 + b3 * r3
         for i in range(m):
             for j in range(even_n if i < even_m else 0, n):
                 factor = factors[i, j]
                 for c in range(low, high):
-                    out[i, c] += factor * rows[j, c]
+                    out[i, c] += factor * load(rows, (first + j, c))

@@ -1,12 +1,10 @@
 """From torch to a Numba kernel: tensors as arrays, scratch space, threads."""
 
-import contextlib
 import os
-import threading
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,8 +13,11 @@ from ponet.ops.numba_rows import Array, Rows
 _BLOCK_NUMBERS = 32768
 """Numbers of a `[T, d]` tensor in a block: few, so that a block of each tensor of a pass fits a core's cache."""
 
-_one_at_a_time = threading.Lock()
-_owner = os.getpid()
+_WORTH_A_THREAD = 2**18
+"""Numbers to go through, in a tenth of a millisecond or so, that are worth waking a thread for."""
+
+_executor: ThreadPoolExecutor | None = None
+_owner = 0
 
 
 def accumulator(x: Tensor) -> torch.dtype:
@@ -29,17 +30,22 @@ def block_size(d: int, least: int = 16) -> int:
     return max(least, _BLOCK_NUMBERS // d)
 
 
-def partials(x: Tensor, block: int, *shape: int) -> Tensor:
-    """`[blocks, 2, *shape]` uninitialised, in the accumulator's type: what each block of `x [T, d]` adds to the runs
-    that cross its two borders.
+def partials(x: Tensor, block: int, *shape: int) -> Array:
+    """`[blocks, 2, *shape]`, in the accumulator's type: room for what each block of `x [T, d]` adds to the runs that
+    cross its two borders.
     """
-    return x.new_empty((x.shape[0] + block - 1) // block, 2, *shape, dtype=accumulator(x))
+    return array(x.new_empty((x.shape[0] + block - 1) // block, 2, *shape, dtype=accumulator(x)))
 
 
 def array(x: Tensor) -> Array:
     """A tensor's memory, contiguous (a copy only where it wasn't); bfloat16 as uint16, which NumPy knows."""
     x = x.detach().contiguous()
     return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
+
+
+def pieces(width: int) -> int:
+    """Into how many pieces the width of a sum over blocks is cut, to be made by as many threads."""
+    return max(1, width // 256)
 
 
 def optional_array(x: Tensor | None, dtype: torch.dtype) -> Array:
@@ -61,40 +67,24 @@ def rows(x: Tensor) -> Rows:
     return Rows(array(x.detach().as_strided(((T - 1) * stride + d,), (1,))), stride)
 
 
-def run(kernel: Any, *arguments: Any) -> None:
-    """Calls a parallel kernel on as many threads as torch uses.
+def run(kernel: Any, tasks: int, work: int, *arguments: Any) -> None:
+    """Calls `kernel(counter, tasks, *arguments)` on this thread and others; each takes tasks until there are none.
 
-    Raises:
-        RuntimeError: in a process that was forked after kernels ran in its parent, where Numba's threads don't exist.
+    There are as many threads as torch uses, fewer for little `work`, the numbers in memory that all tasks go through.
+    The threads are Python's, not Numba's: kernels don't hold the interpreter's lock, threads that sleep between calls
+    don't get in the way of torch's, and a forked process just starts its own.
     """
-    if not usable_here():
-        raise RuntimeError("the numba backend can't compute in a process forked after its first use; spawn it instead")
-    threads = torch.get_num_threads()
-    with _exclusive(), _numba_threads(threads):
-        kernel(*arguments)
-    if torch.get_num_threads() != threads:  # where torch and Numba share one OpenMP, its start sets the number of both
-        torch.set_num_threads(threads)
+    counter = np.zeros(1, np.int64)
+    helpers = min(torch.get_num_threads(), tasks, work // _WORTH_A_THREAD) - 1
+    others = [_helpers().submit(kernel, counter, tasks, *arguments) for _ in range(helpers)]
+    kernel(counter, tasks, *arguments)
+    for other in others:
+        if not other.cancel():  # one that hasn't begun by now would find nothing to do
+            other.result()
 
 
-def usable_here() -> bool:
-    """Whether this process may run kernels."""
-    return os.getpid() == _owner
-
-
-@contextlib.contextmanager
-def _numba_threads(number: int) -> Iterator[None]:
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(number, numba.config.NUMBA_NUM_THREADS))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
-
-
-def _exclusive() -> contextlib.AbstractContextManager[Any]:
-    """A lock, unless Numba's threading layer is known to serve several callers at a time: "workqueue" doesn't."""
-    try:
-        safe = numba.threading_layer() != "workqueue"
-    except ValueError:  # it is chosen by the first call
-        safe = False
-    return contextlib.nullcontext() if safe else _one_at_a_time
+def _helpers() -> ThreadPoolExecutor:
+    global _executor, _owner
+    if _executor is None or _owner != os.getpid():
+        _executor, _owner = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="ponet"), os.getpid()
+    return _executor

@@ -7,12 +7,23 @@ their first call with a type, and then come from a cache on disk.
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ponet.ops import numba_attention, numba_pooling
 from ponet.ops.layout import Layout
-from ponet.ops.numba_calls import accumulator, array, block_size, flat, optional_array, partials, rows, run
+from ponet.ops.numba_calls import (
+    accumulator,
+    array,
+    block_size,
+    flat,
+    optional_array,
+    partials,
+    pieces,
+    rows,
+    run,
+)
 from ponet.ops.numba_rows import Runs
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float64)
@@ -63,11 +74,15 @@ def _check(layout: Layout, *tensors: Tensor) -> None:
 
 @torch.library.custom_op("ponet::numba_document_mean", mutates_args=(), device_types="cpu")
 def _document_mean(x: Tensor, cu_seqlens: Tensor, document: Tensor) -> Tensor:
-    mean = x.new_zeros(cu_seqlens.shape[0] - 1, x.shape[1])
+    d = x.shape[1]
+    mean = x.new_zeros(cu_seqlens.shape[0] - 1, d)
     if x.numel():
-        block = block_size(x.shape[1])
-        partial = partials(x, block, x.shape[1])
-        run(numba_attention.document_mean, array(x), array(cu_seqlens), block, array(mean), array(partial))
+        block = block_size(d)
+        partial = partials(x, block, d)
+        blocks = partial.shape[0]
+        arguments = (array(x), array(cu_seqlens), block, array(mean), partial)
+        run(numba_attention.document_mean, blocks, x.numel(), 0, *arguments)
+        run(numba_attention.document_mean, blocks * pieces(d), partial.size // 2, 1, *arguments)
     return mean
 
 
@@ -95,15 +110,15 @@ _document_mean.register_autograd(_document_mean_backward, setup_context=_keep_do
 def _attention_pool(
     x: Tensor, queries: Tensor, cu_seqlens: Tensor, document: Tensor, output_weights: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`z`, the weights (of no tokens where they aren't asked for), and the logarithms of the softmaxes' denominators."""
+    """`z`, the weights (of no tokens where they aren't asked for), and each softmax's logarithm of its denominator."""
     (T, d), h = x.shape, queries.shape[1]
     z, lse = torch.zeros_like(queries), queries.new_zeros(queries.shape[:2], dtype=accumulator(x))
     weights = x.new_empty(T if output_weights else 0, h)
     if x.numel():
         block = block_size(d, least=8 * h)
         partial = partials(x, block, h, d)
-        run(
-            numba_attention.attention_pool,
+        blocks = partial.shape[0]
+        arguments = (
             array(x),
             array(queries.to(lse.dtype)),
             array(cu_seqlens),
@@ -112,10 +127,14 @@ def _attention_pool(
             array(lse),
             array(weights),
             array(torch.empty_like(weights, dtype=lse.dtype)),
-            array(partial),
-            array(partials(x, block, h)),
-            array(partials(x, block, h)),
+            partial,
+            partials(x, block, h),
+            partials(x, block, h),
         )
+        run(numba_attention.attention_pool, blocks, 4 * x.numel(), 0, *arguments)
+        run(numba_attention.attention_pool, blocks * h, partial.size // 2, 1, *arguments)
+        if output_weights:
+            run(numba_attention.attention_pool, blocks, 8 * weights.numel(), 2, *arguments)
     return z, weights, lse
 
 
@@ -159,8 +178,9 @@ def _attention_pool_gradients(
     dx, dqueries = x.new_empty(x.shape), queries.new_zeros(queries.shape)
     if x.numel():
         block = block_size(d, least=8 * h)
-        run(
-            numba_attention.attention_pool_backward,
+        partial = partials(x, block, h * d)
+        blocks = partial.shape[0]
+        arguments = (
             array(dz.to(lse.dtype)),
             array(x.new_empty(0, h) if dweights is None else dweights),
             array(x),
@@ -171,8 +191,10 @@ def _attention_pool_gradients(
             block,
             array(dx),
             array(dqueries),
-            array(partials(x, block, h * d)),
+            partial,
         )
+        run(numba_attention.attention_pool_backward, blocks, 8 * x.numel(), 0, *arguments)
+        run(numba_attention.attention_pool_backward, blocks * pieces(h * d), partial.size // 2, 1, *arguments)
     return dx, dqueries
 
 
@@ -204,9 +226,9 @@ def _pool_and_fuse(
     y, top, argmax = o.new_empty(T, d), o.new_empty(S, d), o.new_empty(S, d, dtype=torch.int32)
     if o.numel():
         block = block_size(d)
-        partial = partials(o, block, d)
-        run(
-            numba_pooling.pool_and_fuse,
+        partial, cut = partials(o, block, d), np.zeros(1, np.bool_)
+        blocks = partial.shape[0]
+        arguments = (
             flat(g),
             rows(o),
             rows(s),
@@ -215,9 +237,14 @@ def _pool_and_fuse(
             flat(y),
             flat(top),
             flat(argmax),
-            array(partial),
-            array(torch.empty_like(partial, dtype=torch.int32)),
+            partial,
+            np.empty(partial.shape, np.int32),
+            cut,
         )
+        run(numba_pooling.pool_and_fuse, blocks, 4 * o.numel(), 0, *arguments)
+        if cut[0]:
+            run(numba_pooling.pool_and_fuse, blocks * pieces(d), partial.size // 2, 1, *arguments)
+            run(numba_pooling.pool_and_fuse, blocks, 3 * o.numel(), 2, *arguments)
     return y, top, argmax
 
 
@@ -275,8 +302,9 @@ def _pool_and_fuse_gradients(
     do, ds, dl = (o.new_empty(T, d) for _ in range(3))
     if o.numel():
         block = block_size(d)
-        run(
-            numba_pooling.pool_and_fuse_backward,
+        partial, cut = partials(o, block, d), np.zeros(1, np.bool_)
+        blocks = partial.shape[0]
+        arguments = (
             rows(dy),
             flat(g),
             rows(o),
@@ -288,9 +316,14 @@ def _pool_and_fuse_gradients(
             flat(do),
             flat(ds),
             flat(dl),
-            array(partials(o, block, d)),
-            array(partials(o, block, d)),
+            partial,
+            partials(o, block, d),
+            cut,
         )
+        run(numba_pooling.pool_and_fuse_backward, blocks, 6 * o.numel(), 0, *arguments)
+        run(numba_pooling.pool_and_fuse_backward, blocks * pieces(d), partial.size // 2, 1, *arguments)
+        if cut[0]:
+            run(numba_pooling.pool_and_fuse_backward, blocks, o.numel(), 2, *arguments)
     return dg, do, ds, dl
 
 

@@ -1,42 +1,78 @@
 """SMP, LMP and PF, forward and backward, in Numba: each a pass over packed tokens (see `ponet.ops.reference`).
 
-A pass walks the tokens sorted by segment, block by block. The part of a segment in a block is a run. A segment within
-one block is done with at once; one that crosses a border is combined from its runs first, and its tokens are finished
-in a second walk. Where several numbers tie for a maximum the first wins, and a NaN beats all.
+A pass walks the tokens sorted by segment, block by block; the part of a segment in a block is a run. A segment within a
+block is done with at once, while its numbers are in the cache. One longer than a block is combined from its runs first,
+and its tokens are finished in a second walk, so that it is as parallel as many short ones. Where several numbers tie
+for a maximum the first wins, and a NaN beats all.
 """
 
 import numpy as np
-from numba import prange
 
-from ponet.ops.numba_rows import Array, Rows, Runs, beats, compiled, find, load, store, sum_over_blocks
+from ponet.ops.numba_rows import (
+    Array,
+    Rows,
+    Runs,
+    beats,
+    block_of,
+    border,
+    compiled,
+    find,
+    kernel,
+    load,
+    piece_of,
+    store,
+    sum_over_blocks,
+    take,
+)
 
 
-@compiled(parallel=True)
+@kernel
 def pool_and_fuse(
-    g: Array, o: Rows, s: Rows, l: Rows, runs: Runs, y: Array, top: Array, argmax: Array, partial: Array, places: Array
+    counter: Array,
+    tasks: int,
+    step: int,
+    g: Array,
+    o: Rows,
+    s: Rows,
+    l: Rows,  # noqa: E741
+    runs: Runs,
+    y: Array,
+    top: Array,
+    argmax: Array,
+    partial: Array,
+    places: Array,
+    cut: Array,
 ) -> None:
-    """Fills `y`, and unless they are empty `top` and `argmax`, each segment's maxima and their tokens.
+    """Fills `y`, and unless they are empty `top` and `argmax`, each segment's maxima and their tokens, in three steps.
+
+    A task is a block; in step 1, where maxima over blocks are made, a block and one of so many equal pieces of the
+    width. Steps 1 and 2 are needed if step 0 made `cut [1]` true.
 
     Args:
         g: `[B * d]`. y: `[T * d]`. top: `[S * d]`. argmax: `[S * d]` int32.
-        partial: `[blocks, 2, d]` for maxima in the accumulator's type. places: likewise, int32, for their tokens.
+        partial: `[blocks, 2, d]`, maxima in the accumulator's type. places: likewise, int32, their tokens.
     """
-    blocks, _, d = partial.shape
-    slices = max(1, d // 64)
-    for b in prange(blocks):
-        _pool_whole_segments(np.int64(b), g, o, s, l, runs, y, top, argmax, partial, places)
-    for task in prange(blocks * slices):
-        _max_over_blocks(np.int64(task), slices, runs, top, argmax, partial, places)
-    for b in prange(blocks):
-        _fuse_cut_segments(np.int64(b), g, o, l, runs, y, partial)
+    pieces = tasks // partial.shape[0]
+    task = take(counter)
+    while task < tasks:
+        if step == 0:
+            _pool_whole_segments(task, g, o, s, l, runs, y, top, argmax, partial, places, cut)
+        elif step == 1:
+            _max_over_blocks(task // pieces, task % pieces, pieces, runs, top, argmax, partial, places)
+        else:
+            _fuse_cut_segments(task, g, o, l, runs, y, partial)
+        task = take(counter)
 
 
-@compiled(parallel=True)
+@kernel
 def pool_and_fuse_backward(
+    counter: Array,
+    tasks: int,
+    step: int,
     dy: Rows,
     g: Array,
     o: Rows,
-    l: Rows,
+    l: Rows,  # noqa: E741
     top: Array,
     argmax: Array,
     runs: Runs,
@@ -46,58 +82,72 @@ def pool_and_fuse_backward(
     dl: Array,
     partial: Array,
     document_partial: Array,
+    cut: Array,
 ) -> None:
-    """Fills `dg [B * d]` (given as zeros), `do`, `ds` and `dl [T * d]`.
+    """Fills `dg [B * d]` (given as zeros), `do`, `ds` and `dl [T * d]`. Steps as `pool_and_fuse`'s, step 1 always.
 
     Args:
-        partial, document_partial: `[blocks, 2, d]` in the accumulator's type, for sums over segments and documents.
+        partial, document_partial: `[blocks, 2, d]` in the accumulator's type, sums over segments and documents.
     """
-    blocks, _, d = partial.shape
-    slices = max(1, d // 64)
-    for b in prange(blocks):
-        _gradients_of_block(np.int64(b), dy, g, o, top, argmax, runs, dg, do, ds, partial, document_partial)
-        _local_gradients(np.int64(b), dy, l, runs, dl, partial)
-    for task in prange(blocks * slices):
-        sum_over_blocks(np.int64(task), slices, runs.cu_segments, runs.block, partial)
-        sum_over_blocks(np.int64(task), slices, runs.cu_seqlens, runs.block, document_partial)
-    for b in prange(blocks):
-        _route_cut_segments(np.int64(b), argmax, runs, dg, ds, partial, document_partial)
+    d = np.uint64(partial.shape[2])
+    pieces = tasks // partial.shape[0]
+    task = take(counter)
+    while task < tasks:
+        if step == 0:
+            _gradients_of_block(task, dy, g, o, top, argmax, runs, dg, do, ds, partial, document_partial, cut)
+            _local_gradients(task, dy, l, runs, dl, partial)
+        elif step == 1:
+            b, piece = task // pieces, task % pieces
+            if cut[0]:
+                sum_over_blocks(b, piece, pieces, runs.cu_segments, runs.cu_segments, runs.block, partial)
+            document = sum_over_blocks(
+                b, piece, pieces, runs.cu_seqlens, runs.cu_segments, runs.block, document_partial
+            )
+            if document >= 0:
+                low, high = piece_of(d, piece, pieces)
+                for c in range(low, high):
+                    store(dg, np.uint64(document) * d + c, document_partial[b, 1, c])
+        else:
+            _route_cut_segments(task, argmax, runs, ds, partial)
+        task = take(counter)
 
 
-@compiled()
+@compiled
 def _pool_whole_segments(
     b: int,
     g: Array,
     o: Rows,
     s: Rows,
-    l: Rows,
+    l: Rows,  # noqa: E741
     runs: Runs,
     y: Array,
     top: Array,
     argmax: Array,
     partial: Array,
     places: Array,
+    cut: Array,
 ) -> None:
-    d = partial.shape[2]
-    begin, end = b * runs.block, min((b + 1) * runs.block, runs.joins_next.shape[0])
+    d = np.uint64(partial.shape[2])
+    begin, end = border(runs.cu_segments, runs.block, b), border(runs.cu_segments, runs.block, b + 1)
     maxima, tokens, factor = np.empty(d, partial.dtype), np.empty(d, np.int32), np.empty(d, partial.dtype)
     segment, document = find(runs.cu_segments, begin), find(runs.cu_seqlens, begin)
     first = begin
     while first < end:
-        stop = runs.cu_segments[segment + 1]
+        start, stop = runs.cu_segments[segment], runs.cu_segments[segment + 1]
         last = min(stop, end)
         _maxima_of_run(s, runs.order, first, last, top.shape[0] > 0, maxima, tokens)
-        if first == runs.cu_segments[segment] and last == stop:
+        if first == start and last == stop:
             while first >= runs.cu_seqlens[document + 1]:
                 document += 1
             if top.shape[0] > 0:
-                place = np.uint64(segment * d)
+                place = np.uint64(segment) * d
                 for c in range(d):
                     store(top, place + c, maxima[c])
                     argmax[place + c] = tokens[c]
             _fuse_run(g, o, l, runs, document, first, last, maxima, factor, y)
         else:
-            side = 0 if first > runs.cu_segments[segment] else 1
+            cut[0] = True
+            side = 0 if first > start else 1
             for c in range(d):
                 partial[b, side, c] = maxima[c]
                 places[b, side, c] = tokens[c]
@@ -105,9 +155,10 @@ def _pool_whole_segments(
         segment += 1
 
 
-@compiled()
+@compiled
 def _maxima_of_run(s: Rows, order: Array, first: int, last: int, want: bool, maxima: Array, tokens: Array) -> None:
-    d = maxima.shape[0]
+    """The maxima over the tokens `first : last` of one segment, and, if `want`, the tokens that hold them."""
+    d = np.uint64(maxima.shape[0])
     for p in range(first, last):
         token = order[p] if order.shape[0] > 0 else p
         row = np.uint64(token) * np.uint64(s.stride)
@@ -127,19 +178,19 @@ def _maxima_of_run(s: Rows, order: Array, first: int, last: int, want: bool, max
                 maxima[c] = value if beats(value, best) else best
 
 
-@compiled()
+@compiled
 def _max_over_blocks(
-    task: int, slices: int, runs: Runs, top: Array, argmax: Array, partial: Array, places: Array
+    b: int, piece: int, pieces: int, runs: Runs, top: Array, argmax: Array, partial: Array, places: Array
 ) -> None:
-    """As `sum_over_blocks`, for the maxima; the later block's is taken only where it is greater."""
-    b, piece = task // slices, task % slices
-    d = partial.shape[2]
-    low, high = d * piece // slices, d * (piece + 1) // slices
-    begin, end = b * runs.block, min((b + 1) * runs.block, runs.joins_next.shape[0])
+    """As `sum_over_blocks`, for maxima; a later block's is taken only where it is greater."""
+    d = np.uint64(partial.shape[2])
+    low, high = piece_of(d, piece, pieces)
+    begin, end = border(runs.cu_segments, runs.block, b), border(runs.cu_segments, runs.block, b + 1)
     segment = find(runs.cu_segments, end - 1)
-    if runs.cu_segments[segment] < begin or runs.cu_segments[segment + 1] <= end:
+    start, stop = runs.cu_segments[segment], runs.cu_segments[segment + 1]
+    if start < begin or stop <= end:
         return
-    for other in range(b + 1, (runs.cu_segments[segment + 1] - 1) // runs.block + 1):
+    for other in range(b + 1, block_of(runs.cu_segments, runs.block, stop - 1) + 1):
         for c in range(low, high):
             value, best = partial[other, 0, c], partial[b, 1, c]
             better = beats(value, best)
@@ -147,38 +198,44 @@ def _max_over_blocks(
             places[b, 1, c] = places[other, 0, c] if better else places[b, 1, c]
     if top.shape[0] > 0:
         for c in range(low, high):
-            store(top, segment * d + c, partial[b, 1, c])
-            argmax[segment * d + c] = places[b, 1, c]
+            store(top, np.uint64(segment) * d + c, partial[b, 1, c])
+            argmax[np.uint64(segment) * d + c] = places[b, 1, c]
 
 
-@compiled()
-def _fuse_cut_segments(b: int, g: Array, o: Rows, l: Rows, runs: Runs, y: Array, partial: Array) -> None:
-    begin, end = b * runs.block, min((b + 1) * runs.block, runs.joins_next.shape[0])
+@compiled
+def _fuse_cut_segments(b: int, g: Array, o: Rows, l: Rows, runs: Runs, y: Array, partial: Array) -> None:  # noqa: E741
+    begin, end = border(runs.cu_segments, runs.block, b), border(runs.cu_segments, runs.block, b + 1)
     factor = np.empty(partial.shape[2], partial.dtype)
-    segment = find(runs.cu_segments, begin)
-    start, stop = runs.cu_segments[segment], runs.cu_segments[segment + 1]
-    if start < begin:  # it began in an earlier block
-        document = find(runs.cu_seqlens, begin)
-        _fuse_run(g, o, l, runs, document, begin, min(stop, end), partial[start // runs.block, 1], factor, y)
-    segment = find(runs.cu_segments, end - 1)
-    start, stop = runs.cu_segments[segment], runs.cu_segments[segment + 1]
-    if start >= begin and stop > end:  # it goes on in a later one
-        document = find(runs.cu_seqlens, start)
-        _fuse_run(g, o, l, runs, document, start, end, partial[b, 1], factor, y)
+    segments = find(runs.cu_segments, begin), find(runs.cu_segments, end - 1)
+    for i in range(1 if segments[0] == segments[1] else 2):
+        start, stop = runs.cu_segments[segments[i]], runs.cu_segments[segments[i] + 1]
+        if start < begin or stop > end:
+            document, owner = find(runs.cu_seqlens, start), block_of(runs.cu_segments, runs.block, start)
+            first, last = max(start, begin), min(stop, end)
+            _fuse_run(g, o, l, runs, document, first, last, partial[owner, 1], factor, y)
 
 
-@compiled()
+@compiled
 def _fuse_run(
-    g: Array, o: Rows, l: Rows, runs: Runs, document: int, first: int, last: int, top: Array, factor: Array, y: Array
+    g: Array,
+    o: Rows,
+    l: Rows,  # noqa: E741
+    runs: Runs,
+    document: int,
+    first: int,
+    last: int,
+    maxima: Array,
+    factor: Array,
+    y: Array,
 ) -> None:
-    """`y = (g + top) * o + max(l)` for the tokens `first : last` of one segment; `g * o` at special tokens."""
-    d = factor.shape[0]
-    at_g = np.uint64(document * d)
+    """`y = (g + maxima) * o + max(l)` for the tokens `first : last` of one segment; `g * o` at special tokens."""
+    d = np.uint64(factor.shape[0])
+    at_g = np.uint64(document) * d
     for c in range(d):
-        factor[c] = load(g, at_g + c) + top[c]
+        factor[c] = load(g, at_g + c) + maxima[c]
     for p in range(first, last):
         token = runs.order[p] if runs.order.shape[0] > 0 else p
-        at_o, at_y = np.uint64(token) * np.uint64(o.stride), np.uint64(token * d)
+        at_o, at_y = np.uint64(token) * np.uint64(o.stride), np.uint64(token) * d
         if runs.special.shape[0] > 0 and runs.special[token]:
             for c in range(d):
                 store(y, at_y + c, load(g, at_g + c) * load(o.data, at_o + c))
@@ -195,7 +252,7 @@ def _fuse_run(
             store(y, at_y + c, factor[c] * load(o.data, at_o + c) + best)
 
 
-@compiled()
+@compiled
 def _neighbours(token: int, runs: Runs) -> tuple[int, int]:
     """The tokens to the left and right within a token's window; where there is none, the token itself."""
     left, right = token, token
@@ -206,7 +263,7 @@ def _neighbours(token: int, runs: Runs) -> tuple[int, int]:
     return left, right
 
 
-@compiled()
+@compiled
 def _gradients_of_block(
     b: int,
     dy: Rows,
@@ -220,10 +277,11 @@ def _gradients_of_block(
     ds: Array,
     partial: Array,
     document_partial: Array,
+    cut: Array,
 ) -> None:
     """`do`; `ds` and `dg` where the whole segment or document lies in the block, else this block's part of the sums."""
-    d = partial.shape[2]
-    begin, end = b * runs.block, min((b + 1) * runs.block, runs.joins_next.shape[0])
+    d = np.uint64(partial.shape[2])
+    begin, end = border(runs.cu_segments, runs.block, b), border(runs.cu_segments, runs.block, b + 1)
     total, document_total = np.empty(d, partial.dtype), np.zeros(d, partial.dtype)
     factor = np.empty(d, partial.dtype)
     segment, document = find(runs.cu_segments, begin), find(runs.cu_seqlens, begin)
@@ -231,14 +289,14 @@ def _gradients_of_block(
     while first < end:
         start, stop = runs.cu_segments[segment], runs.cu_segments[segment + 1]
         last = min(stop, end)
-        at_g, at_top = np.uint64(document * d), np.uint64(segment * d)
+        at_g, at_top = np.uint64(document) * d, np.uint64(segment) * d
         for c in range(d):
             factor[c] = load(g, at_g + c) + load(top, at_top + c)
             total[c] = 0
         for p in range(first, last):
             token = runs.order[p] if runs.order.shape[0] > 0 else p
             at_o, at_dy = np.uint64(token) * np.uint64(o.stride), np.uint64(token) * np.uint64(dy.stride)
-            at_do = np.uint64(token * d)
+            at_do = np.uint64(token) * d
             if runs.special.shape[0] > 0 and runs.special[token]:
                 for c in range(d):
                     gradient = load(dy.data, at_dy + c)
@@ -254,6 +312,7 @@ def _gradients_of_block(
         if first == start and last == stop:
             _route_run(runs.order, first, last, argmax, segment, total, ds)
         else:
+            cut[0] = True
             side = 0 if first > start else 1
             for c in range(d):
                 partial[b, side, c] = total[c]
@@ -273,70 +332,62 @@ def _gradients_of_block(
                 document = find(runs.cu_seqlens, first)
 
 
-@compiled()
+@compiled
 def _route_run(order: Array, first: int, last: int, argmax: Array, segment: int, total: Array, ds: Array) -> None:
     """Gives the tokens of a run the gradient of their segment's maximum, where they hold it, and 0 elsewhere."""
-    d = total.shape[0]
-    place = np.uint64(segment * d)
+    d = np.uint64(total.shape[0])
+    place = np.uint64(segment) * d
     nothing = total.dtype.type(0)
     for p in range(first, last):
         token = order[p] if order.shape[0] > 0 else p
-        at = np.uint64(token * d)
+        at = np.uint64(token) * d
         for c in range(d):
-            store(ds, at + c, total[c] if argmax[place + c] == np.int32(token) else nothing)
+            gradient = total[c]
+            store(ds, at + c, gradient if argmax[place + c] == np.int32(token) else nothing)
 
 
-@compiled()
-def _route_cut_segments(
-    b: int, argmax: Array, runs: Runs, dg: Array, ds: Array, partial: Array, document_partial: Array
-) -> None:
-    """`ds` of the segments that cross this block's borders, and `dg` of the document that begins here and goes on."""
-    d = partial.shape[2]
-    begin, end = b * runs.block, min((b + 1) * runs.block, runs.joins_next.shape[0])
-    segment = find(runs.cu_segments, begin)
-    start, stop = runs.cu_segments[segment], runs.cu_segments[segment + 1]
-    if start < begin:
-        _route_run(runs.order, begin, min(stop, end), argmax, segment, partial[start // runs.block, 1], ds)
-    segment = find(runs.cu_segments, end - 1)
-    start, stop = runs.cu_segments[segment], runs.cu_segments[segment + 1]
-    if start >= begin and stop > end:
-        _route_run(runs.order, start, end, argmax, segment, partial[b, 1], ds)
-    document = find(runs.cu_seqlens, end - 1)
-    if runs.cu_seqlens[document] >= begin and runs.cu_seqlens[document + 1] > end:
-        for c in range(d):
-            store(dg, document * d + c, document_partial[b, 1, c])
+@compiled
+def _route_cut_segments(b: int, argmax: Array, runs: Runs, ds: Array, partial: Array) -> None:
+    begin, end = border(runs.cu_segments, runs.block, b), border(runs.cu_segments, runs.block, b + 1)
+    segments = find(runs.cu_segments, begin), find(runs.cu_segments, end - 1)
+    for i in range(1 if segments[0] == segments[1] else 2):
+        start, stop = runs.cu_segments[segments[i]], runs.cu_segments[segments[i] + 1]
+        if start < begin or stop > end:
+            owner = block_of(runs.cu_segments, runs.block, start)
+            _route_run(runs.order, max(start, begin), min(stop, end), argmax, segments[i], partial[owner, 1], ds)
 
 
-@compiled()
-def _local_gradients(b: int, dy: Rows, l: Rows, runs: Runs, dl: Array, partial: Array) -> None:
+@compiled
+def _local_gradients(b: int, dy: Rows, l: Rows, runs: Runs, dl: Array, partial: Array) -> None:  # noqa: E741
     """`dl` of a block: each token takes the gradient of the windows, its own and its neighbours', that chose it."""
-    d = partial.shape[2]
-    begin, end = b * runs.block, min((b + 1) * runs.block, runs.joins_next.shape[0])
+    d = np.uint64(partial.shape[2])
+    begin, end = border(runs.cu_segments, runs.block, b), border(runs.cu_segments, runs.block, b + 1)
     choices = np.empty((3, d), np.int32)  # of the tokens t - 1, t, t + 1, in turn
-    _choices(begin - 1, l, runs, choices[0])
-    _choices(begin, l, runs, choices[1])
+    _choices(begin - 1, l, runs, choices, 0)
+    _choices(begin, l, runs, choices, 1)
     nothing = partial.dtype.type(0)
     final = runs.joins_next.shape[0] - 1
     for token in range(begin, end):
         before, here, after = (token - begin) % 3, (token - begin + 1) % 3, (token - begin + 2) % 3
-        _choices(token + 1, l, runs, choices[after])
-        at_dl, at_dy = np.uint64(token * d), np.uint64(token) * np.uint64(dy.stride)
+        _choices(token + 1, l, runs, choices, after)
+        at_dl, at_dy = np.uint64(token) * d, np.uint64(token) * np.uint64(dy.stride)
         at_left = np.uint64(max(token - 1, 0)) * np.uint64(dy.stride)
         at_right = np.uint64(min(token + 1, final)) * np.uint64(dy.stride)
         for c in range(d):
-            gradient = load(dy.data, at_dy + c) if choices[here, c] == 1 else nothing
-            gradient += load(dy.data, at_left + c) if choices[before, c] == 2 else nothing
-            gradient += load(dy.data, at_right + c) if choices[after, c] == 0 else nothing
+            of_left, own, of_right = load(dy.data, at_left + c), load(dy.data, at_dy + c), load(dy.data, at_right + c)
+            gradient = own if choices[here, c] == 1 else nothing
+            gradient += of_left if choices[before, c] == 2 else nothing
+            gradient += of_right if choices[after, c] == 0 else nothing
             store(dl, at_dl + c, gradient)
 
 
-@compiled()
-def _choices(token: int, l: Rows, runs: Runs, choice: Array) -> None:
+@compiled
+def _choices(token: int, l: Rows, runs: Runs, choices: Array, place: int) -> None:  # noqa: E741
     """Which of its window each channel of a token takes: 0 its left neighbour, 1 itself, 2 the right one, 3 none."""
-    d = choice.shape[0]
+    d = np.uint64(choices.shape[1])
     if token < 0 or token >= runs.joins_next.shape[0] or (runs.special.shape[0] > 0 and runs.special[token]):
         for c in range(d):
-            choice[c] = 3
+            choices[place, c] = 3
         return
     left, right = _neighbours(token, runs)
     at_left, at_right = np.uint64(left) * np.uint64(l.stride), np.uint64(right) * np.uint64(l.stride)
@@ -348,4 +399,4 @@ def _choices(token: int, l: Rows, runs: Runs, choice: Array) -> None:
         better = beats(value, best)
         best, chosen = (value, np.int32(1)) if better else (best, chosen)
         value = load(l.data, at_right + c)
-        choice[c] = np.int32(2) if beats(value, best) else chosen
+        choices[place, c] = np.int32(2) if beats(value, best) else chosen

@@ -1,7 +1,5 @@
 """What the Numba kernels share: rows in memory, blocks of tokens, and numbers of every storage type.
 
-A kernel works on blocks of `block` tokens, whose number depends on the input alone: each thread takes whole blocks, and
-what crosses a border between blocks is combined in the order of blocks, so that results don't depend on threads.
 Numba renews its cached code when the file of a kernel changes, not when this one does: after a change here, clear the
 cache (`find . -name '*.nb[ci]' -delete`).
 """
@@ -19,7 +17,10 @@ Array = NDArray[Any]
 
 
 class Rows(NamedTuple):
-    """`[T, d]` in flat memory: row `t` is `data[t * stride : t * stride + d]`; bfloat16 as uint16."""
+    """`[T, d]` in flat memory: row `t` is `data[t * stride : t * stride + d]`; bfloat16 as uint16.
+
+    Places in it are counted unsigned: a signed index might be negative, and a loop that asks doesn't run in vectors.
+    """
 
     data: Array
     stride: int
@@ -38,25 +39,38 @@ class Runs(NamedTuple):
     block: int
 
 
-def compiled(parallel: bool = False, fastmath: Any = False) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator: `numba.njit`, cached on disk where some folder can be written (numba's own, or `$NUMBA_CACHE_DIR`).
+def compiled(function: Callable[..., Any]) -> Any:
+    """`numba.njit` for a function that other kernels call; no way in from Python, which costs time to compile."""
+    return _jit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
-    Of numba's automatic parallelism only `prange` is on: the loops of a kernel must run one after the other.
-    """
-    off = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")
-    options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
-    if not parallel:
-        options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
-    def decorate(function: Callable[..., Any]) -> Any:
-        spread = {**dict.fromkeys(off, False), "prange": True} if parallel else False
-        try:
-            return njit(cache=True, parallel=spread, **options)(function)
-        except RuntimeError:  # no folder to cache in
-            spread = {**dict.fromkeys(off, False), "prange": True} if parallel else False
-            return njit(parallel=spread, **options)(function)
+def regrouped(function: Callable[..., Any]) -> Any:
+    """`compiled`, with sums in any order, so that they run in vectors. Infinities and NaNs keep their meaning."""
+    return _jit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath={"reassoc", "contract", "nsz"})
 
-    return decorate
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """`numba.njit` for a function that `numba_calls.run` calls, on several threads at a time."""
+    return _jit(function, no_cfunc_wrapper=True)
+
+
+def _jit(function: Callable[..., Any], **options: Any) -> Any:
+    options |= {"nogil": True, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # there is no folder to cache in: neither $NUMBA_CACHE_DIR nor beside this file nor at home
+        return njit(**options)(function)
+
+
+@intrinsic
+def take(_: Any, counter: Any) -> Any:
+    """`counter[0]`, which no other thread gets too, since it rises by one."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = context.make_array(counter)(context, builder, arguments[0]).data
+        return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "seq_cst")
+
+    return types.int64(counter), generate
 
 
 def _bitcast(to: Any, width: Any) -> Any:
@@ -110,46 +124,7 @@ def _store(data: Any, i: Any, value: Any) -> Any:
     return plain
 
 
-def as_floats(rows: Array, first: int, last: int, scratch: Array, copy: bool) -> Array:
-    """`rows[first:last]` in a kernel: themselves, or where they are bfloat16 a place for them in `scratch`, filled if
-    `copy`."""
-    raise NotImplementedError("only within a kernel")
-
-
-def store_floats(values: Array, rows: Array, first: int) -> None:
-    """Puts what `as_floats` gave room for where it belongs, in a kernel."""
-    raise NotImplementedError("only within a kernel")
-
-
-@overload(as_floats, strict=False)
-def _as_floats(rows: Any, first: Any, last: Any, scratch: Any, copy: Any) -> Any:
-    if rows.dtype != types.uint16:
-        return lambda rows, first, last, scratch, copy: rows[first:last]
-
-    def widened(rows, first, last, scratch, copy):  # type: ignore[no-untyped-def]
-        if copy:
-            for i in range(last - first):
-                for c in range(rows.shape[1]):
-                    scratch[i, c] = load(rows, (first + i, c))
-        return scratch[: last - first]
-
-    return widened
-
-
-@overload(store_floats, strict=False)
-def _store_floats(values: Any, rows: Any, first: Any) -> Any:
-    if rows.dtype != types.uint16:
-        return lambda values, rows, first: None
-
-    def narrowed(values, rows, first):  # type: ignore[no-untyped-def]
-        for i in range(values.shape[0]):
-            for c in range(rows.shape[1]):
-                store(rows, (first + i, c), values[i, c])
-
-    return narrowed
-
-
-@compiled()
+@compiled
 def find(offsets: Array, position: int) -> int:
     """The run that holds a position: the last `k` with `offsets[k] <= position`. Runs may be empty."""
     low, high = 0, offsets.shape[0] - 1
@@ -162,26 +137,58 @@ def find(offsets: Array, position: int) -> int:
     return low
 
 
-@compiled()
+@compiled
+def border(offsets: Array, block: int, b: int) -> int:
+    """Where block `b` begins: at `b * block`, or at the start of the run there, unless that is longer than a block.
+
+    So only runs longer than a block are cut, and each of their blocks but the first begins at a multiple of `block`.
+    Borders depend on the input alone, not on the number of threads, and so do sums made block by block.
+    """
+    position = b * block
+    if position >= offsets[-1]:
+        return offsets[-1]
+    run = find(offsets, position)
+    return position if offsets[run + 1] - offsets[run] > block else offsets[run]
+
+
+@compiled
+def block_of(offsets: Array, block: int, position: int) -> int:
+    """The block that holds a position."""
+    b = position // block
+    return b + 1 if position >= border(offsets, block, b + 1) else b
+
+
+@compiled
+def piece_of(width: int, piece: int, pieces: int) -> tuple[int, int]:
+    """Where one of so many equal pieces of a width begins and ends."""
+    return np.uint64(width * np.uint64(piece) // np.uint64(pieces)), np.uint64(
+        width * np.uint64(piece + 1) // np.uint64(pieces)
+    )
+
+
+@compiled
 def beats(value: Any, best: Any) -> bool:
     """Whether a later number takes the maximum: only a greater one does, or the first NaN."""
     return (not (value <= best)) & (best == best)
 
 
-@compiled()
-def sum_over_blocks(task: int, slices: int, offsets: Array, block: int, partial: Array) -> None:
-    """Adds up what the blocks of a run found, for a run that begins in this task's block and goes on after it.
+@compiled
+def sum_over_blocks(b: int, piece: int, pieces: int, offsets: Array, borders: Array, block: int, partial: Array) -> int:
+    """Adds up what the blocks of a run found, for the run that begins in block `b` and goes on after it.
 
     `partial [blocks, 2, width]` holds what each block found for the run that began before it, and for the one that goes
-    on after it; the sum lands in the latter place of the run's first block. A task is a block and a slice of the width.
+    on after it; the sum, of one of `pieces` pieces of the width, lands in the latter place of block `b`. Runs are
+    `offsets`', blocks have the borders of `borders`'.
+
+    Returns:
+        The run, or -1 where there is none.
     """
-    b, piece = task // slices, task % slices
-    width = partial.shape[2]
-    low, high = width * piece // slices, width * (piece + 1) // slices
-    begin, end = b * block, min((b + 1) * block, offsets[-1])
+    low, high = piece_of(np.uint64(partial.shape[2]), piece, pieces)
+    begin, end = border(borders, block, b), border(borders, block, b + 1)
     run = find(offsets, end - 1)
     if offsets[run] < begin or offsets[run + 1] <= end:
-        return
-    for other in range(b + 1, (offsets[run + 1] - 1) // block + 1):
+        return -1
+    for other in range(b + 1, block_of(borders, block, offsets[run + 1] - 1) + 1):
         for c in range(low, high):
             partial[b, 1, c] += partial[other, 0, c]
+    return run

@@ -110,13 +110,18 @@ class TrainingStream(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         position, epoch = 0, 0
+        group: list[np.ndarray] = []  # a batch for each process
         while position < self.batches:
             for batch in plan_epoch(self.lengths, self.batch_tokens, self.batch_size, self.seed, epoch):
+                if position == self.batches:
+                    break
                 position += 1
                 if position == len(self._tokens):
                     self._tokens.append(self._tokens[-1] + int(self.lengths[batch].sum()))
-                if position <= self.batches and (position - 1) % self.processes == self.process:
-                    yield batch.tolist()
+                group.append(batch)
+                if len(group) == self.processes:
+                    yield group[self.process].tolist()
+                    group = []
             epoch += 1
 
     def tokens_at(self, step: int) -> int:

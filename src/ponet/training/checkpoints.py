@@ -14,6 +14,7 @@ from ponet.errors import PoNetError
 from ponet.files import explain
 
 MANIFEST = "manifest.json"
+TORCH_CANT_WRITE = ("PytorchStreamWriter", "inline_container", "file write failed", "iostream error")
 
 
 class CheckpointStore:
@@ -123,18 +124,16 @@ class CheckpointStore:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turns what the system, safetensors and torch raise when they can't write into one sentence.
+    """Turns what the system, safetensors, tokenizers and torch raise when they can't write into one sentence.
 
     Raises:
         PoNetError: for every OSError, and for the others where they are about the disk.
     """
-    from safetensors import SafetensorError
-
     try:
         yield
     except OSError as error:
         raise explain(error, path) from error
-    except (SafetensorError, RuntimeError) as error:
+    except Exception as error:  # safetensors has an exception of its own, torch a RuntimeError, tokenizers none at all
         code = _disk_error(str(error), path)
         if code is None:
             raise
@@ -142,10 +141,10 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _disk_error(message: str, path: Path) -> int | None:
-    """The errno behind an exception that only has a message: safetensors tells it, torch's zip writer doesn't."""
+    """The errno behind an exception that only has a message: Rust's libraries tell it, torch's zip writer doesn't."""
     if match := re.search(r"os error ([0-9]+)", message):
         return int(match[1])
-    if "PytorchStreamWriter" in message or "file write failed" in message or "inline_container" in message:
+    if any(sign in message for sign in TORCH_CANT_WRITE):
         existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
         return errno.ENOSPC if shutil.disk_usage(existing).free < 2**24 else errno.EIO
     return None

@@ -104,6 +104,8 @@ class Training:
     def __init__(self, recipe: Recipe, folder: RunFolder, prepared: Prepared, display: Display) -> None:
         self.recipe, self.folder, self.prepared, self.display = recipe, folder, prepared, display
         options = recipe.training
+        if len(prepared.train) == 0:
+            raise PoNetError("The training split is empty: there is nothing to learn from.")
         if options.patience is not None and prepared.validation is None:
             raise PoNetError("'training.patience' needs a validation split, and the data has none.")
         self.precision = resolve_precision(options.precision)

@@ -1,6 +1,6 @@
-"""ListOps, made as Long Range Arena makes it: nested lists of digits whose value is the label (PAPER section 6).
+"""ListOps, made as Long Range Arena makes it: nested lists of digits whose value is the label.
 
-The trees of a block are grown, valued and written level by level with array operations, which is some hundred times
+The trees of a block are grown, valued and written level by level with array operations, which is some ten times
 faster than node by node. A block depends on its seed and number alone, so blocks may be made in any order, by any
 number of processes, and the same seed always gives the same data.
 """

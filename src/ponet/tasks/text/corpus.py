@@ -74,7 +74,7 @@ def load_split(options: TextOptions, space: LabelSpace, data: str | None, split:
                 f"'{options.path}' no longer holds what this run was trained on: its classes are "
                 f"{list_names(corpus.space.names)}, the model's {list_names(space.names)}. Name other data."
             )
-        return documents, [f"{len(documents):,} rows from {documents.origin}."]
+        return documents, [f"{len(documents):,} {split} rows: {documents.origin}."]
     source = open_source(data)
     name = _wanted_split(source, split, data)
     table = source.splits[name]
@@ -83,7 +83,7 @@ def load_split(options: TextOptions, space: LabelSpace, data: str | None, split:
     documents_or_none = _labelled(table, columns, space, split, options, notices, by_id=True)
     if documents_or_none is None:
         raise PoNetError(f"No row of '{table.origin}' has a label: there is nothing to compare predictions with.")
-    return documents_or_none, [*notices, f"{len(documents_or_none):,} rows from {documents_or_none.origin}."]
+    return documents_or_none, [*notices, f"{len(documents_or_none):,} {split} rows: {documents_or_none.origin}."]
 
 
 def _wanted_split(source: Source, split: str, data: str) -> str:
@@ -164,6 +164,8 @@ def _facts(splits: dict[str, Documents], space: LabelSpace, columns: Columns, op
         "data": options.path,
         "columns": {"text": columns.text, "pair": columns.pair, "label": list(columns.label)},
         "kind": space.kind,
+        "max_length": options.max_length,
+        "keep": options.keep,
         "splits": {name: {"rows": len(splits[name]), "from": splits[name].origin} for name in SPLITS if name in splits},
     }
     if space.names:

@@ -13,6 +13,8 @@ from ponet.tasks.text.options import TextOptions
 from ponet.tasks.text.table import brief
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
@@ -26,6 +28,8 @@ FROM_SCRATCH = {
 """What a CPU trains in minutes; a recipe's `model` section overrides any of it."""
 BY_DATA = ("num_labels", "id2label", "label2id", "problem_type")
 BY_TOKENIZER = ("pad_token_id", "cls_token_id", "sep_token_id")
+SPREADS = (0.05, 20.0)
+"""Standard deviations of regression labels that usual learning rates cope with."""
 MISSING_SHARE = 0.25
 """A checkpoint that lacks more of the encoder's weights than this is of another kind."""
 
@@ -95,15 +99,24 @@ def open_tokenizer(name: str) -> "PoNetTokenizer":
                 tokenizer = PoNetTokenizer.from_pretrained(str(place) if place.is_dir() else name)
     except Exception as error:  # whatever a file of another kind makes the tokenizer library raise
         raise PoNetError(f"'{name}' can't be opened as a tokenizer ({brief(error)}).") from error
-    if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None or tokenizer.unk_token_id is None:
-        raise PoNetError(f"The vocabulary '{name}' lacks [CLS], [SEP] or [UNK]: it isn't BERT's kind.")
+    pieces = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False)
+    if not {tokenizer.cls_token, tokenizer.sep_token, tokenizer.unk_token, tokenizer.pad_token} <= set(pieces):
+        raise PoNetError(f"The vocabulary '{name}' lacks [CLS], [SEP], [UNK] or [PAD]: it isn't BERT's kind.")
     return tokenizer
 
 
 def build_model(
-    values: dict[str, Any], tokenizer: "PoNetTokenizer", space: LabelSpace, options: TextOptions, notices: list[str]
+    values: dict[str, Any],
+    tokenizer: "PoNetTokenizer",
+    space: LabelSpace,
+    labels: "np.ndarray",
+    options: TextOptions,
+    notices: list[str],
 ) -> "PoNetForSequenceClassification":
     """The classifier that the recipe's `model` section describes, with room for `max_length` tokens.
+
+    Args:
+        labels: of the training rows; a new regression head begins at their mean.
 
     Raises:
         PoNetError: an unreadable or unfitting checkpoint, or fields that don't go together.
@@ -111,8 +124,12 @@ def build_model(
     fields = {key: value for key, value in values.items() if key != "init"}
     init = values.get("init")
     if init is None:
-        return _from_scratch(fields, tokenizer, space, options)
-    model = _from_checkpoint(str(init), fields, space, notices)
+        model = _from_scratch(fields, tokenizer, space, options)
+        _begin_at_mean(model, space, labels, notices)
+        return model
+    model, new_head = _from_checkpoint(str(init), fields, space, notices)
+    if new_head:
+        _begin_at_mean(model, space, labels, notices)
     if len(tokenizer) > model.config.vocab_size:
         raise PoNetError(
             f"The tokenizer has {len(tokenizer):,} pieces and the checkpoint '{init}' {model.config.vocab_size:,}: "
@@ -130,6 +147,8 @@ def build_model(
 def _from_scratch(
     fields: dict[str, Any], tokenizer: "PoNetTokenizer", space: LabelSpace, options: TextOptions
 ) -> "PoNetForSequenceClassification":
+    from huggingface_hub.errors import StrictDataclassError
+
     from ponet.models.configuration_ponet import PoNetConfig
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
 
@@ -152,13 +171,14 @@ def _from_scratch(
         )
     try:
         return PoNetForSequenceClassification(PoNetConfig(**settled))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
         raise PoNetError(f"The model section doesn't describe a model: {brief(error)}.") from error
 
 
 def _from_checkpoint(
     init: str, fields: dict[str, Any], space: LabelSpace, notices: list[str]
-) -> "PoNetForSequenceClassification":
+) -> "tuple[PoNetForSequenceClassification, bool]":
+    """The model, and whether its classifier is new."""
     import torch
 
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
@@ -186,7 +206,24 @@ def _from_checkpoint(
     model: PoNetForSequenceClassification
     model, info = loaded
     _check_loaded(init, model, info, notices)
-    return model
+    not_loaded = [*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])]
+    return model, any(name.startswith("classifier.") for name in not_loaded)
+
+
+def _begin_at_mean(model: Any, space: LabelSpace, labels: "np.ndarray", notices: list[str]) -> None:
+    """Starts a regression head at the labels' mean, which small steps would take long to reach."""
+    import torch
+
+    if space.kind != "regression":
+        return
+    last = [module for module in model.classifier.modules() if isinstance(module, torch.nn.Linear)][-1]
+    with torch.no_grad():
+        last.bias.fill_(float(labels.mean()))
+    spread = float(labels.std())
+    if not SPREADS[0] <= spread <= SPREADS[1]:
+        notices.append(
+            f"The labels' standard deviation is {spread:.3g}: scale them to about 1, or training will be slow."
+        )
 
 
 def _check_loaded(init: str, model: Any, info: dict[str, Any], notices: list[str]) -> None:

@@ -1,7 +1,7 @@
 """New documents -> labels and scores, a record at a time."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -153,7 +153,7 @@ def _inputs(source: str, options: TextOptions, named_text: str | None, whole: bo
     if plain and options.pair is not None:
         raise PoNetError(f"This model reads pairs of texts: '{source}' must be a table with two columns.")
     if source == "-":
-        return _lines(sys.stdin.read() if whole else sys.stdin, whole)
+        return _standard_input(whole)
     if place.is_dir():
         return _folder(place)
     if place.suffix.lower() == ".txt":
@@ -161,10 +161,17 @@ def _inputs(source: str, options: TextOptions, named_text: str | None, whole: bo
     return _rows(place, options, named_text)
 
 
-def _lines(stream: Any, whole: bool) -> Iterator[Input]:
-    if whole:
-        yield Input(stream)
-        return
+def _standard_input(whole: bool) -> Iterator[Input]:
+    try:
+        if whole:
+            yield Input(sys.stdin.read())
+        else:
+            yield from _lines(sys.stdin)
+    except UnicodeDecodeError as error:
+        raise PoNetError("Standard input isn't UTF-8 text. Convert it: iconv -f latin1 -t utf-8 | ponet ...") from error
+
+
+def _lines(stream: Iterable[str]) -> Iterator[Input]:
     for line in stream:
         yield Input(line.rstrip("\r\n"))
 
@@ -173,7 +180,7 @@ def _file_lines(path: Path) -> Iterator[Input]:
     check_utf8(path)
     try:
         with path.open(encoding="utf-8-sig", newline="\n") as stream:
-            yield from _lines(stream, whole=False)
+            yield from _lines(stream)
     except OSError as error:
         raise explain(error, path) from error
 

@@ -35,15 +35,16 @@ class TextTask:
         notices, facts = corpus.notices, corpus.facts
         tokenizer = make_tokenizer(options, recipe.model.get("init"), corpus.splits["train"], notices)
         set_seed(recipe.seed)  # the weights of a run depend on its seed alone, not on what was drawn before
-        model = build_model(recipe.model, tokenizer, corpus.space, options, notices)
-        weights = class_weights(options.class_weights, corpus.space, corpus.splits["train"].labels)
+        labels = corpus.splits["train"].labels
+        model = build_model(recipe.model, tokenizer, corpus.space, labels, options, notices)
+        weights = class_weights(options.class_weights, corpus.space, labels)
         splits: dict[str, Split] = {}
         for name, documents in corpus.splits.items():
             splits[name], counts = encode_documents(documents, tokenizer, options, name)
             facts["splits"][name] |= counts.facts()
             if (notice := counts.notice(name, options)) is not None:
                 notices.append(notice)
-        facts |= {"vocab_size": len(tokenizer), "max_length": options.max_length, "keep": options.keep}
+        facts["vocab_size"] = len(tokenizer)
         if weights is not None:
             facts["class_weights"] = dict(zip(corpus.space.names, map(float, weights), strict=True))
         return Prepared(
