@@ -239,10 +239,10 @@ def test_bert_s_weights_open_with_attention_and_are_refused_without(
         ({"max_position_embeddings": 8}, r"max_position_embeddings is 8, but texts may have max_length=16"),
         ({"vocab_size": 10}, r"model\.vocab_size is 10, but the tokenizer has"),
         ({"init": "checkpoint", "hidden_size": 32}, "of shape .* leave sizes out"),
-        ({"init": "./nowhere"}, r"There is no checkpoint folder '\./nowhere'"),
-        ({"init": "a.csv"}, r"There is no checkpoint folder 'a\.csv'"),
-        ({"init": "empty"}, "'empty' is no checkpoint: it has no config.json"),
-        ({"init": "owner/nothing"}, "can't be opened as a tokenizer|can't be read"),
+        ({"init": "./nowhere"}, r"There is no folder '\./nowhere'\. Check the path"),
+        ({"init": "a.csv"}, r"'a\.csv' is no checkpoint folder"),
+        ({"init": "empty"}, r"'empty' is no checkpoint folder: it has no config\.json"),
+        ({"init": "owner/nothing"}, "There is no folder 'owner/nothing', and the hub can't be reached"),
     ],
 )
 def test_a_model_that_cannot_be_is_one_sentence(
@@ -287,8 +287,9 @@ def test_tokenizers_by_folder_file_name_and_wrongly(
     (folder / "words.txt").write_text("just\nwords\n")
     for name, message in (
         ("bare", "'bare' has no tokenizer"),
-        ("no/such/tokenizer", "There is no tokenizer"),
-        ("nothing.txt", "There is no tokenizer"),
+        ("no/such/tokenizer", r"There is no folder 'no/such/tokenizer'\. Check the path"),
+        ("nothing.txt", r"There is no 'nothing\.txt'"),
+        ("nothing", "and the hub can't be reached"),
         ("words.txt", "isn't BERT's kind"),
     ):
         with pytest.raises(PoNetError, match=message):
@@ -296,6 +297,30 @@ def test_tokenizers_by_folder_file_name_and_wrongly(
     (checkpoint / "tokenizer.json").write_text("{")
     with pytest.raises(PoNetError, match="can't be opened as a tokenizer"):
         vocabulary("checkpoint")
+
+
+def test_a_checkpoint_of_the_hub_is_fetched_once_asked(
+    data: Path, checkpoint: Path, recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+    from huggingface_hub.hf_api import ModelInfo
+
+    info = ModelInfo(
+        id="owner/model", siblings=[{"rfilename": "model.safetensors"}, {"rfilename": "pytorch_model.bin"}]
+    )
+    fetched: list[dict[str, Any]] = []
+
+    def fetch(name: str, **options: Any) -> str:
+        fetched.append(options)
+        return str(checkpoint)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, name, timeout: info)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    model = TextTask().prepare(recipe(path="a.csv", max_length=16, model={"init": "owner/model"})).model
+    theirs = PoNetForPreTraining.from_pretrained(checkpoint).ponet.embeddings.word_embeddings.weight
+    assert torch.equal(model.base_model.embeddings.word_embeddings.weight, theirs)
+    assert ["tokenizer*.json" in options["allow_patterns"] for options in fetched] == [True, False]
+    assert all(options["ignore_patterns"] == ["*.bin*"] for options in fetched)
 
 
 def test_a_tokenizer_too_large_for_the_checkpoint_is_refused(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ponet.errors import PoNetError, suggest
 from ponet.files import data_folder
 from ponet.tasks.text.documents import Documents
+from ponet.tasks.text.hub import MODEL_FILES, TOKENIZER_FILES, model_folder
 from ponet.tasks.text.labels import LabelSpace
 from ponet.tasks.text.options import TextOptions
 from ponet.tasks.text.table import brief
@@ -87,16 +88,18 @@ def open_tokenizer(name: str) -> "PoNetTokenizer":
     data = data_folder()
     if not place.exists() and data is not None and (data / name).exists():
         place = data / name
+    if not place.exists():
+        if place.suffix == ".txt":
+            raise PoNetError(f"There is no '{name}'. Check the path.")
+        place = model_folder(name, TOKENIZER_FILES)
     if place.is_dir() and not any((place / file).is_file() for file in ("tokenizer.json", "vocab.txt")):
-        raise PoNetError(f"'{place}' has no tokenizer (tokenizer.json or vocab.txt): name one with tokenizer=.")
-    if not place.exists() and (place.suffix or name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise PoNetError(f"There is no tokenizer '{name}'. Check the path.")
+        raise PoNetError(f"'{name}' has no tokenizer (tokenizer.json or vocab.txt): name one with tokenizer=.")
     try:
         with quiet():
             if place.is_file():
                 tokenizer = PoNetTokenizer(vocab=str(place))
             else:
-                tokenizer = PoNetTokenizer.from_pretrained(str(place) if place.is_dir() else name)
+                tokenizer = PoNetTokenizer.from_pretrained(str(place))
     except Exception as error:  # whatever a file of another kind makes the tokenizer library raise
         raise PoNetError(f"'{name}' can't be opened as a tokenizer ({brief(error)}).") from error
     pieces = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False)
@@ -184,14 +187,14 @@ def _from_checkpoint(
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
 
     place = Path(init)
-    if place.is_dir() and not (place / "config.json").is_file():
-        raise PoNetError(f"'{init}' is no checkpoint: it has no config.json.")
-    if not place.is_dir() and (place.exists() or init.startswith((".", "/", "~")) or init.count("/") > 1):
-        raise PoNetError(f"There is no checkpoint folder '{init}'. Check the path.")
+    if not place.exists():
+        place = model_folder(init, MODEL_FILES)
+    if not (place / "config.json").is_file():
+        raise PoNetError(f"'{init}' is no checkpoint folder: it has no config.json.")
     try:
         with quiet():
             loaded: Any = PoNetForSequenceClassification.from_pretrained(
-                init,
+                place,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
                 key_mapping={r"^bert\.": "ponet."},

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ponet.errors import PoNetError, suggest
 from ponet.files import data_folder, explain
+from ponet.tasks.text.hub import HUB_NAME, PATIENCE
 from ponet.tasks.text.readers import features_class_names, read_table, read_text, suffixes
 from ponet.tasks.text.table import Table
 
@@ -21,9 +22,6 @@ _ALIASES = {
     "testing": "test",
 }
 _SPLIT_NAME = re.compile(rf"({'|'.join(_ALIASES)})(?:[-_.]?(\d+)(?:-of-(\d+))?)?", re.IGNORECASE)
-_HUB_NAME = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?(:[\w.-]+)?")
-HUB_PATIENCE = 10.0
-"""Seconds to wait for the hub's first answer."""
 
 
 @dataclass
@@ -59,7 +57,9 @@ def _local(path: str) -> Path | None:
     data = data_folder()
     if data is not None and not here.is_absolute() and ".." not in here.parts and (data / here).exists():
         return data / here
-    looks_local = here.suffix.lower() in (*suffixes(), ".txt", ".xlsx") or not _HUB_NAME.fullmatch(path)
+    looks_local = here.suffix.lower() in (*suffixes(), ".txt", ".xlsx") or not HUB_NAME.fullmatch(
+        path.partition(":")[0]
+    )
     if looks_local:
         near = suggest(here.name, [entry.name for entry in here.parent.iterdir()]) if here.parent.is_dir() else ""
         raise PoNetError(f"There is no '{path}'.{near if 'Did you mean' in near else ' Check the path.'}")
@@ -175,7 +175,7 @@ def _from_hub(name: str) -> Source:
     missing, near = _not_here(name)
     repository, _, config = name.partition(":")
     try:
-        HfApi().dataset_info(repository, timeout=HUB_PATIENCE)  # `load_dataset` alone tries for half a minute
+        HfApi().dataset_info(repository, timeout=PATIENCE)  # `load_dataset` alone tries for half a minute
     except RepositoryNotFoundError as error:
         raise PoNetError(f"{missing}, and the hub has no such data set, or it is private.{near}") from error
     except Exception as error:  # of the HTTP library beneath, which has changed before
