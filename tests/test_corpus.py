@@ -6,12 +6,14 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ponet import corpus as corpus_module
 from ponet.corpus import PIECE, Corpus, pieces
 from ponet.errors import PoNetError
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be busy
 
 TEXTS = ["One, two.\nThree\t“four”.", 'She said "five"', "", "six"]
 
@@ -70,6 +72,7 @@ def test_a_document_of_megabytes_on_one_line(tmp_path, name):
     assert sum(len(piece.split()) for piece in read) == 1_000_000
 
 
+@UNHURRIED
 @given(st.lists(st.sampled_from(["a", "bc", " ", "\n", "defghij"]), max_size=40).map("".join), st.integers(1, 9))
 def test_pieces_are_bounded_and_cut_at_space(text, size):
     with pytest.MonkeyPatch.context() as patch:

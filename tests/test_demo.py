@@ -1,5 +1,6 @@
 """The demo from end to end on a tiny setting, and its parts on figures that are known."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from ponet.benchmarks import measure
-from ponet.demo import run_demo, scaling
+from ponet.demo import progress, run_demo, scaling
 from ponet.demo.encoder import MODELS, batch, build
 from ponet.demo.learning import Data, accuracy, learn, make_data
 from ponet.demo.scaling import time_by_length
@@ -154,3 +156,13 @@ def test_a_folder_that_cannot_be_written_is_told_first(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PoNetError, match="file"):
         run_demo(tmp_path / "file")
+
+
+def test_without_a_terminal_a_line_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+    moments = iter([0.0, 10.0, 20.0, 100.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(moments))
+    with progress.stage(Console(file=text, force_terminal=False), "training", 3) as advance:
+        for word in ("loss 3", "loss 2", "loss 1"):
+            advance(word)
+    assert text.getvalue() == "training 2/3: loss 2; 10 s left\n"

@@ -6,11 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ponet.models.segmentation as segmentation
 from ponet.models.segmentation import paragraph_spans, sentence_spans
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be busy
 
 SENTENCES = [
     "One.¦ Two!¦ Three?¦ Four",
@@ -113,6 +115,7 @@ PARTS = [
 texts = st.one_of(st.text(), st.lists(st.sampled_from(PARTS), max_size=40).map("".join))
 
 
+@UNHURRIED
 @given(texts)
 def test_spans_are_ordered_disjoint_and_cover_what_is_not_space(text):
     for spans in (sentence_spans(text), paragraph_spans(text)):
@@ -125,6 +128,7 @@ def test_spans_are_ordered_disjoint_and_cover_what_is_not_space(text):
         assert text[covered:].strip() == ""
 
 
+@UNHURRIED
 @given(texts)
 def test_every_sentence_lies_within_a_paragraph(text):
     paragraphs = paragraph_spans(text)
@@ -132,6 +136,7 @@ def test_every_sentence_lies_within_a_paragraph(text):
         assert any(a <= start and end <= b for a, b in paragraphs)
 
 
+@UNHURRIED
 @given(texts, texts)
 def test_a_blank_line_makes_what_precedes_it_independent(before, after):
     # brackets after the blank line and tags may still be drawn to the sentence before: a plain word stops that
@@ -158,7 +163,7 @@ def time_one_long_line(size: int) -> float:
 
 def test_time_is_linear_in_one_long_line():
     short = time_one_long_line(1_000)
-    assert time_one_long_line(16_000) < 16 * 4 * short
+    assert time_one_long_line(10_000) < 10 * 4 * short
 
 
 @pytest.mark.slow

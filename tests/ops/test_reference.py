@@ -146,7 +146,7 @@ def cases(layout: Layout):
             [tokens, tokens],
         ),
         "segment_max": (lambda s: segment_max(s, layout), [tokens]),
-        "local_max": (lambda l: local_max(l, layout), [tokens]),
+        "local_max": (lambda x: local_max(x, layout), [tokens]),
         "pool_and_fuse": (lambda *x: pool_and_fuse(*x, layout), [documents, tokens, tokens, tokens]),
     }
 

@@ -49,16 +49,21 @@ def test_mean_and_deviation_over_seeds(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_shown_as_missing(tmp_path: Path) -> None:
     put(tmp_path, "hnd", "fourier", 0, 0.7)
+    put(tmp_path, "hnd", "tfidf", 0, 0.7)
+    put(tmp_path, "hnd-published-split", "pooling", 0, 0.9)
     put(tmp_path, "20newsgroups", "tfidf", 0, 0.7, steps=None, tokens=None, tokens_per_second=None)
     made = tables("documents", tmp_path)
     assert row(made, HND, "FNet")[:3] == ["70.0", "69.0", "1 of 5"]
+    assert row(made, HND, "PoNet")[0] == "missing"
+    assert row(made, HND, "PoNet, published split")[:3] == ["90.0", "89.0", "1 of 5"]
+    assert row(made, HND, "TF-IDF + logistic regression")[2] == "1"
     assert row(made, "IMDb", "PoNet") == ["missing", *[ABSENT] * 7]
     assert row(made, "20 Newsgroups", "TF-IDF + logistic regression") == [
         *("70.0", "68.0", "1", ABSENT, ABSENT, "50.0 s", ABSENT, ABSENT),
     ]
     rows = [cells for table in made for cells in table.rows]
     measured = [cells for cells in rows if "missing" not in cells and not cells[0].startswith("Published")]
-    assert len(measured) == 2
+    assert len(measured) == 4
 
 
 def test_results_are_read_in_order_and_others_left_alone(tmp_path: Path) -> None:

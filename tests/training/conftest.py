@@ -1,5 +1,6 @@
 """A task small enough to train in a second: say whether a sequence holds the token 5."""
 
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,13 @@ class TinyTask:
 
     def predict(self, run: Path, recipe: Recipe, source: str, **options: Any) -> Iterator[dict[str, Any]]:
         yield {"label": 0}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _settled() -> None:
+    """Each training begins with a garbage collection; the libraries' own objects needn't be walked every time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -45,6 +45,9 @@ for line in sys.stdin:
 class Commands:
     """Runs `ponet` commands in processes of their own."""
 
+    seconds: float
+    """What an undisturbed training takes."""
+
     def __init__(self, folder: Path) -> None:
         self.log = folder / "log.txt"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -67,9 +70,8 @@ class Commands:
         return int(self._line())
 
     def close(self) -> None:
-        assert self.server.stdin is not None
-        self.server.stdin.close()
-        self.server.wait(timeout=60)
+        self.server.kill()  # no command runs any more
+        self.server.communicate()
 
     def _line(self) -> str:
         assert self.server.stdout is not None
@@ -109,7 +111,9 @@ def command(folder: Path) -> Callable[[Path], list[str]]:
 @pytest.fixture(scope="module")
 def undisturbed(folder: Path, commands: Commands, command: Callable[[Path], list[str]]) -> Path:
     """The run that nobody killed."""
+    started = time.monotonic()
     assert commands.run(command(folder / "undisturbed")) == 0, commands.log.read_text()
+    commands.seconds = time.monotonic() - started
     return folder / "undisturbed"
 
 
@@ -158,7 +162,7 @@ def test_killed_at_random_moments(
 ) -> None:
     run, generator = folder / "random", random.Random()  # another moment each time: none may matter
     for _ in range(3):
-        moment = time.monotonic() + generator.uniform(0.2, 3.0)
+        moment = time.monotonic() + generator.uniform(0.0, 0.9 * commands.seconds)
         code = commands.run(command(run), lambda moment=moment: time.monotonic() > moment)
         assert code in (-signal.SIGKILL, 0), commands.log.read_text()
     assert commands.run(command(run)) == 0, commands.log.read_text()

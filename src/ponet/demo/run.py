@@ -6,15 +6,17 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ponet.benchmarks.measure import Memory, Timing
 from ponet.demo.encoder import MODELS
 from ponet.demo.learning import BATCH, SHAPE, Learned, learn, make_data
+from ponet.demo.progress import stage
 from ponet.demo.scaling import memory_by_length, time_by_length
 from ponet.demo.show import plot, table
 from ponet.files import explain, write_json
@@ -57,54 +59,27 @@ def run_demo(
     steps = steps or (QUICK_STEPS if quick else STEPS)
     lengths = lengths or (QUICK_LENGTHS if quick else LENGTHS)
     _check_writable(out)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     start = time.perf_counter()
     data = make_data(seed, steps, test)
-    mean = data.all.lengths.mean()
+    mean = float(data.all.lengths.mean())
     console.print(
         f"ListOps: {len(data.all):,} nested lists of {SHAPE.min_length + 1} to {SHAPE.max_length - 1} tokens "
-        f"(mean {mean:.0f}), made in {time.perf_counter() - start:.1f} s. One of them, whose value is "
-        f"{data.all.labels[0]}:",
-        f"  {decode(data.all[0])}",
-        sep="\n",
-        markup=False,
-        soft_wrap=True,
+        f"(mean {mean:.0f}). One of them, whose value is {data.all.labels[0]}:\n  {decode(data.all[0])}"
     )
-    with _progress(console) as progress:
-        bar = progress.add_task("training", total=steps)
-        learned = learn(data, seed, lambda state: progress.update(bar, advance=1, description=_losses(state)))
+    with stage(console, "training", steps) as advance:
+        learned = learn(data, seed, lambda state: advance(_losses(state)))
     console.print(
         f"Trained {' and '.join(MODELS.values())} in turns on the same {steps} batches of {BATCH}; "
-        f"always saying the most frequent value would be right in {data.guess:.1%}.",
-        soft_wrap=True,
+        f"always saying the most frequent value would be right in {data.guess:.1%}."
     )
-    with _progress(console) as progress:
-        bar = progress.add_task("measuring", total=len(lengths) * (1 + len(MODELS)))
-
-        def advance(what: str) -> None:
-            progress.update(bar, advance=1, description=what)
-
+    with stage(console, "measuring", len(lengths) * (1 + len(MODELS))) as advance:
         timings = time_by_length(lengths, seed, seconds_a_length, advance)
         memories = memory_by_length(lengths, seed, timings, advance)
-    models = {}
-    for mixer, name in MODELS.items():
-        model = learned[mixer]
-        times = [timing.to_dict() for timing in timings[mixer]]
-        for length, entry in zip(lengths, times, strict=True):
-            if "median_seconds" in entry:
-                entry["tokens_per_second"] = length / entry["median_seconds"]
-        models[mixer] = {
-            "name": name,
-            "parameters": model.parameters,
-            "accuracy": model.accuracy,
-            "loss": model.losses,
-            "train_seconds": model.seconds,
-            "tokens_per_second": model.tokens / model.seconds,
-            "time": times,
-            "memory": [entry.to_dict() for entry in memories[mixer]],
-        }
     result = {
-        "models": models,
+        "models": {
+            mixer: _figures(mixer, learned[mixer], lengths, timings[mixer], memories[mixer]) for mixer in MODELS
+        },
         "data": {"train": len(data.train), "test": len(data.test), "mean_length": mean, "guess": data.guess},
         "training": {"steps": steps, "batch": BATCH},
         "scaling": {"lengths": list(lengths), "what": "one training step on one document, float32"},
@@ -118,9 +93,28 @@ def run_demo(
     write_json(out / "result.json", result)
     plot(result, out / "plot.png")
     console.print(table(result).rich())
-    written = f"Written: {out / 'plot.png'}, {out / 'result.json'}"
-    console.print(_conclusion(result), written, sep="\n", markup=False, soft_wrap=True)
+    console.print(f"{_conclusion(result)}\nWritten: {out / 'plot.png'}, {out / 'result.json'}")
     return result
+
+
+def _figures(
+    mixer: str, learned: Learned, lengths: Sequence[int], timings: list[Timing], memories: list[Memory]
+) -> dict[str, Any]:
+    """Everything about one model, for `result.json`."""
+    times = [timing.to_dict() for timing in timings]
+    for length, entry in zip(lengths, times, strict=True):
+        if "median_seconds" in entry:
+            entry["tokens_per_second"] = length / entry["median_seconds"]
+    return {
+        "name": MODELS[mixer],
+        "parameters": learned.parameters,
+        "accuracy": learned.accuracy,
+        "loss": learned.losses,
+        "train_seconds": learned.seconds,
+        "tokens_per_second": learned.tokens / learned.seconds,
+        "time": times,
+        "memory": [memory.to_dict() for memory in memories],
+    }
 
 
 def _conclusion(result: dict[str, Any]) -> str:
@@ -137,13 +131,7 @@ def _conclusion(result: dict[str, Any]) -> str:
 
 def _losses(state: dict[str, Learned]) -> str:
     losses = (f"{name} {statistics.mean(state[mixer].losses[-20:]):.2f}" for mixer, name in MODELS.items())
-    return f"training; loss: {', '.join(losses)}"
-
-
-def _progress(console: Console) -> Progress:
-    """A bar with the time left, gone when its work is done."""
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn(), TextColumn("left"))
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return f"loss {', '.join(losses)}"
 
 
 def _check_writable(out: Path) -> None:

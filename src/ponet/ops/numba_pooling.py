@@ -128,16 +128,17 @@ def _pool_whole_segments(
     cut: Array,
 ) -> None:
     d = np.uint64(partial.shape[2])
-    begin, end = border(runs.cu_segments, runs.block, b), border(runs.cu_segments, runs.block, b + 1)
+    cu_segments, cu_seqlens = runs.cu_segments, runs.cu_seqlens
+    begin, end = border(cu_segments, runs.block, b), border(cu_segments, runs.block, b + 1)
     maxima, tokens, factor = np.empty(d, partial.dtype), np.empty(d, np.int32), np.empty(d, partial.dtype)
-    segment, document = find(runs.cu_segments, begin), find(runs.cu_seqlens, begin)
+    segment, document = find(cu_segments, begin), find(cu_seqlens, begin)
     first = begin
     while first < end:
-        start, stop = runs.cu_segments[segment], runs.cu_segments[segment + 1]
+        start, stop = cu_segments[segment], cu_segments[segment + 1]
         last = min(stop, end)
         _maxima_of_run(s, runs.order, first, last, top.shape[0] > 0, maxima, tokens)
         if first == start and last == stop:
-            while first >= runs.cu_seqlens[document + 1]:
+            while first >= cu_seqlens[document + 1]:
                 document += 1
             if top.shape[0] > 0:
                 place = np.uint64(segment) * d
@@ -159,22 +160,23 @@ def _pool_whole_segments(
 def _maxima_of_run(s: Rows, order: Array, first: int, last: int, want: bool, maxima: Array, tokens: Array) -> None:
     """The maxima over the tokens `first : last` of one segment, and, if `want`, the tokens that hold them."""
     d = np.uint64(maxima.shape[0])
+    data, stride = s.data, np.uint64(s.stride)
     for p in range(first, last):
         token = order[p] if order.shape[0] > 0 else p
-        row = np.uint64(token) * np.uint64(s.stride)
+        row = np.uint64(token) * stride
         if p == first:
             for c in range(d):
-                maxima[c] = load(s.data, row + c)
+                maxima[c] = load(data, row + c)
                 tokens[c] = np.int32(token)
         elif want:
             for c in range(d):
-                value, best = load(s.data, row + c), maxima[c]
+                value, best = load(data, row + c), maxima[c]
                 better = beats(value, best)
                 maxima[c] = value if better else best
                 tokens[c] = np.int32(token) if better else tokens[c]
         else:
             for c in range(d):
-                value, best = load(s.data, row + c), maxima[c]
+                value, best = load(data, row + c), maxima[c]
                 maxima[c] = value if beats(value, best) else best
 
 
@@ -230,35 +232,37 @@ def _fuse_run(
 ) -> None:
     """`y = (g + maxima) * o + max(l)` for the tokens `first : last` of one segment; `g * o` at special tokens."""
     d = np.uint64(factor.shape[0])
+    order, special = runs.order, runs.special
+    o_data, o_stride, l_data, l_stride = o.data, np.uint64(o.stride), l.data, np.uint64(l.stride)
     at_g = np.uint64(document) * d
     for c in range(d):
         factor[c] = load(g, at_g + c) + maxima[c]
     for p in range(first, last):
-        token = runs.order[p] if runs.order.shape[0] > 0 else p
-        at_o, at_y = np.uint64(token) * np.uint64(o.stride), np.uint64(token) * d
-        if runs.special.shape[0] > 0 and runs.special[token]:
+        token = order[p] if order.shape[0] > 0 else p
+        at_o, at_y = np.uint64(token) * o_stride, np.uint64(token) * d
+        if special.shape[0] > 0 and special[token]:
             for c in range(d):
-                store(y, at_y + c, load(g, at_g + c) * load(o.data, at_o + c))
+                store(y, at_y + c, load(g, at_g + c) * load(o_data, at_o + c))
             continue
         left, right = _neighbours(token, runs)
-        at_left, at_right = np.uint64(left) * np.uint64(l.stride), np.uint64(right) * np.uint64(l.stride)
-        at_l = np.uint64(token) * np.uint64(l.stride)
+        at_left, at_l, at_right = np.uint64(left) * l_stride, np.uint64(token) * l_stride, np.uint64(right) * l_stride
         for c in range(d):
-            best = load(l.data, at_left + c)
-            value = load(l.data, at_l + c)
+            best = load(l_data, at_left + c)
+            value = load(l_data, at_l + c)
             best = value if beats(value, best) else best
-            value = load(l.data, at_right + c)
+            value = load(l_data, at_right + c)
             best = value if beats(value, best) else best
-            store(y, at_y + c, factor[c] * load(o.data, at_o + c) + best)
+            store(y, at_y + c, factor[c] * load(o_data, at_o + c) + best)
 
 
 @compiled
 def _neighbours(token: int, runs: Runs) -> tuple[int, int]:
     """The tokens to the left and right within a token's window; where there is none, the token itself."""
+    joins_next, special = runs.joins_next, runs.special
     left, right = token, token
-    if token > 0 and runs.joins_next[token - 1] and not (runs.special.shape[0] > 0 and runs.special[token - 1]):
+    if token > 0 and joins_next[token - 1] and not (special.shape[0] > 0 and special[token - 1]):
         left = token - 1
-    if runs.joins_next[token] and not (runs.special.shape[0] > 0 and runs.special[token + 1]):
+    if joins_next[token] and not (special.shape[0] > 0 and special[token + 1]):
         right = token + 1
     return left, right
 
@@ -281,36 +285,37 @@ def _gradients_of_block(
 ) -> None:
     """`do`; `ds` and `dg` where the whole segment or document lies in the block, else this block's part of the sums."""
     d = np.uint64(partial.shape[2])
-    begin, end = border(runs.cu_segments, runs.block, b), border(runs.cu_segments, runs.block, b + 1)
+    cu_segments, cu_seqlens, order, special = runs.cu_segments, runs.cu_seqlens, runs.order, runs.special
+    o_data, o_stride, dy_data, dy_stride = o.data, np.uint64(o.stride), dy.data, np.uint64(dy.stride)
+    begin, end = border(cu_segments, runs.block, b), border(cu_segments, runs.block, b + 1)
     total, document_total = np.empty(d, partial.dtype), np.zeros(d, partial.dtype)
     factor = np.empty(d, partial.dtype)
-    segment, document = find(runs.cu_segments, begin), find(runs.cu_seqlens, begin)
+    segment, document = find(cu_segments, begin), find(cu_seqlens, begin)
     first = begin
     while first < end:
-        start, stop = runs.cu_segments[segment], runs.cu_segments[segment + 1]
+        start, stop = cu_segments[segment], cu_segments[segment + 1]
         last = min(stop, end)
         at_g, at_top = np.uint64(document) * d, np.uint64(segment) * d
         for c in range(d):
             factor[c] = load(g, at_g + c) + load(top, at_top + c)
             total[c] = 0
         for p in range(first, last):
-            token = runs.order[p] if runs.order.shape[0] > 0 else p
-            at_o, at_dy = np.uint64(token) * np.uint64(o.stride), np.uint64(token) * np.uint64(dy.stride)
-            at_do = np.uint64(token) * d
-            if runs.special.shape[0] > 0 and runs.special[token]:
+            token = order[p] if order.shape[0] > 0 else p
+            at_o, at_dy, at_do = np.uint64(token) * o_stride, np.uint64(token) * dy_stride, np.uint64(token) * d
+            if special.shape[0] > 0 and special[token]:
                 for c in range(d):
-                    gradient = load(dy.data, at_dy + c)
+                    gradient = load(dy_data, at_dy + c)
                     store(do, at_do + c, gradient * load(g, at_g + c))
-                    document_total[c] += gradient * load(o.data, at_o + c)
+                    document_total[c] += gradient * load(o_data, at_o + c)
             else:
                 for c in range(d):
-                    gradient = load(dy.data, at_dy + c)
+                    gradient = load(dy_data, at_dy + c)
                     store(do, at_do + c, gradient * factor[c])
-                    total[c] += gradient * load(o.data, at_o + c)
+                    total[c] += gradient * load(o_data, at_o + c)
         for c in range(d):
             document_total[c] += total[c]
         if first == start and last == stop:
-            _route_run(runs.order, first, last, argmax, segment, total, ds)
+            _route_run(order, first, last, argmax, segment, total, ds)
         else:
             cut[0] = True
             side = 0 if first > start else 1
@@ -318,18 +323,18 @@ def _gradients_of_block(
                 partial[b, side, c] = total[c]
         first = last
         segment += 1
-        if first == end or first == runs.cu_seqlens[document + 1]:
-            if runs.cu_seqlens[document] >= begin and runs.cu_seqlens[document + 1] <= end:
+        if first == end or first == cu_seqlens[document + 1]:
+            if cu_seqlens[document] >= begin and cu_seqlens[document + 1] <= end:
                 for c in range(d):
                     store(dg, at_g + c, document_total[c])
             else:
-                side = 0 if runs.cu_seqlens[document] < begin else 1
+                side = 0 if cu_seqlens[document] < begin else 1
                 for c in range(d):
                     document_partial[b, side, c] = document_total[c]
             for c in range(d):
                 document_total[c] = 0
             if first < end:
-                document = find(runs.cu_seqlens, first)
+                document = find(cu_seqlens, first)
 
 
 @compiled
@@ -365,16 +370,16 @@ def _local_gradients(b: int, dy: Rows, l: Rows, runs: Runs, dl: Array, partial: 
     choices = np.empty((3, d), np.int32)  # of the tokens t - 1, t, t + 1, in turn
     _choices(begin - 1, l, runs, choices, 0)
     _choices(begin, l, runs, choices, 1)
+    data, stride = dy.data, np.uint64(dy.stride)
     nothing = partial.dtype.type(0)
     final = runs.joins_next.shape[0] - 1
     for token in range(begin, end):
         before, here, after = (token - begin) % 3, (token - begin + 1) % 3, (token - begin + 2) % 3
         _choices(token + 1, l, runs, choices, after)
-        at_dl, at_dy = np.uint64(token) * d, np.uint64(token) * np.uint64(dy.stride)
-        at_left = np.uint64(max(token - 1, 0)) * np.uint64(dy.stride)
-        at_right = np.uint64(min(token + 1, final)) * np.uint64(dy.stride)
+        at_dl, at_dy = np.uint64(token) * d, np.uint64(token) * stride
+        at_left, at_right = np.uint64(max(token - 1, 0)) * stride, np.uint64(min(token + 1, final)) * stride
         for c in range(d):
-            of_left, own, of_right = load(dy.data, at_left + c), load(dy.data, at_dy + c), load(dy.data, at_right + c)
+            of_left, own, of_right = load(data, at_left + c), load(data, at_dy + c), load(data, at_right + c)
             gradient = own if choices[here, c] == 1 else nothing
             gradient += of_left if choices[before, c] == 2 else nothing
             gradient += of_right if choices[after, c] == 0 else nothing
@@ -389,14 +394,16 @@ def _choices(token: int, l: Rows, runs: Runs, choices: Array, place: int) -> Non
         for c in range(d):
             choices[place, c] = 3
         return
+    data, stride = l.data, np.uint64(l.stride)
     left, right = _neighbours(token, runs)
-    at_left, at_right = np.uint64(left) * np.uint64(l.stride), np.uint64(right) * np.uint64(l.stride)
-    at_l = np.uint64(token) * np.uint64(l.stride)
+    at_left, at_l, at_right = np.uint64(left) * stride, np.uint64(token) * stride, np.uint64(right) * stride
     default = np.int32(1) if left == token else np.int32(0)
     for c in range(d):
-        best, chosen = load(l.data, at_left + c), default
-        value = load(l.data, at_l + c)
+        best = load(data, at_left + c)
+        chosen = default
+        value = load(data, at_l + c)
         better = beats(value, best)
-        best, chosen = (value, np.int32(1)) if better else (best, chosen)
-        value = load(l.data, at_right + c)
+        best = value if better else best
+        chosen = np.int32(1) if better else chosen
+        value = load(data, at_right + c)
         choices[place, c] = np.int32(2) if beats(value, best) else chosen

@@ -19,7 +19,8 @@ Array = NDArray[Any]
 class Rows(NamedTuple):
     """`[T, d]` in flat memory: row `t` is `data[t * stride : t * stride + d]`; bfloat16 as uint16.
 
-    Places in it are counted unsigned: a signed index might be negative, and a loop that asks doesn't run in vectors.
+    Places in it are counted unsigned, since a loop doesn't run in vectors if it must ask whether an index is negative.
+    Nor does one that takes a field out of a tuple, for that counts references: fields are taken before loops.
     """
 
     data: Array

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,11 +49,12 @@ def evaluate(
         evaluation = get_task(recipe.task).evaluation(folder.path, recipe, data, split, fresh_test_seed)
         for notice in evaluation.notices:
             display.notice(notice)
-        precision = resolve_precision(recipe.training.precision)
+        options = replace(recipe.training, compile=False)  # compiling takes longer than one pass over the data
+        precision = resolve_precision(options.precision)
         trainer = PoNetTrainer(
             model=load_model(folder.path),
-            args=training_arguments(recipe.training, Path(scratch), recipe.seed, 1, precision),
-            options=recipe.training,
+            args=training_arguments(options, Path(scratch), recipe.seed, 1, precision),
+            options=options,
             collate=evaluation.collate,
             compute_metrics=evaluation.compute_metrics,
             callbacks=[display],
