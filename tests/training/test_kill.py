@@ -42,6 +42,13 @@ for line in sys.stdin:
 """
 
 
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:  # over, and reaped
+        return False
+
+
 class Commands:
     """Runs `ponet` commands in processes of their own."""
 
@@ -62,7 +69,7 @@ class Commands:
         self.server.stdin.write(json.dumps({"arguments": arguments, "log": str(self.log)}) + "\n")
         self.server.stdin.flush()
         pid = int(self._line())
-        while kill_when is not None and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+        while kill_when is not None and _alive(pid):
             if kill_when():
                 os.kill(pid, signal.SIGKILL)
                 break
@@ -179,7 +186,7 @@ def test_killed_many_times_in_fresh_processes(folder: Path, command: Callable[[P
     started = time.monotonic()
     subprocess.run([*script, "--version"], check=True, env=environment, capture_output=True)
     imports = time.monotonic() - started
-    for index in range(15):
+    for index in range(9):
         process = subprocess.Popen([*script, *command(run)], env=environment, stderr=subprocess.PIPE, text=True)
         if index % 3 == 0:
             due = writing(run, index)
