@@ -1,99 +1,28 @@
 """A recipe: everything one training run depends on, as a small YAML file with inheritance and typed sections."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ponet.errors import PoNetError, suggest
 from ponet.settings import build, convert, dump_yaml, parse_value, read_yaml
+from ponet.training_options import TrainingOptions
+
+__all__ = [
+    "Recipe",
+    "TrainingOptions",
+    "available_recipes",
+    "differences",
+    "load_recipe",
+    "read_recipe",
+    "recipe_from_dict",
+    "split_seeds",
+]
 
 RECIPES = Path(__file__).parent / "recipes"
 SECTIONS = ("data", "model", "training")
 PLAIN_KEYS = ("base", "name", "description", "task", "seed")
-
-
-@dataclass
-class TrainingOptions:
-    """How training goes: the recipe's `training` section."""
-
-    learning_rate: float = 1e-4
-    """AdamW's highest learning rate."""
-    weight_decay: float = 0.01
-    """Decoupled weight decay, on everything but biases and normalisation weights."""
-    adam_beta1: float = 0.9
-    """Decay of the running mean of gradients. `schedule: onecycle` cycles it between 0.95 and 0.85 instead."""
-    adam_beta2: float = 0.999
-    """Decay of the running mean of squared gradients."""
-    adam_eps: float = 1e-8
-    """Added to AdamW's denominator."""
-    schedule: Literal["linear", "cosine", "constant", "onecycle"] = "linear"
-    """The learning rate after the warm-up: linear or cosine decay to 0, or constant. onecycle: torch's `OneCycleLR`
-    with linear annealing, as the paper's Long Range Arena runs have it."""
-    warmup: float = 0.1
-    """Warm-up, as a fraction of all steps if below 1, else in steps."""
-    epochs: float = 3.0
-    """Passes over the training split. Not looked at where `max_steps` is given."""
-    max_steps: int | None = None
-    """Number of optimizer steps, however many epochs that takes."""
-    batch_tokens: int | None = 16384
-    """Real tokens in a batch, at most; its documents are of like length. null: `batch_size` documents at random."""
-    batch_size: int | None = None
-    """Documents in a batch, at most. null: as many as `batch_tokens` allows."""
-    gradient_accumulation: int = 1
-    """Batches to one optimizer step; the loss is the mean over all their examples."""
-    max_grad_norm: float = 1.0
-    """The gradient is scaled down to this norm where it is longer; 0 leaves it as it is."""
-    eval_every: int | None = None
-    """Steps between evaluations on the validation split. null: once an epoch (and at the end)."""
-    metric: str | None = None
-    """The validation metric that chooses the kept checkpoint. null: the task's own."""
-    patience: int | None = None
-    """Training stops after this many evaluations without a better metric. null: never early."""
-    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
-    """Arithmetic of the forward and backward pass. auto: bf16 on a GPU that has it, else float32."""
-    compile: bool = False
-    """Whether `torch.compile` is used."""
-    checkpoint_every: int | str = "2m"
-    """From one checkpoint to resume from to the next: steps (100) or time (90s, 5m, 1h). Evaluations make one too."""
-    keep_checkpoints: bool = False
-    """Whether `checkpoints/` stays in the run folder once the run is complete."""
-    log_every: int = 10
-    """Steps between lines in metrics.jsonl."""
-
-    def __post_init__(self) -> None:
-        positive = ("learning_rate", "adam_eps", "epochs", "gradient_accumulation", "log_every")
-        positive_or_null = ("max_steps", "batch_tokens", "batch_size", "eval_every", "patience")
-        not_negative = ("weight_decay", "warmup", "max_grad_norm")
-        for name in (*positive, *positive_or_null, *not_negative):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not (value >= 0 if name in not_negative else value > 0) or value == float("inf"):
-                least = "0 or more" if name in not_negative else "greater than 0"
-                raise PoNetError(f"'training.{name}' should be {least}, not {value}.")
-        for name in ("adam_beta1", "adam_beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise PoNetError(f"'training.{name}' should be at least 0 and below 1, not {getattr(self, name)}.")
-        if self.batch_tokens is None and self.batch_size is None:
-            raise PoNetError("One of 'training.batch_tokens' and 'training.batch_size' is needed; both are null.")
-        self.checkpoint_interval()
-
-    def checkpoint_interval(self) -> tuple[int | None, float | None]:
-        """`checkpoint_every` as (steps, None) or (None, seconds)."""
-        every = self.checkpoint_every
-        if isinstance(every, int):
-            if every > 0:
-                return every, None
-        elif match := re.fullmatch(r"\s*([0-9.]+)\s*([smh])\s*", every):
-            try:
-                seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
-            except ValueError:
-                seconds = 0.0
-            if seconds > 0:
-                return None, seconds
-        raise PoNetError(f"'training.checkpoint_every' should be steps (100) or time (90s, 5m, 1h), not '{every}'.")
 
 
 @dataclass

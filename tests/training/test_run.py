@@ -1,5 +1,6 @@
 """What ends up in a run folder, and whose folder it is."""
 
+import errno
 import fcntl
 import json
 import os
@@ -132,6 +133,17 @@ def test_a_read_only_folder_is_a_sentence(tiny_recipe: Any, tmp_path: Path) -> N
             train(tiny_recipe(), tmp_path, show=False)
     finally:
         tmp_path.chmod(0o755)
+
+
+def test_a_folder_that_can_t_be_made_is_a_sentence(
+    tiny_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Path, *arguments: Any, **named: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(PoNetError, match=r"No permission for '.*run'. Choose another folder"):
+        train(tiny_recipe(), tmp_path / "run", show=False)
 
 
 def test_one_process_at_a_time(tiny_recipe: Any, tmp_path: Path) -> None:

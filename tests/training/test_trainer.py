@@ -10,9 +10,10 @@ import torch
 from transformers import EvalPrediction
 
 from ponet.tasks.base import Split
+from ponet.training.examples import Examples
 from ponet.training.progress import Progress
 from ponet.training.setup import training_arguments
-from ponet.training.trainer import Examples, PoNetTrainer
+from ponet.training.trainer import PoNetTrainer
 
 
 @pytest.fixture

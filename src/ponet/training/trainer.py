@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -15,9 +14,10 @@ from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, denumpify
 
 from ponet.errors import PoNetError, suggest
 from ponet.recipe import TrainingOptions
-from ponet.tasks.base import Collate, Example, Metrics, Split
+from ponet.tasks.base import Collate, Metrics, Split
 from ponet.training.batching import EvaluationBatches, TrainingStream
 from ponet.training.checkpoints import CheckpointStore
+from ponet.training.examples import Examples, count_examples, restore_order, without_prefix
 from ponet.training.memory import peak_bytes
 from ponet.training.progress import Progress
 from ponet.training.schedules import build_schedule
@@ -26,19 +26,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PROGRESS_FILE = "progress.json"
-
-
-class Examples(Dataset):
-    """A `Split` as torch and the Trainer want to see it."""
-
-    def __init__(self, split: Split) -> None:
-        self.examples, self.lengths = split.examples, split.lengths
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> Example:
-        return self.examples[index]
 
 
 class PoNetTrainer(Trainer):
@@ -124,7 +111,7 @@ class PoNetTrainer(Trainer):
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The batches of one optimizer step; counts their examples, over all processes, for `compute_loss`."""
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        count = sum(_examples(batch) for batch in batches)
+        count = sum(count_examples(batch) for batch in batches)
         if self.args.world_size > 1:
             count = int(self.accelerator.reduce(torch.tensor(count, device=device), "sum"))
         self._examples_in_step = max(1, count)
@@ -161,7 +148,7 @@ class PoNetTrainer(Trainer):
         """The mean over all examples of an optimizer step, however they are spread over its batches and processes."""
         if self.compute_loss_func is not None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        count = _examples(inputs)
+        count = count_examples(inputs)
         loss, outputs = super().compute_loss(model, inputs, True, None)
         if model.training:
             loss = loss * (count * self.args.world_size / self._examples_in_step)
@@ -240,7 +227,7 @@ class PoNetTrainer(Trainer):
         all_logits = EvalLoopContainer(do_nested_concat=True, padding_index=-100)
         all_labels = EvalLoopContainer(do_nested_concat=True, padding_index=-100)
         for inputs in dataloader:
-            count = _examples(inputs)
+            count = count_examples(inputs)
             loss, logits, labels = self.prediction_step(model, inputs, loss_only, ignore_keys)
             if loss is not None:
                 loss_sum += float(loss) * count
@@ -251,8 +238,8 @@ class PoNetTrainer(Trainer):
                     container.to_cpu_and_numpy()
             self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
         order = cast(EvaluationBatches, dataloader.batch_sampler).order
-        logits = _restore(all_logits.get_arrays(), order)
-        labels = _restore(all_labels.get_arrays(), order)
+        logits = restore_order(all_logits.get_arrays(), order)
+        labels = restore_order(all_labels.get_arrays(), order)
         metrics: dict[str, Any] = {}
         if self.compute_metrics is not None and logits is not None and labels is not None:
             metrics = dict(self.compute_metrics(EvalPrediction(predictions=logits, label_ids=labels)))
@@ -310,27 +297,3 @@ class PoNetTrainer(Trainer):
     def _needed(self) -> set[int]:
         """The steps whose checkpoints a resume from the present one needs."""
         return {step for step in (self.progress.step, self.progress.best_step) if step is not None}
-
-
-def without_prefix(metrics: dict[str, float], prefix: str = "eval_") -> dict[str, float]:
-    """`eval_accuracy` -> `accuracy`."""
-    return {name.removeprefix(prefix): value for name, value in metrics.items()}
-
-
-def _examples(batch: dict[str, Any]) -> int:
-    """The number of examples in a batch: what the mean of its loss is over."""
-    for key in ("labels", "input_ids", "inputs_embeds"):
-        if batch.get(key) is not None:
-            return max(1, len(batch[key]))
-    return 1
-
-
-def _restore(values: Any, order: np.ndarray) -> Any:
-    """Puts results in batch order back into the split's order; what isn't one result an example stays as it is."""
-    if isinstance(values, (list, tuple)):
-        return type(values)(_restore(value, order) for value in values)
-    if values is None or len(values) != len(order):
-        return values
-    restored = np.empty_like(values)
-    restored[order] = values
-    return restored
