@@ -15,6 +15,7 @@ from ponet.benchmarks import measure
 from ponet.demo import progress, run_demo, scaling
 from ponet.demo.encoder import MODELS, batch, build
 from ponet.demo.learning import Data, accuracy, learn, make_data
+from ponet.demo.run import STEPS
 from ponet.demo.scaling import time_by_length
 from ponet.demo.show import plot, table
 from ponet.errors import PoNetError
@@ -98,7 +99,7 @@ def test_accuracy_is_the_share_of_right_answers() -> None:
 
 @pytest.mark.slow
 def test_both_models_learn() -> None:
-    data = make_data(seed=0, steps=250, test=1000)
+    data = make_data(seed=0, steps=STEPS, test=1000)
     learned = learn(data, seed=0, advance=lambda state: None)
     for model in learned.values():
         assert model.accuracy > data.guess + 0.08
