@@ -1,0 +1,154 @@
+"""Token ids on disk: examples end to end in memory-mapped arrays, indexed like a list."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tokens = NDArray[np.uint8]
+
+
+@dataclass
+class Examples:
+    """`n` examples in memory, as a builder makes them."""
+
+    tokens: list[Tokens]
+    """One array, or two where an example is a pair: what is stored of all examples, end to end."""
+    lengths: list[NDArray[np.int64]]
+    """`[n]` for each of `tokens`."""
+    labels: NDArray[np.uint8]
+    """`[n]`"""
+    notes: dict[str, int] = field(default_factory=dict)
+    """Counts of what is worth telling about them (`cut`, `skipped`, ...), summed over a data set."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def keys(self) -> list[bytes]:
+        """What makes each example the same as another one: its tokens, without its label."""
+        columns = []
+        for tokens, lengths in zip(self.tokens, self.lengths, strict=True):
+            ends = np.cumsum(lengths)
+            columns.append([tokens[end - length : end].tobytes() for length, end in zip(lengths, ends, strict=True)])
+        return [b"".join(row) for row in zip(*columns, strict=True)]
+
+    def select(self, rows: NDArray[np.int64]) -> "Examples":
+        """The examples of these row numbers, in this order, without the notes."""
+        tokens, lengths = [], []
+        for column, size in zip(self.tokens, self.lengths, strict=True):
+            starts = np.cumsum(size) - size
+            kept = size[rows]
+            within = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
+            tokens.append(column[np.repeat(starts[rows], kept) + within])
+            lengths.append(kept)
+        return Examples(tokens, lengths, self.labels[rows])
+
+
+def concatenate(parts: Sequence[Examples]) -> Examples:
+    """All examples of one or more parts, in order, and the sum of their notes."""
+    notes: dict[str, int] = {}
+    for part in parts:
+        for name, count in part.notes.items():
+            notes[name] = notes.get(name, 0) + count
+    columns = range(len(parts[0].tokens))
+    return Examples(
+        [np.concatenate([part.tokens[column] for part in parts]) for column in columns],
+        [np.concatenate([part.lengths[column] for part in parts]) for column in columns],
+        np.concatenate([part.labels for part in parts]),
+        notes,
+    )
+
+
+class TokenStore(Sequence[dict[str, Any]]):
+    """The examples of one split, memory-mapped: cheap to open, to index and to send to another process.
+
+    `store[i]` is `{"input_ids": [n] int64, "label": int}`, and for pairs `input_ids_2` too. Ids are the published ones,
+    without padding behind them; within an image a 0 is a black pixel, which counts as padding all the same
+    (`attention_mask = input_ids != 0`).
+
+    Args:
+        files: the `.npy` file of uint8 tokens, or two for pairs.
+        starts: `[n]` for each file, where an example begins in it.
+        lengths: `[n]` for each file.
+        labels: `[n]`.
+        shift: added to what is stored to make ids: 1 for bytes, 0 for all else.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        starts: Sequence[NDArray[np.int64]],
+        lengths: Sequence[NDArray[np.int64]],
+        labels: NDArray[np.int64],
+        shift: int = 0,
+    ) -> None:
+        self._files = [Path(file) for file in files]
+        self._starts = list(starts)
+        self._lengths = list(lengths)
+        self.labels = labels
+        """`[n]` int64."""
+        self._shift = shift
+        self._tokens = _map(self._files)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """`[n]` tokens stored of each example, both texts of a pair together."""
+        return np.sum(self._lengths, axis=0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "TokenStore": ...
+    def __getitem__(self, index: int | slice) -> "dict[str, Any] | TokenStore":
+        if isinstance(index, slice):
+            return self.select(np.arange(len(self))[index])
+        example: dict[str, Any] = {}
+        for name, tokens, starts, lengths in zip(
+            ("input_ids", "input_ids_2"), self._tokens, self._starts, self._lengths, strict=False
+        ):
+            start = int(starts[index])
+            ids = tokens[start : start + int(lengths[index])].astype(np.int64)
+            example[name] = ids + self._shift if self._shift else ids
+        example["label"] = int(self.labels[index])
+        return example
+
+    def select(self, rows: NDArray[np.int64]) -> "TokenStore":
+        """The examples of these row numbers, in this order; nothing is copied on disk."""
+        return TokenStore(
+            self._files,
+            [starts[rows] for starts in self._starts],
+            [lengths[rows] for lengths in self._lengths],
+            self.labels[rows],
+            self._shift,
+        )
+
+    def spread(self, count: int | None) -> "TokenStore":
+        """`count` examples at even distances (files are often sorted by label), or all of them."""
+        if count is None or count >= len(self):
+            return self
+        return self.select(np.arange(count, dtype=np.int64) * len(self) // count)
+
+    def keys(self) -> set[bytes]:
+        """The examples as stored, for telling whether another set has one of them."""
+        keys = set()
+        for row in range(len(self)):
+            spans = zip(self._tokens, self._starts, self._lengths, strict=True)
+            keys.add(b"".join(tokens[s[row] : s[row] + n[row]].tobytes() for tokens, s, n in spans))
+        return keys
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_tokens"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._tokens = _map(self._files)  # numpy would pickle the contents of a memory map
+
+
+def _map(files: Sequence[Path]) -> list[Tokens]:
+    return [np.asarray(np.load(file, mmap_mode="r")) for file in files]
