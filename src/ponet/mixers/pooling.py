@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ponet.mixers.base import Mixer, register_mixer
+from ponet.mixers.joint import is_plain, joint_linear
 from ponet.ops.dispatch import attention_pool, document_mean, pool_and_fuse
 from ponet.ops.layout import Layout
 from ponet.ops.reference import absorbed_queries, absorbed_values, global_aggregation_published
@@ -40,8 +41,8 @@ class PoolingMixer(Mixer):
             )
         else:
             g, weights = self.global_aggregation(hidden_states, layout, output_weights)
-        o, s, l = self.dense_o(hidden_states), self.dense_segment(hidden_states), self.dense_local(hidden_states)  # noqa: E741
-        return pool_and_fuse(g.to(o.dtype), o, s, l, layout), weights
+        projections = joint_linear(hidden_states, (self.dense_o, self.dense_segment, self.dense_local))
+        return pool_and_fuse(g.to(projections.dtype), projections, layout), weights
 
     def global_aggregation(self, x: Tensor, layout: Layout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
         """GA without a query or key for any token: `x [T, d]` -> `g' [B, d]` (see `reference.global_aggregation`)."""
@@ -49,10 +50,3 @@ class PoolingMixer(Mixer):
         queries = absorbed_queries(g, self.dense_k.weight, self.num_heads)
         pooled, weights = attention_pool(x, queries.to(x.dtype), layout, output_weights)
         return absorbed_values(pooled, self.dense_k.weight, self.dense_k.bias, layout), weights
-
-
-def is_plain(linear: nn.Module) -> bool:
-    """Whether a module does no more than its own weight and bias say."""
-    if type(linear) is not nn.Linear or linear.weight.is_meta:
-        return False
-    return not linear._forward_pre_hooks and not linear._forward_hooks

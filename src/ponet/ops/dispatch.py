@@ -1,13 +1,19 @@
 """The public ops: one signature each, and the backend that computes them chosen here.
 
-`"auto"` takes the fastest backend that can compute the inputs at hand; `"reference"` is plain PyTorch and computes all.
+`"auto"` takes the fastest backend that can compute the inputs at hand; `"reference"` is plain PyTorch and computes all;
+`"numba"` computes float32 and bfloat16 (and float64, if asked for by name) on the CPU, `"triton"` float32, bfloat16 and
+float16 on a GPU; neither computes second derivatives.
 """
 
+import importlib
+import importlib.util
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ponet.ops.layout import Layout
@@ -21,21 +27,36 @@ class Backend(NamedTuple):
 
     document_mean: Callable[[Tensor, Layout], Tensor]
     attention_pool: Callable[[Tensor, Tensor, Layout, bool], tuple[Tensor, Tensor | None]]
-    pool_and_fuse: Callable[[Tensor, Tensor, Tensor, Tensor, Layout], Tensor]
+    pool_and_fuse: Callable[[Tensor, Tensor, Layout], Tensor]
 
 
 _BACKENDS = {"reference": Backend(_document_mean, _attention_pool, _pool_and_fuse)}
+# Backends that need a package, which has their name too, and the module that is imported when they are first used. By
+# name, not by an import statement: a saved model's folder has a copy of this file, and not of those.
+_MODULES = {"numba": "ponet.ops.numba_kernels", "triton": "ponet.ops.triton_kernels"}
+_DEVICES = {"cpu": "numba", "cuda": "triton"}
+_DTYPES = {
+    "numba": (torch.float32, torch.bfloat16),
+    "triton": (torch.float32, torch.bfloat16, torch.float16),
+}
+"""What "auto" leaves to each: float64 goes to the reference, since who computes in it may want second derivatives."""
+_AUTO_NUMBERS = 2**14
+"""Numbers in `[T, d]` from which "auto" leaves the reference; with fewer there is little to win, and kernels to compile."""
+_missing: dict[str, str] = {}
+_noticed = False
 _chosen = os.environ.get("PONET_BACKEND", "auto")
 
 
 def backends() -> tuple[str, ...]:
-    """The names that `use_backend` and `$PONET_BACKEND` take."""
-    return ("auto", *_BACKENDS)
+    """The names that `use_backend` and `$PONET_BACKEND` take on this machine."""
+    return ("auto", "reference", *(name for name in _MODULES if importlib.util.find_spec(name)))
 
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
     """Within the block every op runs on the named backend.
+
+    An op raises `ValueError` for inputs that the backend can't compute.
 
     Raises:
         ValueError: for a name that isn't in `backends()`.
@@ -51,7 +72,7 @@ def use_backend(name: str) -> Iterator[None]:
 
 def document_mean(x: Tensor, layout: Layout, backend: str | None = None) -> Tensor:
     """The mean over each document's tokens: `[T, d]` -> `[B, d]`; zeros for an empty document."""
-    return _backend(backend).document_mean(x, layout)
+    return _backend(backend, x).document_mean(x, layout)
 
 
 def attention_pool(
@@ -62,22 +83,63 @@ def attention_pool(
     Returns:
         `[B, h, d]`, and the weights `[T, h]` where asked for.
     """
-    return _backend(backend).attention_pool(x, queries, layout, output_weights)
+    return _backend(backend, x, queries).attention_pool(x, queries, layout, output_weights)
 
 
-def pool_and_fuse(g: Tensor, o: Tensor, s: Tensor, l: Tensor, layout: Layout, backend: str | None = None) -> Tensor:  # noqa: E741
-    """SMP, LMP and PF in one op: `g [B, d]` and `o, s, l [T, d]` -> `y [T, d]` (paper, section 3)."""
-    return _backend(backend).pool_and_fuse(g, o, s, l, layout)
+def pool_and_fuse(g: Tensor, projections: Tensor, layout: Layout, backend: str | None = None) -> Tensor:
+    """SMP, LMP and PF in one op: `g [B, d]` and `o | s | l [T, 3 d]` -> `y [T, d]` (paper, section 3)."""
+    return _backend(backend, projections, g).pool_and_fuse(g, projections, layout)
 
 
-def _backend(name: str | None) -> Backend:
+def _backend(name: str | None, tokens: Tensor, *others: Tensor) -> Backend:
+    """The backend of that name, by default the chosen one, for an op on `tokens [T, d]` and other tensors."""
     name = name or _chosen
     if name == "auto":
-        name = "reference"
-    _check(name)
+        fused = _fused(tokens, *others)
+        name = fused if fused is not None and _loads(fused, notice=True) else "reference"
+    elif name not in _BACKENDS:
+        _check(name)
+        if not _loads(name, notice=False):
+            raise ValueError(f"the {name} backend can't be loaded: {_missing[name]}")
     return _BACKENDS[name]
+
+
+def _fused(tokens: Tensor, *others: Tensor) -> str | None:
+    """The backend with kernels for these inputs; None where they are few, mixed, or part of a graph to run elsewhere."""
+    name = _DEVICES.get(tokens.device.type)
+    suits = (
+        name is not None
+        and tokens.dtype in _DTYPES[name]
+        and all(tensor.dtype == tokens.dtype and tensor.device == tokens.device for tensor in others)
+        and not torch.compiler.is_exporting()
+        and not torch.jit.is_tracing()
+        and (torch.compiler.is_compiling() or tokens.numel() >= _AUTO_NUMBERS)
+    )
+    return name if suits else None
+
+
+@torch.compiler.assume_constant_result
+def _loads(name: str, notice: bool) -> bool:
+    """Whether a backend's module is there; imports it at the first call. If it can't be, a notice says so, once."""
+    global _noticed
+    if name not in _BACKENDS and name not in _missing:
+        try:
+            module = importlib.import_module(_MODULES[name])
+            _BACKENDS[name] = Backend(module.document_mean, module.attention_pool, module.pool_and_fuse)
+        except (ImportError, OSError) as error:
+            _missing[name] = str(error)
+    if name in _missing and notice and not _noticed:
+        _noticed = True
+        warnings.warn(
+            f"tokens are mixed in plain PyTorch, many times slower than by {name} ({_missing[name]}); "
+            "to install it: pip install 'ponet[fast]'",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return name in _BACKENDS
 
 
 def _check(name: str) -> None:
     if name not in backends():
-        raise ValueError(f"unknown backend '{name}'; known: {', '.join(backends())}")
+        needs = f" (it needs the package {name}: pip install 'ponet[fast]')" if name in _MODULES else ""
+        raise ValueError(f"unknown backend '{name}'{needs}; known: {', '.join(backends())}")

@@ -1,6 +1,6 @@
 """Where documents and segments lie in a batch of packed tokens: built once a batch, shared by all layers."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -36,6 +36,8 @@ class Layout:
     """`[T]` bool: token `t + 1` is the right-hand neighbour of `t` in the same row (no gap in the mask between)."""
     special: Tensor | None
     """`[T]` bool: [CLS] and [SEP], to which the special-token rule applies; None where it applies to none."""
+    derived: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What backends and mixers compute from the rest once a batch, under their own names: all layers share it."""
 
     @property
     def batch_size(self) -> int:
@@ -136,7 +138,7 @@ class Layout:
             for name, value in vars(self).items()
             if isinstance(value, Tensor)
         }
-        return replace(self, **moved)
+        return replace(self, **moved, derived={})
 
     def pad(self, packed: Tensor) -> Tensor:
         """`[T, ...]` -> `[B, N, ...]`, zeros at padding."""

@@ -163,16 +163,17 @@ def local_max(x: Tensor, layout: Layout) -> Tensor:
     return torch.where(best >= right, best, right)
 
 
-def pool_and_fuse(g: Tensor, o: Tensor, s: Tensor, l: Tensor, layout: Layout) -> Tensor:  # noqa: E741
+def pool_and_fuse(g: Tensor, projections: Tensor, layout: Layout) -> Tensor:
     """SMP, LMP and PF: `y = (g' + s') * o + l'`, `s' = l' = 0` at special tokens (paper, equations 6 to 9).
 
     Args:
         g: `[B, d]`, GA's result.
-        o, s, l: `[T, d]`, the output, segment and local projections.
+        projections: `[T, 3 d]`: the output, segment and local projections `o | s | l`, as one matrix product makes them.
 
     Returns:
         `y [T, d]`.
     """
+    o, s, l = projections.chunk(3, 1)  # noqa: E741
     s_pooled = segment_max(s, layout).index_select(0, layout.segment)
     l_pooled = local_max(l, layout)
     if layout.special is not None:
