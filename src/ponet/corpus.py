@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,19 +46,38 @@ class Corpus:
         """
         self.texts = 0
         for path in self.files:
-            try:
-                with open(path, "rb") as file:
-                    done = 0
-                    for text, position in self._rows(path, file):
-                        yield from pieces(text)
-                        advance(position - done)
-                        done = position
-            except UnicodeDecodeError as error:
-                raise PoNetError(f"'{path}' is not UTF-8 text: convert it first, for example with iconv.") from error
-            except csv.Error as error:
-                raise PoNetError(f"'{path}' can't be read as a table: {error}.") from error
-            except OSError as error:
-                raise explain(error, path) from error
+            with _explained(path), open(path, "rb") as file:
+                done = 0
+                for text, position in self._rows(path, file):
+                    yield from pieces(text)
+                    advance(position - done)
+                    done = position
+
+    def documents(self, path: Path, limit: int) -> Iterator[Row]:
+        """The texts of one of `files` in order, whole: a row is one, and so is a text file.
+
+        A text of more than `limit` characters is cut at line ends (else at space) into several, so that a text file
+        larger than the memory can be read too.
+
+        Raises:
+            PoNetError: as `pieces` does.
+        """
+        if limit < PIECE:
+            raise ValueError(f"limit must be at least {PIECE}, not {limit}")
+        with _explained(path), open(path, "rb") as file:
+            rows = self._rows(path, file)
+            if path.suffix.lower() in SUFFIXES[3:]:
+                for text, position in rows:
+                    yield from ((part, position) for part in _parts(text, limit))
+                return
+            rest, position = "", 0
+            for block, position in rows:  # noqa: B007  # the last one counts
+                rest += block
+                if len(rest) > limit:
+                    *whole, rest = _parts(rest, limit)
+                    yield from ((part, position) for part in whole)
+            if rest:
+                yield rest, position
 
     def _rows(self, path: Path, file: BinaryIO) -> Iterator[Row]:
         suffix = path.suffix.lower()
@@ -123,6 +143,30 @@ class Corpus:
     def _require(self, path: Path, columns: list[str]) -> None:
         if self.column not in columns:
             raise PoNetError(f"'{path}' has no column '{self.column}'.{suggest(self.column, columns)}")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """What is wrong with a file, in one sentence that names it."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise PoNetError(f"'{path}' is not UTF-8 text: convert it first, for example with iconv.") from error
+    except csv.Error as error:
+        raise PoNetError(f"'{path}' can't be read as a table: {error}.") from error
+    except OSError as error:
+        raise explain(error, path) from error
+
+
+def _parts(text: str, limit: int) -> Iterator[str]:
+    """A text in parts of at most `limit` characters, cut after a line's end, else after space, else anywhere."""
+    start = 0
+    while len(text) - start > limit:
+        line = text.rfind("\n", start, start + limit) + 1
+        end = line if line > start else _after_last_space(text, start, start + limit)
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 def pieces(text: str) -> Iterator[str]:
