@@ -21,7 +21,7 @@ from ponet.errors import PoNetError, suggest
 from ponet.tasks.lra.store import TokenStore
 
 if TYPE_CHECKING:
-    from ponet.tasks.lra.build import Plan
+    from ponet.tasks.lra.plan import Plan
 
 SPLITS = ("train", "validation", "test")
 

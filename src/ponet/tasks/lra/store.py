@@ -27,7 +27,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def keys(self) -> list[bytes]:
+    def contents(self) -> list[bytes]:
         """What makes each example the same as another one: its tokens, without its label."""
         columns = []
         for tokens, lengths in zip(self.tokens, self.lengths, strict=True):
@@ -70,7 +70,7 @@ class TokenStore(Sequence[dict[str, Any]]):
     (`attention_mask = input_ids != 0`).
 
     Args:
-        files: the `.npy` file of uint8 tokens, or two for pairs.
+        files: the file of tokens, one byte each, or two for pairs.
         starts: `[n]` for each file, where an example begins in it.
         lengths: `[n]` for each file.
         labels: `[n]`.
@@ -134,7 +134,7 @@ class TokenStore(Sequence[dict[str, Any]]):
             return self
         return self.select(np.arange(count, dtype=np.int64) * len(self) // count)
 
-    def keys(self) -> set[bytes]:
+    def contents(self) -> set[bytes]:
         """The examples as stored, for telling whether another set has one of them."""
         keys = set()
         for row in range(len(self)):
@@ -151,4 +151,5 @@ class TokenStore(Sequence[dict[str, Any]]):
 
 
 def _map(files: Sequence[Path]) -> list[Tokens]:
-    return [np.asarray(np.load(file, mmap_mode="r")) for file in files]
+    empty = np.empty(0, np.uint8)  # a file without a byte can't be mapped
+    return [np.asarray(np.memmap(file, np.uint8, "r")) if file.stat().st_size else empty for file in files]
