@@ -41,7 +41,7 @@ _DTYPES = {
 }
 """What "auto" leaves to each: float64 goes to the reference, since who computes in it may want second derivatives."""
 _AUTO_NUMBERS = 2**14
-"""Numbers in `[T, d]` from which "auto" leaves the reference; with fewer there is little to win, and kernels to compile."""
+"""Numbers in `[T, d]` from which "auto" leaves the reference: fewer have little to win, and kernels to compile."""
 _missing: dict[str, str] = {}
 _noticed = False
 _chosen = os.environ.get("PONET_BACKEND", "auto")
@@ -105,7 +105,7 @@ def _backend(name: str | None, tokens: Tensor, *others: Tensor) -> Backend:
 
 
 def _fused(tokens: Tensor, *others: Tensor) -> str | None:
-    """The backend with kernels for these inputs; None where they are few, mixed, or part of a graph to run elsewhere."""
+    """The backend with kernels for these inputs; None where they are few, mixed, or in a graph to run elsewhere."""
     name = _DEVICES.get(tokens.device.type)
     suits = (
         name is not None

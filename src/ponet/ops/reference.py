@@ -168,7 +168,7 @@ def pool_and_fuse(g: Tensor, projections: Tensor, layout: Layout) -> Tensor:
 
     Args:
         g: `[B, d]`, GA's result.
-        projections: `[T, 3 d]`: the output, segment and local projections `o | s | l`, as one matrix product makes them.
+        projections: `[T, 3 d]`: the output, segment and local projections `o | s | l`, as one product makes them.
 
     Returns:
         `y [T, d]`.
