@@ -1,6 +1,7 @@
 """What every token mixer is: a module on packed tokens, and a name in the registry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -24,6 +25,23 @@ class Mixer(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`, and, where asked for, the weights of the mixer: `[T, h]`, `[B, h, N, N]`, or None."""
         raise NotImplementedError
+
+    def in_parts(self, read: Callable[[int, int], Tensor], layout: Layout, borders: Sequence[int]) -> Iterator[Tensor]:
+        """`forward` without gradients, part by part, for documents whose every token at once is too much memory.
+
+        Here the whole is mixed at once and then cut; a mixer that can do with less overrides this.
+
+        Args:
+            read: the hidden states of the tokens `begin : end`, `[end - begin, d]`; to be asked any number of times.
+            layout: of all tokens.
+            borders: from 0 to `T`, rising: where each part begins, and the end.
+
+        Yields:
+            The mixed tokens of each part, in order.
+        """
+        mixed, _ = self(read(0, layout.num_tokens), layout)
+        for begin, end in pairwise(borders):
+            yield mixed[begin:end]
 
 
 def register_mixer(name: str) -> Callable[[type[Mixer]], type[Mixer]]:

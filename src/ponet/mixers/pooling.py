@@ -1,11 +1,13 @@
 """PoNet's mixer: global aggregation, segment and local max-pooling, pooling fusion (paper, section 3)."""
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from ponet.mixers.base import Mixer, register_mixer
 from ponet.mixers.joint import is_plain, joint_linear
+from ponet.mixers.pooling_parts import attention_pools, document_means, pool_parts
 from ponet.ops.dispatch import attention_pool, document_mean, pool_and_fuse
 from ponet.ops.layout import Layout
 from ponet.ops.reference import absorbed_queries, absorbed_values, global_aggregation_published
@@ -41,8 +43,24 @@ class PoolingMixer(Mixer):
             )
         else:
             g, weights = self.global_aggregation(hidden_states, layout, output_weights)
-        projections = joint_linear(hidden_states, (self.dense_o, self.dense_segment, self.dense_local))
+        projections = self.project(hidden_states)
         return pool_and_fuse(g.to(projections.dtype), projections, layout), weights
+
+    def in_parts(self, read: Callable[[int, int], Tensor], layout: Layout, borders: Sequence[int]) -> Iterator[Tensor]:
+        """See `Mixer.in_parts`; GA is absorbed, whatever the formulation."""
+        if not is_plain(self.dense_k):
+            yield from super().in_parts(read, layout, borders)
+            return
+        mean = document_means(read, layout, borders)
+        g = self.dense_q(mean.to(self.dense_q.weight.dtype))
+        queries = absorbed_queries(g, self.dense_k.weight, self.num_heads)
+        pooled = attention_pools(read, queries, layout, borders)
+        g = absorbed_values(pooled, self.dense_k.weight, self.dense_k.bias, layout)
+        yield from pool_parts(read, self.project, g, layout, borders)
+
+    def project(self, x: Tensor) -> Tensor:
+        """The projections `o | s | l`: `[T, d]` -> `[T, 3 d]`."""
+        return joint_linear(x, (self.dense_o, self.dense_segment, self.dense_local))
 
     def global_aggregation(self, x: Tensor, layout: Layout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
         """GA without a query or key for any token: `x [T, d]` -> `g' [B, d]` (see `reference.global_aggregation`)."""

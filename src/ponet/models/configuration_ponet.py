@@ -17,6 +17,7 @@ _POSITIVE = (
     "max_position_embeddings",
     "num_sentence_labels",
     "classifier_hidden_size",
+    "chunk_size",
 )
 _PROBABILITIES = (
     "hidden_dropout_prob",
@@ -42,6 +43,13 @@ class PoNetConfig(PreTrainedConfig):
             that `ponet.mixers.register_mixer` added.
         pooling_formulation (`str`):
             "absorbed" computes three projections a token, "published" five, with the same result.
+        mixer_checkpointing (`bool`):
+            Whether training computes each mixing block again on its way back instead of keeping what is inside it
+            (the projections, the segment maxima): less memory for one matrix product more.
+        chunk_size (`int`, *optional*):
+            Inference without gradients takes at most about this many tokens at a time through each layer, so that
+            memory beyond the hidden states follows this number and not the length. The result is the same. Mixers
+            that can't read a document in parts (all but "pooling") mix it whole. None: everything at once.
         norm_position (`str`):
             "post": `LayerNorm(x + f(x))`, as BERT; "pre": `x + f(LayerNorm(x))` and a final norm, as in the Arena.
         embedding_norm (`bool`):
@@ -86,6 +94,8 @@ class PoNetConfig(PreTrainedConfig):
     clsgsepg: bool = True
     mixer_types: str | list[str] | None = "pooling"
     pooling_formulation: Literal["absorbed", "published"] = "absorbed"
+    mixer_checkpointing: bool = False
+    chunk_size: int | None = None
     norm_position: Literal["post", "pre"] = "post"
     embedding_norm: bool = True
     classifier_pooling: Literal["cls", "mean", "padded_mean"] = "cls"

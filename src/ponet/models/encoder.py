@@ -1,11 +1,17 @@
 """The encoder on packed tokens: embeddings, layers of mixer and feed-forward, pooler. Parameter names as published."""
 
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from ponet.mixers import build_mixer
+from ponet.mixers import Mixer, build_mixer
+from ponet.mixers.pooling_parts import part_borders
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.ops.layout import Layout
 
@@ -22,9 +28,18 @@ class PoNetEmbeddings(nn.Module):
             self.token_type_embeddings = nn.Embedding(config.type_vocab_size, d)
         self.LayerNorm = nn.LayerNorm(d, eps=config.layer_norm_eps) if config.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.chunk_size = config.chunk_size
 
     def forward(self, words: Tensor, positions: Tensor, token_types: Tensor | None) -> Tensor:
         """`words` `[T]` ids or `[T, d]` embeddings; `positions` and `token_types` `[T]` -> `[T, d]`."""
+        if _in_parts(self.chunk_size, positions):
+            size = self.chunk_size
+            types = [None] * len(positions.split(size)) if token_types is None else token_types.split(size)
+            parts = zip(words.split(size), positions.split(size), types, strict=True)
+            return _gather((self._embed(*part) for part in parts), len(positions))
+        return self._embed(words, positions, token_types)
+
+    def _embed(self, words: Tensor, positions: Tensor, token_types: Tensor | None) -> Tensor:
         x = words if words.is_floating_point() else self.word_embeddings(words)
         if hasattr(self, "token_type_embeddings"):
             x = x + self.token_type_embeddings(positions.new_zeros(1) if token_types is None else token_types)
@@ -61,13 +76,28 @@ class PoNetAttention(nn.Module):
         self.self = mixer
         self.output = PoNetSelfOutput(config, mixer.has_output_projection)
         self.pre_norm = config.norm_position == "pre"
+        self.checkpointing = config.mixer_checkpointing
 
     def forward(self, x: Tensor, layout: Layout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`, and the mixer's weights."""
-        output = self.output
-        mixed, weights = self.self(output.LayerNorm(x) if self.pre_norm else x, layout, output_weights)
-        x = x + output.dropout(output.dense(mixed))
-        return x if self.pre_norm else output.LayerNorm(x), weights
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            mixed, weights = checkpoint(self._mix, x, layout, output_weights, use_reentrant=False)
+        else:
+            mixed, weights = self._mix(x, layout, output_weights)
+        return self.finish(x, mixed), weights
+
+    def _mix(self, x: Tensor, layout: Layout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
+        mixed, weights = self.self(self.norm(x), layout, output_weights)
+        return self.output.dense(mixed), weights
+
+    def norm(self, x: Tensor) -> Tensor:
+        """What the mixer reads: `[T, d]` -> `[T, d]`."""
+        return self.output.LayerNorm(x) if self.pre_norm else x
+
+    def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """The residual sum behind the linear map, and post-norm: `[T, d]`, `[T, d]` -> `[T, d]`."""
+        x = x + self.output.dropout(mixed)
+        return x if self.pre_norm else self.output.LayerNorm(x)
 
 
 class PoNetIntermediate(nn.Module):
@@ -104,13 +134,29 @@ class PoNetLayer(GradientCheckpointingLayer):
         self.output = PoNetOutput(config)
         self.pre_norm = config.norm_position == "pre"
 
-    def forward(self, x: Tensor, layout: Layout, output_weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        """`[T, d]` -> `[T, d]`, and the mixer's weights."""
+    def forward(
+        self, x: Tensor, layout: Layout, output_weights: bool = False, borders: list[int] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """`[T, d]` -> `[T, d]`, and the mixer's weights. With `borders` part by part (see `Mixer.in_parts`)."""
+        if borders is not None:
+            return self._in_parts(x, layout, borders), None
         x, weights = self.attention(x, layout, output_weights)
+        return self.feed_forward(x), weights
+
+    def _in_parts(self, x: Tensor, layout: Layout, borders: list[int]) -> Tensor:
+        block = self.attention
+        mixer: Mixer = block.self
+        parts = mixer.in_parts(lambda begin, end: block.norm(x[begin:end]), layout, borders)
+        ends = pairwise(borders)
+        finished = (block.finish(x[slice(*next(ends))], block.output.dense(mixed)) for mixed in parts)
+        return _gather((self.feed_forward(part) for part in finished), len(x))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """The feed-forward block: `[T, d]` -> `[T, d]`."""
         output = self.output
         fed = self.intermediate(output.LayerNorm(x) if self.pre_norm else x)
         x = x + output.dropout(output.dense(fed))
-        return x if self.pre_norm else output.LayerNorm(x), weights
+        return x if self.pre_norm else output.LayerNorm(x)
 
 
 class PoNetEncoder(nn.Module):
@@ -121,21 +167,25 @@ class PoNetEncoder(nn.Module):
         self.layer = nn.ModuleList(PoNetLayer(config, mixer_type) for mixer_type in config.layer_mixers)
         if config.norm_position == "pre":
             self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.chunk_size = config.chunk_size
 
     def forward(
         self, x: Tensor, layout: Layout, output_states: bool, output_weights: bool
     ) -> tuple[Tensor, list[Tensor] | None, list[Tensor | None] | None]:
         """`[T, d]` -> `[T, d]`; where asked for, the states before and behind each layer, and each mixer's weights."""
-        states = [x]
-        all_weights = []
+        states = [x] if output_states else []
+        all_weights: list[Tensor | None] = []
+        in_parts = _in_parts(self.chunk_size, x) and not output_weights
+        borders = part_borders(layout, self.chunk_size or 1) if in_parts else None
         for layer in self.layer:
-            x, weights = layer(x, layout, output_weights)
+            x, weights = layer(x, layout, output_weights, borders)
             if output_states:
                 states.append(x)
             all_weights.append(weights)
         if hasattr(self, "LayerNorm"):
-            x = self.LayerNorm(x)
-            states[-1] = x
+            norm: nn.LayerNorm = self.LayerNorm
+            x = norm(x) if borders is None else _gather(map(norm, x.tensor_split(borders[1:-1])), len(x))
+            states[-1:] = [x]
         return x, states if output_states else None, all_weights if output_weights else None
 
 
@@ -149,3 +199,23 @@ class PoNetPooler(nn.Module):
     def forward(self, first: Tensor) -> Tensor:
         """`[B, d]` -> `[B, d]`."""
         return self.dense(first).tanh()
+
+
+def _in_parts(chunk_size: int | None, tokens: Tensor) -> TypeGuard[int]:
+    """Whether to go through `[T, ...]` tokens a chunk at a time: only where nothing is kept for a backward."""
+    if chunk_size is None or len(tokens) <= chunk_size:
+        return False
+    return not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def _gather(parts: Iterable[Tensor], total: int) -> Tensor:
+    """Parts of `[T, d]` as one, never holding more than one of them beside the whole."""
+    whole: Tensor | None = None
+    place = 0
+    for part in parts:
+        if whole is None:
+            whole = part.new_empty((total, *part.shape[1:]))
+        whole[place : place + len(part)] = part
+        place += len(part)
+    assert whole is not None
+    return whole
