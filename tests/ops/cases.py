@@ -1,0 +1,221 @@
+"""Inputs that every backend must agree with the reference on, and how they are compared: shared by the backends' tests.
+
+    @pytest.mark.parametrize("case", CASES, ids=str)
+    def test_agrees(case):
+        check("pool_and_fuse", case, NUMBA, torch.float32)
+
+A backend is compared with the reference in float64, on numbers that its own type holds exactly, in values and
+gradients. Everything that it allocates is poisoned first, so that what a kernel leaves unwritten shows.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ponet.ops import Layout
+from ponet.ops.dispatch import _BACKENDS, Backend
+
+REFERENCE: Backend = _BACKENDS["reference"]
+OPS = ("document_mean", "attention_pool", "attention_pool_weights", "pool_and_fuse")
+
+TOLERANCES = {torch.float64: 1e-11, torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 2e-2}
+"""Of a difference, relative to the number, or to the mean magnitude of its tensor where that is greater."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layout with a width and heads; `numbers` says which numbers: "any", "ties", "nan", "minus infinity"."""
+
+    name: str
+    layout: Callable[[], Layout]
+    d: int
+    heads: int = 2
+    numbers: str = "any"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def inputs(self, dtype: torch.dtype, device: str = "cpu", seed: int = 0) -> tuple[Layout, dict[str, Tensor]]:
+        """The layout, and leaves that require gradients: `x [T, d]`, `queries [B, h, d]`, `g [B, d]` and
+        `projections [T, 3 d]`, all exact in `dtype`."""
+        layout = self.layout()
+        T, B = layout.num_tokens, layout.batch_size
+        random = torch.Generator().manual_seed(seed)
+        sizes = {"x": (T, self.d), "queries": (B, self.heads, self.d), "g": (B, self.d), "projections": (T, 3 * self.d)}
+        tensors = {}
+        for name, size in sizes.items():
+            tensor = torch.randn(size, generator=random)
+            if name == "queries":
+                tensor *= self.d**-0.5
+            elif self.numbers == "ties":
+                tensor = (tensor * 1.5).round() + 0.0  # no -0.0
+            elif self.numbers == "nan" and name == "projections":
+                tensor[torch.rand(size, generator=random) < 0.1] = torch.nan
+            elif self.numbers == "minus infinity" and name == "projections":
+                # of s alone: the definition gives a window of infinities, or their product with 0, no useful gradient
+                s = tensor[:, self.d : 2 * self.d]
+                s[torch.rand(s.shape, generator=random) < 0.6] = -torch.inf
+                s[:, : self.d // 4] = s[:, : self.d // 4].clamp(min=-1)
+            tensors[name] = tensor.to(dtype).to(device).requires_grad_()
+        return layout if device == "cpu" else layout.to(device), tensors
+
+
+def lengths_and_segments(
+    lengths: list[int], segments: Callable[[int], Tensor] | None = None, special: str = "none"
+) -> Callable[[], Layout]:
+    """Packed documents; `segments` gives a document's ids `[n]`, `special` is "none", "ends" or "some"."""
+
+    def build() -> Layout:
+        cu_seqlens = torch.tensor([0, *lengths]).cumsum(0)
+        T = int(cu_seqlens[-1])
+        ids = None if segments is None else torch.cat([torch.empty(0, dtype=torch.long), *map(segments, lengths)])
+        flags = None if special == "none" else torch.zeros(T, dtype=torch.bool)
+        if special == "ends" and flags is not None:
+            filled = [k for k, n in enumerate(lengths) if n]
+            flags[cu_seqlens[:-1][filled]] = True
+            flags[cu_seqlens[1:][filled] - 1] = True
+        elif special == "some" and flags is not None:
+            flags[:] = torch.rand(T, generator=torch.Generator().manual_seed(1)) < 0.2
+        return Layout.from_packed(cu_seqlens, ids, flags)
+
+    return build
+
+
+def runs(*lengths: int) -> Callable[[int], Tensor]:
+    """Sorted ids of segments of these lengths, again and again."""
+
+    def ids(n: int) -> Tensor:
+        each = torch.tensor(lengths).repeat(n // sum(lengths) + 1)
+        return torch.arange(each.shape[0]).repeat_interleave(each)[:n]
+
+    return ids
+
+
+def shuffled(number: int) -> Callable[[int], Tensor]:
+    """Ids in no order, of so many segments."""
+    return lambda n: torch.randint(number, (n,), generator=torch.Generator().manual_seed(n)) * 7 - 3
+
+
+def _padded() -> Layout:
+    mask = torch.tensor([[0, 1, 1, 1, 0, 1, 1], [0] * 7, [1, 1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0, 0]])
+    segments = torch.tensor([[0, 5, 5, -3, 0, 5, 2], [0] * 7, [0, 1, 1, 2, 2, 0, 0], [9] * 7])
+    special = torch.tensor([[0, 1, 0, 0, 0, 0, 1], [0] * 7, [1, 0, 0, 1, 0, 0, 0], [0] * 7]).bool()
+    return Layout.from_padded(mask, segments, special)[0]
+
+
+def _gaps() -> Layout:
+    random = torch.Generator().manual_seed(5)
+    mask = torch.rand(5, 200, generator=random) < 0.7
+    segments = torch.randint(3, (5, 200), generator=random).cumsum(1) // 20
+    return Layout.from_padded(mask, segments, torch.rand(5, 200, generator=random) < 0.1)[0]
+
+
+_MIXED = [1, 63, 0, 130, 2, 7]
+CASES = (
+    Case("padded, gaps, unsorted, special", _padded, 8),
+    Case("gaps in every row", _gaps, 40, heads=4),
+    Case("T=63", lengths_and_segments([63], runs(5), "ends"), 64),
+    Case("d=500", lengths_and_segments(_MIXED, runs(1, 9, 25), "ends"), 500, heads=4),
+    Case("d=1", lengths_and_segments(_MIXED, runs(1, 3)), 1, heads=1),
+    Case("d=3, three heads", lengths_and_segments(_MIXED, runs(4), "some"), 3, heads=3),
+    Case("d=768, twelve heads", lengths_and_segments([30, 1, 260], runs(25, 70, 3), "ends"), 768, heads=12),
+    Case("one-token documents", lengths_and_segments([1] * 40, runs(1)), 32),
+    Case("one-token documents, all special", lengths_and_segments([1] * 5, runs(1), "ends"), 32),
+    Case("empty documents", lengths_and_segments([0, 0, 12, 0, 3, 0], runs(2), "ends"), 16),
+    Case("only empty documents", lengths_and_segments([0, 0]), 16),
+    Case("no documents", lengths_and_segments([]), 16),
+    Case("one segment a document", lengths_and_segments(_MIXED, None, "ends"), 64),
+    Case("one long segment", lengths_and_segments([700]), 500, heads=1),
+    Case("one long segment, special", lengths_and_segments([40, 900, 3], None, "some"), 300, heads=5),
+    Case("segments of length 1", lengths_and_segments([300, 20], runs(1), "some"), 300),
+    Case("segments of length 2", lengths_and_segments([1500, 600], runs(2)), 64),
+    Case("long and short segments", lengths_and_segments([900, 50, 400], runs(3, 300, 1, 1, 45), "some"), 256),
+    Case("unsorted ids", lengths_and_segments([400, 0, 90], shuffled(9), "some"), 300),
+    Case("unsorted ids of two long segments", lengths_and_segments([600], shuffled(2)), 500),
+    Case("ties", lengths_and_segments([200, 31], runs(7, 2), "ends"), 300, numbers="ties"),
+    Case("ties in a long segment", lengths_and_segments([500]), 500, numbers="ties"),
+    Case("ties, unsorted", lengths_and_segments([300, 40], shuffled(5), "some"), 300, numbers="ties"),
+    Case("minus infinity", lengths_and_segments([200, 31], runs(3, 100)), 500, numbers="minus infinity"),
+)
+NAN_CASES = (
+    Case("NaN in short segments", lengths_and_segments([150, 7], runs(2, 5), "ends"), 300, numbers="nan"),
+    Case("NaN in a long segment", lengths_and_segments([300]), 500, numbers="nan"),
+    Case("NaN, unsorted", lengths_and_segments([150, 60], shuffled(5)), 300, numbers="nan"),
+)
+
+
+@contextmanager
+def poisoned() -> Iterator[None]:
+    """Within the block, memory that torch allocates without writing it is full of NaNs or great integers."""
+    before, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
+def call(backend: Backend, op: str, inputs: dict[str, Tensor], layout: Layout) -> dict[str, Tensor]:
+    """The results of an op of `OPS` by name."""
+    if op == "document_mean":
+        return {"mean": backend.document_mean(inputs["x"], layout)}
+    if op == "pool_and_fuse":
+        return {"y": backend.pool_and_fuse(inputs["g"], inputs["projections"], layout)}
+    z, weights = backend.attention_pool(inputs["x"], inputs["queries"], layout, op == "attention_pool_weights")
+    assert (weights is not None) == (op == "attention_pool_weights") or not layout.num_tokens
+    return {"z": z} if weights is None or not layout.num_tokens else {"z": z, "weights": weights}
+
+
+def results(backend: Backend, op: str, inputs: dict[str, Tensor], layout: Layout, seed: int = 1) -> dict[str, Tensor]:
+    """An op's results, and under `d...` the gradients of its inputs for random gradients of the results."""
+    outputs = call(backend, op, inputs, layout)
+    random = torch.Generator().manual_seed(seed)
+    gradients = []
+    for output in outputs.values():
+        gradient = torch.randn(output.shape, generator=random).bfloat16()  # exact in every type
+        gradients.append(gradient.to(output.dtype).to(output.device))
+    leaves = {"document_mean": ["x"], "pool_and_fuse": ["g", "projections"]}.get(op, ["x", "queries"])
+    of = [inputs[name] for name in leaves]
+    found: tuple[Any, ...] = (None,) * len(of)
+    if all(output.requires_grad for output in outputs.values()):
+        found = torch.autograd.grad(list(outputs.values()), of, gradients, allow_unused=True)
+    named = {
+        f"d{name}": torch.zeros_like(leaf) if one is None else one
+        for name, leaf, one in zip(leaves, of, found, strict=True)
+    }
+    return {name: output.detach() for name, output in outputs.items()} | named
+
+
+def check(op: str, case: Case, backend: Backend, dtype: torch.dtype, device: str = "cpu", seed: int = 0) -> None:
+    """Asserts that a backend's results and gradients are the reference's, and of the inputs' type."""
+    layout, inputs = case.inputs(dtype, device, seed)
+    exact = {name: tensor.detach().double().requires_grad_() for name, tensor in inputs.items()}
+    expected = results(REFERENCE, op, exact, layout)
+    with poisoned():
+        found = results(backend, op, inputs, layout)
+    assert found.keys() == expected.keys()
+    for name, one in found.items():
+        assert one.dtype == dtype, name
+        close(name, one, expected[name], TOLERANCES[dtype])
+
+
+def close(name: str, found: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Asserts that a result is as expected, NaNs included; `tolerance` as in `TOLERANCES`."""
+    assert found.shape == expected.shape, name
+    finite = expected[expected.isfinite()]
+    scale = float(finite.abs().mean()) if finite.numel() else 1.0
+    torch.testing.assert_close(
+        found.double(),
+        expected.double(),
+        rtol=tolerance,
+        atol=tolerance * max(scale, 1e-3),
+        equal_nan=True,
+        msg=lambda text: f"{name}: {text}",
+    )
