@@ -1,0 +1,305 @@
+"""SMP, LMP and PF backward, in Numba: one pass over packed tokens, as `ponet.ops.numba_pooling`'s."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ponet.ops.library import Places, accumulator
+from ponet.ops.numba_pooling import PIECE, Order, described, joined, places_at
+from ponet.ops.numba_tools import (
+    BLOCK_NUMBERS,
+    STEP,
+    TASKS,
+    WORKERS,
+    ZERO,
+    Numbers,
+    Pointer,
+    Room,
+    Runs,
+    add,
+    address,
+    address_of,
+    at,
+    block_of,
+    border,
+    compiled,
+    copy,
+    fill,
+    find,
+    kernel,
+    like,
+    load,
+    loop,
+    run,
+    slot,
+    store,
+    stored,
+    sum_parts,
+    sums,
+    take,
+    tokens,
+)
+
+_ROWS = 7
+"""Rows of a worker's scratch: two sums, a factor, two gradients to come, and two of the storage type."""
+
+
+def pool_and_fuse_backward(
+    dy: Tensor, g: Tensor, projections: Tensor, top: Tensor, argmax: Tensor, places: Places
+) -> tuple[Tensor, Tensor]:
+    """`library.Kernels.pool_and_fuse_backward`."""
+    T, d = dy.shape
+    dg, dprojections = torch.zeros_like(g), torch.empty_like(projections)
+    if T and d:
+        block = max(16, BLOCK_NUMBERS // d)
+        blocks = (T + block - 1) // block
+        size = accumulator(g.dtype).itemsize
+        room = Room(2 * blocks * d * size, 2 * blocks * d * size, torch.get_num_threads() * _ROWS * d * size)
+        numbers = np.array(
+            [
+                *(0, 0, 0, 0, block, d, T, *described(places), address(dy), address(g), address(projections)),
+                *(address(top), address(argmax), address(dg), address(dprojections), *room.places, 0),
+            ]
+        )
+        kind = like(g)
+        run(_pool_and_fuse_backward, kind, 6 * dy.numel(), 0, blocks, numbers)
+        run(_pool_and_fuse_backward, kind, 2 * blocks * d, 1, (d + PIECE - 1) // PIECE, numbers)
+        if numbers[-1]:
+            run(_pool_and_fuse_backward, kind, dy.numel(), 2, blocks, numbers)
+    return dg, dprojections
+
+
+@kernel
+def _pool_and_fuse_backward(numbers: Numbers, like: Any) -> None:
+    """Fills `dg` (given as zeros) and `dprojections`.
+
+    Step 0, a task a block, does all but what sums over cut segments and documents are needed for, and makes the last
+    number 1 where a segment is cut; step 1, a task a piece of the width, makes these sums; step 2, a task a block,
+    hands them to tokens.
+    """
+    block, d, T = numbers[4], numbers[5], numbers[6]
+    documents, segments, order = places_at(numbers, 7, block)
+    dy, g, projections = stored(numbers[14], like), stored(numbers[15], like), stored(numbers[16], like)
+    top, argmax = stored(numbers[17], like), tokens(numbers[18])
+    dg, dprojections = stored(numbers[19], like), stored(numbers[20], like)
+    parts, document_parts = sums(numbers[21], like), sums(numbers[22], like)
+    scratch = at(sums(numbers[23], like), take(numbers, WORKERS) * _ROWS * d)
+    tasks, step = numbers[TASKS], numbers[STEP]
+    task = take(numbers, 0)
+    while task < tasks:
+        begin, end = border(segments, task), border(segments, task + 1)
+        if step == 0:
+            if _gradients_of_block(
+                task, begin, end, d, dy, g, projections, top, argmax, documents, segments, order, dg, dprojections,
+                parts, document_parts, scratch,
+            ):  # fmt: skip
+                numbers[-1] = 1
+            _local_gradients(begin, end, T, d, dy, projections, order, dprojections, at(scratch, 3 * d), like)
+        elif step == 1:
+            low, high = task * PIECE, min((task + 1) * PIECE, d)
+            for b in range((T + block - 1) // block):
+                if numbers[-1]:
+                    sum_parts(b, segments, segments, parts, low, high, d)
+                document = sum_parts(b, documents, segments, document_parts, low, high, d)
+                if document >= 0:
+                    copy(at(document_parts, (2 * b + 1) * d + low), high - low, at(dg, document * d + low))
+        else:
+            _route_cut_segments(begin, end, d, argmax, segments, order, parts, dprojections)
+        task = take(numbers, 0)
+
+
+@compiled
+def _gradients_of_block(
+    b: int,
+    begin: int,
+    end: int,
+    d: int,
+    dy: Pointer,
+    g: Pointer,
+    projections: Pointer,
+    top: Pointer,
+    argmax: Pointer,
+    documents: Runs,
+    segments: Runs,
+    order: Order,
+    dg: Pointer,
+    dprojections: Pointer,
+    parts: Pointer,
+    document_parts: Pointer,
+    scratch: Pointer,
+) -> bool:
+    """Of `o`; of `s` and `g` where the whole segment or document lies in the block, else this block's part of the sum.
+
+    Returns:
+        Whether the block cuts a segment.
+    """
+    total, document_total, factor = scratch, at(scratch, d), at(scratch, 2 * d)
+    segment, document, cut = find(segments, begin), find(documents, begin), False
+    fill(document_total, d, 0)
+    first = begin
+    while first < end:
+        start, stop = segments.offsets[segment], segments.offsets[segment + 1]
+        last = min(stop, end)
+        g_here = at(g, document * d)
+        _start_run(g_here, at(top, segment * d), d, factor, total)
+        for place in range(first, last):
+            token = place if order.sorted else order.order[place]
+            o, do, dy_here = at(projections, 3 * token * d), at(dprojections, 3 * token * d), at(dy, token * d)
+            if order.any_special and order.special[token]:
+                _of_product(dy_here, g_here, o, d, do, document_total)
+            else:
+                _of_fused(dy_here, factor, o, d, do, total)
+        add(total, d, document_total)
+        if first == start and last == stop:
+            _route(segment, first, last, d, argmax, order, total, dprojections)
+        else:
+            cut = True
+            copy(total, d, at(parts, slot(segments, segment, b, begin) * d))
+        first = last
+        segment += 1
+        if first == end or first == documents.offsets[document + 1]:
+            if documents.offsets[document] >= begin and documents.offsets[document + 1] <= end:
+                copy(document_total, d, at(dg, document * d))
+            else:
+                copy(document_total, d, at(document_parts, slot(documents, document, b, begin) * d))
+            fill(document_total, d, 0)
+            document = find(documents, first)
+    return cut
+
+
+@loop
+def _start_run(g: Pointer, top: Pointer, d: int, factor: Pointer, total: Pointer) -> None:
+    for c in range(d):
+        factor[c] = load(g, c) + load(top, c)
+        total[c] = 0
+
+
+@loop
+def _of_product(dy: Pointer, g: Pointer, o: Pointer, d: int, do: Pointer, total: Pointer) -> None:
+    for c in range(d):
+        gradient = load(dy, c)
+        store(do, c, gradient * load(g, c))
+        total[c] += gradient * load(o, c)
+
+
+@loop
+def _of_fused(dy: Pointer, factor: Pointer, o: Pointer, d: int, do: Pointer, total: Pointer) -> None:
+    for c in range(d):
+        gradient = load(dy, c)
+        store(do, c, gradient * factor[c])
+        total[c] += gradient * load(o, c)
+
+
+@compiled
+def _route(
+    segment: int,
+    first: int,
+    last: int,
+    d: int,
+    argmax: Pointer,
+    order: Order,
+    totals: Pointer,
+    dprojections: Pointer,
+) -> None:
+    """Gives the tokens of a run the gradient of each of their segment's maxima that they hold, and 0 elsewhere."""
+    for place in range(first, last):
+        token = place if order.sorted else order.order[place]
+        _give(totals, at(argmax, segment * d), np.int32(token), d, at(dprojections, (3 * token + 1) * d))
+
+
+@loop
+def _give(totals: Pointer, holders: Pointer, token: Any, d: int, ds: Pointer) -> None:
+    for c in range(d):
+        gradient = totals[c]
+        store(ds, c, gradient if holders[c] == token else ZERO)
+
+
+@compiled
+def _route_cut_segments(
+    begin: int,
+    end: int,
+    d: int,
+    argmax: Pointer,
+    segments: Runs,
+    order: Order,
+    parts: Pointer,
+    dprojections: Pointer,
+) -> None:
+    first, last = find(segments, begin), find(segments, end - 1)
+    for segment in (first, last):
+        start, stop = segments.offsets[segment], segments.offsets[segment + 1]
+        if start < begin or stop > end:
+            totals = at(parts, (2 * block_of(segments, start) + 1) * d)
+            _route(segment, max(start, begin), min(stop, end), d, argmax, order, totals, dprojections)
+        if first == last:
+            break
+
+
+@compiled
+def _local_gradients(
+    begin: int,
+    end: int,
+    T: int,
+    d: int,
+    dy: Pointer,
+    projections: Pointer,
+    order: Order,
+    dprojections: Pointer,
+    scratch: Pointer,
+    like: Any,
+) -> None:
+    """Of `l`: each window gives its gradient to the first that wins it, and the window of `begin - 1` and `end` too.
+
+    Window by window, since each completes the gradient of the token to its left. Numbers given to other blocks' tokens
+    are dropped.
+    """
+    of_left, of_own = scratch, at(scratch, d)
+    nothing, dropped = stored(address_of(at(scratch, 2 * d)), like), stored(address_of(at(scratch, 3 * d)), like)
+    fill(nothing, d, -np.inf)
+    fill(of_left, d, 0)
+    fill(of_own, d, 0)
+    for token in range(begin - 1, end + 1):
+        dl = at(dprojections, (3 * token - 1) * d) if token > begin else dropped  # the left neighbour's
+        if token < 0 or token == T or (order.any_special and order.special[token]):
+            _of_no_window(of_left, of_own, d, dl)
+        else:
+            l = at(projections, (3 * token + 2) * d)  # noqa: E741
+            left, right = joined(token, order)
+            left_l, right_l = at(l, -3 * d) if left else nothing, at(l, 3 * d) if right else nothing
+            _of_window(at(dy, token * d), left_l, l, right_l, left, right, of_left, of_own, d, dl)
+
+
+@loop
+def _of_no_window(of_left: Pointer, of_own: Pointer, d: int, dl: Pointer) -> None:
+    for c in range(d):
+        gradient = of_own[c]
+        store(dl, c, of_left[c])
+        of_left[c] = gradient
+        of_own[c] = ZERO
+
+
+@loop
+def _of_window(
+    dy: Pointer,
+    left: Pointer,
+    l: Pointer,  # noqa: E741
+    right: Pointer,
+    any_left: bool,
+    any_right: bool,
+    of_left: Pointer,
+    of_own: Pointer,
+    d: int,
+    dl: Pointer,
+) -> None:
+    """Hands out the gradient of one window; infinities win where there is no neighbour, so that it is dropped then."""
+    for c in range(d):
+        gradient = load(dy, c)
+        at_left, at_own, at_right = load(left, c), load(l, c), load(right, c)
+        from_left = at_left >= at_own
+        best = at_left if from_left else at_own
+        stays = best >= at_right
+        store(dl, c, of_left[c] + (gradient if from_left & stays & any_left else ZERO))
+        of_left[c] = of_own[c] + (ZERO if from_left | (not stays) else gradient)
+        of_own[c] = ZERO if stays | (not any_right) else gradient
