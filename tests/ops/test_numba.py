@@ -1,14 +1,12 @@
 """The Numba backend against the reference."""
 
 import pytest
-import torch
-
 from tests.ops.cases import CASES, NAN_CASES, OPS, check
 
 pytest.importorskip("numba")
 
-from ponet.ops import numba_kernels  # noqa: E402
-from ponet.ops.dispatch import Backend  # noqa: E402
+from ponet.ops import numba_kernels
+from ponet.ops.dispatch import Backend
 
 NUMBA = Backend(numba_kernels.document_mean, numba_kernels.attention_pool, numba_kernels.pool_and_fuse)
 

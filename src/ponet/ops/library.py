@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ponet.ops.dispatch import Backend
 from ponet.ops.layout import Layout
+from ponet.ops.registration import choose, eager, needs_grad, once, register
 
 
 class Places(NamedTuple):
@@ -109,32 +110,19 @@ def make_backend(name: str, kernels: Kernels, device: str, dtypes: tuple[torch.d
 
     def pool_and_fuse(g: Tensor, projections: Tensor, layout: Layout) -> Tensor:
         check(layout, g, projections)
-        keep = torch.is_grad_enabled() and (g.requires_grad or projections.requires_grad)
-        places = (getattr(layout, field) for field in Places._fields)
-        return fuse(g, projections, *places, keep)[0]
+        return fuse(g, projections, *(getattr(layout, field) for field in Places._fields))
 
     return Backend(document_mean, attention_pool, pool_and_fuse)
-
-
-def _once(op: Any, name: str) -> None:
-    """Gives the op of a backward an autograd formula that says why there is none."""
-
-    def refuse(ctx: Any, *gradients: Any) -> Any:
-        raise RuntimeError(
-            f"the {name} backend has no second derivatives; compute with the reference: "
-            "`with ponet.ops.use_backend('reference'):`, or PONET_BACKEND=reference"
-        )
-
-    op.register_autograd(refuse)
 
 
 # --- document_mean ---------------------------------------------------------------------------------------------------
 
 
-def _document_mean(name: str, kernels: Kernels, device: str) -> Callable[..., Any]:
-    @torch.library.custom_op(f"ponet::{name}_document_mean", mutates_args=(), device_types=device)
-    def op(x: Tensor, cu_seqlens: Tensor, document: Tensor) -> Tensor:
+def _document_mean(name: str, kernels: Kernels, device: str) -> Callable[..., Tensor]:
+    def compute(x: Tensor, cu_seqlens: Tensor, document: Tensor) -> Tensor:
         return kernels.document_mean(x.contiguous(), cu_seqlens)
+
+    op = register(f"{name}_document_mean(Tensor x, Tensor cu_seqlens, Tensor document) -> Tensor", compute, device)
 
     @op.register_fake
     def _(x: Tensor, cu_seqlens: Tensor, document: Tensor) -> Tensor:
@@ -148,18 +136,29 @@ def _document_mean(name: str, kernels: Kernels, device: str) -> Callable[..., An
         return (dmean / cu_seqlens.diff().clamp(min=1)[:, None]).index_select(0, document), None, None
 
     op.register_autograd(backward, setup_context=keep)
-    return op
+    in_eager_mode = eager(compute, keep, backward)
+
+    def call(*inputs: Any) -> Tensor:
+        return choose(op, in_eager_mode, compute, inputs[:1])(*inputs)
+
+    return call
 
 
 # --- attention_pool --------------------------------------------------------------------------------------------------
 
 
-def _attention_pool(name: str, kernels: Kernels, device: str) -> Callable[..., Any]:
-    @torch.library.custom_op(f"ponet::{name}_attention_pool", mutates_args=(), device_types=device)
-    def op(
+def _attention_pool(name: str, kernels: Kernels, device: str) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    def compute(
         x: Tensor, queries: Tensor, cu_seqlens: Tensor, document: Tensor, output_weights: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         return kernels.attention_pool(x.contiguous(), queries.contiguous(), cu_seqlens, output_weights)
+
+    op = register(
+        f"{name}_attention_pool(Tensor x, Tensor queries, Tensor cu_seqlens, Tensor document, bool output_weights)"
+        " -> (Tensor, Tensor, Tensor)",
+        compute,
+        device,
+    )
 
     @op.register_fake
     def _(
@@ -169,8 +168,7 @@ def _attention_pool(name: str, kernels: Kernels, device: str) -> Callable[..., A
         lse = queries.new_empty(queries.shape[:2], dtype=accumulator(x.dtype))
         return queries.new_empty(queries.shape), lse, x.new_empty(x.shape[0] if output_weights else 0, h)
 
-    @torch.library.custom_op(f"ponet::{name}_attention_pool_backward", mutates_args=(), device_types=device)
-    def gradients(
+    def compute_gradients(
         dz: Tensor, dweights: Tensor | None, x: Tensor, queries: Tensor, lse: Tensor, delta: Tensor, cu_seqlens: Tensor
     ) -> tuple[Tensor, Tensor]:
         dweights = None if dweights is None else dweights.contiguous()
@@ -178,10 +176,15 @@ def _attention_pool(name: str, kernels: Kernels, device: str) -> Callable[..., A
             dz.contiguous(), dweights, x.contiguous(), queries.contiguous(), lse, delta, cu_seqlens
         )
 
+    gradients = register(
+        f"{name}_attention_pool_backward(Tensor dz, Tensor? dweights, Tensor x, Tensor queries, Tensor lse, "
+        "Tensor delta, Tensor cu_seqlens) -> (Tensor, Tensor)",
+        compute_gradients,
+        device,
+    )
+
     @gradients.register_fake
-    def _(
-        dz: Tensor, dweights: Tensor | None, x: Tensor, queries: Tensor, lse: Tensor, delta: Tensor, cu_seqlens: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _(dz: Tensor, dweights: Tensor | None, x: Tensor, queries: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
         return x.new_empty(x.shape), queries.new_empty(queries.shape)
 
     def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -201,86 +204,58 @@ def _attention_pool(name: str, kernels: Kernels, device: str) -> Callable[..., A
         delta = (z.to(lse.dtype) * dz).sum(-1)
         if dweights is not None:
             delta = delta.index_add(0, document, weights.to(lse.dtype) * dweights)
-        dx, dqueries = gradients(dz, dweights, x, queries, lse, delta, cu_seqlens)
-        return dx, dqueries, None, None, None
+        compute_ = choose(gradients, gradients, compute_gradients, (dz, x, queries))
+        return *compute_(dz, dweights, x, queries, lse, delta, cu_seqlens), None, None, None
 
     op.register_autograd(backward, setup_context=keep)
-    _once(gradients, name)
-    return op
+    once(gradients, name)
+    in_eager_mode = eager(compute, keep, backward)
+
+    def call(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        return choose(op, in_eager_mode, compute, inputs[:2])(*inputs)
+
+    return call
 
 
 # --- pool_and_fuse ---------------------------------------------------------------------------------------------------
 
 
-def _pool_and_fuse(name: str, kernels: Kernels, device: str) -> Callable[..., Any]:
-    @torch.library.custom_op(f"ponet::{name}_pool_and_fuse", mutates_args=(), device_types=device)
-    def op(
-        g: Tensor,
-        projections: Tensor,
-        cu_seqlens: Tensor,
-        document: Tensor,
-        cu_segments: Tensor,
-        segment: Tensor,
-        segment_order: Tensor | None,
-        joins_next: Tensor,
-        special: Tensor | None,
-        keep: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        places = Places(cu_seqlens, document, cu_segments, segment, segment_order, joins_next, special)
-        return kernels.pool_and_fuse(g.contiguous(), projections.contiguous(), places, keep)
+def _pool_and_fuse(name: str, kernels: Kernels, device: str) -> Callable[..., Tensor]:
+    layout = ", ".join(
+        f"Tensor{'?' if field in ('segment_order', 'special') else ''} {field}" for field in Places._fields
+    )
+
+    def compute(g: Tensor, projections: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+        *places, keep = others
+        return kernels.pool_and_fuse(g.contiguous(), projections.contiguous(), Places(*places), keep)
+
+    op = register(
+        f"{name}_pool_and_fuse(Tensor g, Tensor projections, {layout}, bool keep) -> (Tensor, Tensor, Tensor)",
+        compute,
+        device,
+    )
 
     @op.register_fake
-    def _(
-        g: Tensor,
-        projections: Tensor,
-        cu_seqlens: Tensor,
-        document: Tensor,
-        cu_segments: Tensor,
-        segment: Tensor,
-        segment_order: Tensor | None,
-        joins_next: Tensor,
-        special: Tensor | None,
-        keep: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        d = g.shape[1]
-        top = g.new_empty(cu_segments.shape[0] - 1 if keep else 0, d)
-        return g.new_empty(projections.shape[0], d), top, top.new_empty(top.shape, dtype=torch.int32)
+    def _(g: Tensor, projections: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+        *places, keep = others
+        top = g.new_empty(Places(*places).cu_segments.shape[0] - 1 if keep else 0, g.shape[1])
+        return g.new_empty(projections.shape[0], g.shape[1]), top, top.new_empty(top.shape, dtype=torch.int32)
 
-    @torch.library.custom_op(f"ponet::{name}_pool_and_fuse_backward", mutates_args=(), device_types=device)
-    def gradients(
-        dy: Tensor,
-        g: Tensor,
-        projections: Tensor,
-        top: Tensor,
-        argmax: Tensor,
-        cu_seqlens: Tensor,
-        document: Tensor,
-        cu_segments: Tensor,
-        segment: Tensor,
-        segment_order: Tensor | None,
-        joins_next: Tensor,
-        special: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        places = Places(cu_seqlens, document, cu_segments, segment, segment_order, joins_next, special)
+    def compute_gradients(dy: Tensor, g: Tensor, projections: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        top, argmax, *places = others
         return kernels.pool_and_fuse_backward(
-            dy.contiguous(), g.contiguous(), projections.contiguous(), top, argmax, places
+            dy.contiguous(), g.contiguous(), projections.contiguous(), top, argmax, Places(*places)
         )
 
+    gradients = register(
+        f"{name}_pool_and_fuse_backward(Tensor dy, Tensor g, Tensor projections, Tensor top, Tensor argmax, {layout})"
+        " -> (Tensor, Tensor)",
+        compute_gradients,
+        device,
+    )
+
     @gradients.register_fake
-    def _(
-        dy: Tensor,
-        g: Tensor,
-        projections: Tensor,
-        top: Tensor,
-        argmax: Tensor,
-        cu_seqlens: Tensor,
-        document: Tensor,
-        cu_segments: Tensor,
-        segment: Tensor,
-        segment_order: Tensor | None,
-        joins_next: Tensor,
-        special: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
+    def _(dy: Tensor, g: Tensor, projections: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
         return g.new_empty(g.shape), projections.new_empty(projections.shape)
 
     def keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -293,8 +268,15 @@ def _pool_and_fuse(name: str, kernels: Kernels, device: str) -> Callable[..., An
     def backward(ctx: Any, dy: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
         if dy is None:
             return (None,) * 10
-        return (*gradients(dy, *ctx.saved_tensors), *(None,) * 8)
+        saved = ctx.saved_tensors
+        return *choose(gradients, gradients, compute_gradients, (dy, *saved[:2]))(dy, *saved), *(None,) * 8
 
     op.register_autograd(backward, setup_context=keep_for_backward)
-    _once(gradients, name)
-    return op
+    once(gradients, name)
+    in_eager_mode = eager(compute, keep_for_backward, backward)
+
+    def call(g: Tensor, projections: Tensor, *places: Any) -> Tensor:
+        keep = needs_grad(g, projections)
+        return choose(op, in_eager_mode, compute, (g, projections))(g, projections, *places, keep)[0]
+
+    return call

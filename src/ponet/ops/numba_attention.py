@@ -29,7 +29,6 @@ from ponet.ops.numba_tools import (
     block_of,
     border,
     compiled,
-    copy,
     fill,
     find,
     going_on,

@@ -38,8 +38,8 @@ from ponet.ops.numba_tools import (
     kernel,
     like,
     load,
-    prefetch,
     loop,
+    prefetch,
     run,
     slot,
     store,
@@ -48,7 +48,6 @@ from ponet.ops.numba_tools import (
     take,
     tokens,
 )
-
 
 PIECE = 256
 """Channels of what blocks found that one task puts together."""

@@ -6,8 +6,8 @@ storage type. It is so few arguments since each would cost a call a microsecond,
 references to arrays and lets their indices be negative, both of which keep loops from running in vectors.
 
 A pass cuts packed tokens into blocks, each a task for whichever thread is free. Documents and segments are runs:
-offsets `[K + 1]`, run `k` holding the places `offsets[k] : offsets[k + 1]`. Where a block ends is up to the input alone,
-not to the number of threads, and so are all results.
+offsets `[K + 1]`, run `k` holding the places `offsets[k] : offsets[k + 1]`. Where a block ends is up to the input
+alone, not to the number of threads, and so are all results.
 """
 
 import hashlib
