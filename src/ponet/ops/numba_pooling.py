@@ -34,12 +34,12 @@ from ponet.ops.numba_tools import (
     find,
     flags,
     going_on,
+    greater,
     integers,
     kernel,
     like,
     load,
     loop,
-    prefetch,
     run,
     slot,
     store,
@@ -209,11 +209,22 @@ def _maxima_of_run(
     copy(at(projections, (3 * token + 1) * d), d, maxima)
     if keep:
         fill(places, d, np.int32(token))
-    for place in range(first + 1, last):
+    # Four rows at a time: their first lines, which no processor foresees, are then waited for all at once.
+    four = last - (last - first - 1) % 4
+    for place in range(first + 1, four, 4):
+        t0, t1, t2, t3 = place, place + 1, place + 2, place + 3
+        if not order.sorted:
+            t0, t1, t2, t3 = order.order[t0], order.order[t1], order.order[t2], order.order[t3]
+        s = at(projections, d)
+        s0, s1, s2, s3 = at(s, 3 * t0 * d), at(s, 3 * t1 * d), at(s, 3 * t2 * d), at(s, 3 * t3 * d)
+        if keep:
+            k0, k1, k2, k3 = np.int32(t0), np.int32(t1), np.int32(t2), np.int32(t3)
+            _take_greatest(s0, s1, s2, s3, k0, k1, k2, k3, d, maxima, places)
+        else:
+            _take_greatest_alone(s0, s1, s2, s3, d, maxima)
+    for place in range(four, last):
         token = place if order.sorted else order.order[place]
         s = at(projections, (3 * token + 1) * d)
-        for c in range(0, 3 * d, 64 // 4):
-            prefetch(at(projections, (3 * (token)) * d + c))
         if keep:
             _take_greater(s, d, np.int32(token), maxima, places)
         else:
@@ -232,8 +243,38 @@ def _take_greater(s: Pointer, d: int, token: Any, maxima: Pointer, places: Point
 @loop
 def _take_greater_alone(s: Pointer, d: int, maxima: Pointer) -> None:
     for c in range(d):
-        value, best = load(s, c), maxima[c]
-        maxima[c] = value if beats(value, best) else best
+        maxima[c] = greater(maxima[c], load(s, c))
+
+
+@loop
+def _take_greatest(
+    s0: Pointer,
+    s1: Pointer,
+    s2: Pointer,
+    s3: Pointer,
+    t0: Any,
+    t1: Any,
+    t2: Any,
+    t3: Any,
+    d: int,
+    maxima: Pointer,
+    places: Pointer,
+) -> None:
+    for c in range(d):
+        best, place = maxima[c], places[c]
+        v0, v1, v2, v3 = load(s0, c), load(s1, c), load(s2, c), load(s3, c)
+        place, best = t0 if beats(v0, best) else place, greater(best, v0)
+        place, best = t1 if beats(v1, best) else place, greater(best, v1)
+        place, best = t2 if beats(v2, best) else place, greater(best, v2)
+        place, best = t3 if beats(v3, best) else place, greater(best, v3)
+        maxima[c], places[c] = best, place
+
+
+@loop
+def _take_greatest_alone(s0: Pointer, s1: Pointer, s2: Pointer, s3: Pointer, d: int, maxima: Pointer) -> None:
+    for c in range(d):
+        best = greater(greater(maxima[c], load(s0, c)), load(s1, c))
+        maxima[c] = greater(greater(best, load(s2, c)), load(s3, c))
 
 
 @loop

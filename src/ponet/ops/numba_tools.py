@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
 from numba.core.compiler import Compiler
 from numba.extending import intrinsic, overload
 from torch import Tensor
@@ -132,22 +131,6 @@ def address_of(_: Any, pointer: Any) -> Any:
     return types.int64(pointer), lambda context, builder, _, arguments: builder.ptrtoint(arguments[0], ir.IntType(64))
 
 
-@intrinsic
-def prefetch(_: Any, pointer: Any) -> Any:
-    """In a kernel: asks for the 64 bytes at a pointer, which may lead nowhere."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        to, number = ir.PointerType(ir.IntType(8)), ir.IntType(32)
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [to, number, number, number]), "llvm.prefetch.p0i8"
-        )
-        place = builder.bitcast(arguments[0], to)
-        builder.call(function, [place, number(0), number(3), number(1)])
-        return context.get_dummy_value()
-
-    return types.none(pointer), generate
-
-
 # --- Storage types ---------------------------------------------------------------------------------------------------
 
 
@@ -208,6 +191,12 @@ ZERO = np.float32(0)
 def beats(value: Any, best: Any) -> bool:
     """Whether a later number takes the maximum: only a greater one does, or the first NaN."""
     return (not (value <= best)) & (best == best)
+
+
+@compiled
+def greater(best: Any, value: Any) -> Any:
+    """The maximum, by `beats`."""
+    return value if beats(value, best) else best
 
 
 @loop
@@ -373,7 +362,9 @@ class Room:
     """Scratch memory for a kernel: `Room(n, m, ...)` holds so many bytes each, at the addresses `places`."""
 
     def __init__(self, *sizes: int) -> None:
-        ends = np.cumsum([(size + 63) // 64 * 64 for size in sizes])  # apart by whole lines of the cache
-        self.memory = torch.empty(int(ends[-1]), dtype=torch.uint8)
-        start = self.memory.data_ptr()
-        self.places = (start, *(start + int(end) for end in ends[:-1]))
+        starts = [0]
+        for size in sizes:
+            starts.append(starts[-1] + (size + 63) // 64 * 64)  # apart by whole lines of the cache
+        self.memory = torch.empty(starts.pop(), dtype=torch.uint8)
+        address = self.memory.data_ptr()
+        self.places = [address + start for start in starts]
