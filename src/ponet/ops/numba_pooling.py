@@ -355,16 +355,24 @@ def _fuse_run(
 ) -> None:
     """`y = (g + maxima) * o + max(l)` for the tokens `first : last` of one segment; `g * o` where special."""
     _sum(at(g, document * d), maxima, d, factor)
-    for place in range(first, last):
+    place = first
+    while place < last:
         token = place if order.sorted else order.order[place]
         o = at(projections, 3 * token * d)
+        place += 1
         if order.any_special and order.special[token]:
             _product(at(g, document * d), o, d, at(y, token * d))
+            continue
+        l = at(o, 2 * d)  # noqa: E741
+        left, right = joined(token, order)
+        left_l = at(l, -3 * d) if left else nothing
+        if right and order.sorted and place < last:  # two tokens at a time, which share what is loaded
+            _, right = joined(token + 1, order)
+            right_l = at(l, 6 * d) if right else nothing
+            _fuse_pair(factor, o, at(o, 3 * d), left_l, l, at(l, 3 * d), right_l, d, at(y, token * d))
+            place += 1
         else:
-            l = at(o, 2 * d)  # noqa: E741
-            left, right = joined(token, order)
-            left_l, right_l = at(l, -3 * d) if left else nothing, at(l, 3 * d) if right else nothing
-            _fuse(factor, o, left_l, l, right_l, d, at(y, token * d))
+            _fuse(factor, o, left_l, l, at(l, 3 * d) if right else nothing, d, at(y, token * d))
 
 
 @compiled
@@ -398,8 +406,32 @@ def _fuse(
     y: Pointer,
 ) -> None:
     for c in range(d):
-        best, value = load(left, c), load(l, c)
-        best = best if best >= value else value
-        value = load(right, c)
-        best = best if best >= value else value
-        store(y, c, factor[c] * load(o, c) + best)
+        window = _first_of(_first_of(load(left, c), load(l, c)), load(right, c))
+        store(y, c, factor[c] * load(o, c) + window)
+
+
+@loop
+def _fuse_pair(
+    factor: Pointer,
+    o0: Pointer,
+    o1: Pointer,
+    left: Pointer,
+    l0: Pointer,
+    l1: Pointer,
+    right: Pointer,
+    d: int,
+    y: Pointer,
+) -> None:
+    """`_fuse` for two tokens that are each other's neighbours."""
+    for c in range(d):
+        own, other, scale = load(l0, c), load(l1, c), factor[c]
+        window0 = _first_of(_first_of(load(left, c), own), other)
+        window1 = _first_of(_first_of(own, other), load(right, c))
+        store(y, c, scale * load(o0, c) + window0)
+        store(y, d + c, scale * load(o1, c) + window1)
+
+
+@compiled
+def _first_of(best: Any, value: Any) -> Any:
+    """The maximum, the first where tied, as the reference's LMP has it."""
+    return best if best >= value else value

@@ -92,11 +92,10 @@ def _pool_and_fuse_backward(numbers: Numbers, like: Any) -> None:
         begin, end = border(segments, task), border(segments, task + 1)
         if step == 0:
             if _gradients_of_block(
-                task, begin, end, d, dy, g, projections, top, argmax, documents, segments, order, dg, dprojections,
-                parts, document_parts, scratch,
+                task, begin, end, T, d, dy, g, projections, top, argmax, documents, segments, order, dg, dprojections,
+                parts, document_parts, scratch, like,
             ):  # fmt: skip
                 numbers[-1] = 1
-            _local_gradients(begin, end, T, d, dy, projections, order, dprojections, at(scratch, 3 * d), like)
         elif step == 1:
             low, high = task * PIECE, min((task + 1) * PIECE, d)
             for b in range((T + block - 1) // block):
@@ -115,6 +114,7 @@ def _gradients_of_block(
     b: int,
     begin: int,
     end: int,
+    T: int,
     d: int,
     dy: Pointer,
     g: Pointer,
@@ -129,34 +129,38 @@ def _gradients_of_block(
     parts: Pointer,
     document_parts: Pointer,
     scratch: Pointer,
+    like: Any,
 ) -> bool:
-    """Of `o`; of `s` and `g` where the whole segment or document lies in the block, else this block's part of the sum.
+    """Of `o` and `l`; of `s` and `g` where the whole segment or document lies in the block, else this block's part.
 
     Returns:
         Whether the block cuts a segment.
     """
-    total, document_total, factor = scratch, at(scratch, d), at(scratch, 2 * d)
+    total, document_total, factor, windows = scratch, at(scratch, d), at(scratch, 2 * d), at(scratch, 3 * d)
+    nothing = stored(address_of(at(scratch, 5 * d)), like)
+    fill(nothing, d, -np.inf)
+    _start_windows(begin, d, dy, projections, order, windows, nothing, like)
     segment, document, cut = find(segments, begin), find(documents, begin), False
     fill(document_total, d, 0)
     first = begin
     while first < end:
         start, stop = segments.offsets[segment], segments.offsets[segment + 1]
         last = min(stop, end)
-        g_here = at(g, document * d)
-        _start_run(g_here, at(top, segment * d), d, factor, total)
-        for place in range(first, last):
-            token = place if order.sorted else order.order[place]
-            o, do, dy_here = at(projections, 3 * token * d), at(dprojections, 3 * token * d), at(dy, token * d)
-            if order.any_special and order.special[token]:
-                _of_product(dy_here, g_here, o, d, do, document_total)
-            else:
-                _of_fused(dy_here, factor, o, d, do, total)
+        _start_run(at(g, document * d), at(top, segment * d), d, factor, total)
+        _of_run(
+            first, last, d, dy, at(g, document * d), projections, order, factor, total, document_total, dprojections
+        )
         add(total, d, document_total)
-        if first == start and last == stop:
-            _route(segment, first, last, d, argmax, order, total, dprojections)
-        else:
+        whole = first == start and last == stop
+        if not whole:
             cut = True
             copy(total, d, at(parts, slot(segments, segment, b, begin) * d))
+        # A token's `ds` and `dl` after the other, while they and what was read for them are in the cache
+        for place in range(first, last):
+            if whole:
+                token = place if order.sorted else order.order[place]
+                _give(total, at(argmax, segment * d), np.int32(token), d, at(dprojections, (3 * token + 1) * d))
+            _window(place, begin, T, d, dy, projections, order, windows, nothing, dprojections, like)
         first = last
         segment += 1
         if first == end or first == documents.offsets[document + 1]:
@@ -166,7 +170,32 @@ def _gradients_of_block(
                 copy(document_total, d, at(document_parts, slot(documents, document, b, begin) * d))
             fill(document_total, d, 0)
             document = find(documents, first)
+    _window(end, begin, T, d, dy, projections, order, windows, nothing, dprojections, like)
     return cut
+
+
+@compiled
+def _of_run(
+    first: int,
+    last: int,
+    d: int,
+    dy: Pointer,
+    g: Pointer,
+    projections: Pointer,
+    order: Order,
+    factor: Pointer,
+    total: Pointer,
+    document_total: Pointer,
+    dprojections: Pointer,
+) -> None:
+    """Of `o`; and the sums of `dy * o`, those of special tokens in `document_total`."""
+    for place in range(first, last):
+        token = place if order.sorted else order.order[place]
+        here = 3 * token * d
+        if order.any_special and order.special[token]:
+            _of_product(at(dy, token * d), g, at(projections, here), d, at(dprojections, here), document_total)
+        else:
+            _of_fused(at(dy, token * d), factor, at(projections, here), d, at(dprojections, here), total)
 
 
 @loop
@@ -238,37 +267,44 @@ def _route_cut_segments(
 
 
 @compiled
-def _local_gradients(
+def _start_windows(
+    begin: int, d: int, dy: Pointer, projections: Pointer, order: Order, windows: Pointer, nothing: Pointer, like: Any
+) -> None:
+    """What the window of the token before a block's first gives to that: `windows [2, d]`, the gradients so far of the
+    left neighbour and of the token of the window that is next."""
+    fill(windows, 2 * d, 0)
+    if begin > 0:
+        _window(begin - 1, begin, begin + 1, d, dy, projections, order, windows, nothing, projections, like)
+
+
+@compiled
+def _window(
+    token: int,
     begin: int,
-    end: int,
     T: int,
     d: int,
     dy: Pointer,
     projections: Pointer,
     order: Order,
+    windows: Pointer,
+    nothing: Pointer,
     dprojections: Pointer,
-    scratch: Pointer,
     like: Any,
 ) -> None:
-    """Of `l`: each window gives its gradient to the first that wins it, and the window of `begin - 1` and `end` too.
+    """Of `l`: the window of a token gives its gradient to the first that wins it, which completes the left neighbour's.
 
-    Window by window, since each completes the gradient of the token to its left. Numbers given to other blocks' tokens
-    are dropped.
+    Where that is not in the block that starts at `begin`, it is dropped.
     """
-    of_left, of_own = scratch, at(scratch, d)
-    nothing, dropped = stored(address_of(at(scratch, 2 * d)), like), stored(address_of(at(scratch, 3 * d)), like)
-    fill(nothing, d, -np.inf)
-    fill(of_left, d, 0)
-    fill(of_own, d, 0)
-    for token in range(begin - 1, end + 1):
-        dl = at(dprojections, (3 * token - 1) * d) if token > begin else dropped  # the left neighbour's
-        if token < 0 or token == T or (order.any_special and order.special[token]):
-            _of_no_window(of_left, of_own, d, dl)
-        else:
-            l = at(projections, (3 * token + 2) * d)  # noqa: E741
-            left, right = joined(token, order)
-            left_l, right_l = at(l, -3 * d) if left else nothing, at(l, 3 * d) if right else nothing
-            _of_window(at(dy, token * d), left_l, l, right_l, left, right, of_left, of_own, d, dl)
+    of_left, of_own = windows, at(windows, d)
+    dropped = stored(address_of(at(windows, 3 * d)), like)
+    dl = at(dprojections, (3 * token - 1) * d) if token > begin else dropped
+    if token == T or (order.any_special and order.special[token]):
+        _of_no_window(of_left, of_own, d, dl)
+    else:
+        l = at(projections, (3 * token + 2) * d)  # noqa: E741
+        left, right = joined(token, order)
+        left_l, right_l = at(l, -3 * d) if left else nothing, at(l, 3 * d) if right else nothing
+        _of_window(at(dy, token * d), left_l, l, right_l, left, right, of_left, of_own, d, dl)
 
 
 @loop
