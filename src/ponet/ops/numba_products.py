@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from ponet.ops.numba_tools import ZERO, Pointer, as_bits, as_float, at, load, loop, regrouped
+from ponet.ops.numba_tools import ZERO, Pointer, as_bits, as_float, at, compiled, load, loop, regrouped
 
 
 @regrouped
@@ -43,8 +43,10 @@ def dot_products(rows: Pointer, n: int, others: Pointer, m: int, d: int, out: Po
             out[j * stride + i] = total
 
 
-@regrouped
-def add_products(factors: Pointer, stride: int, step: int, rows: Pointer, n: int, out: Pointer, m: int, d: int) -> None:
+@compiled
+def add_products(
+    factors: Pointer, stride: int, step: int, rows: Pointer, n: int, out: Pointer, m: int, d: int
+) -> None:
     """`out[i] += sum over j < n of factors[i * stride + j * step] * rows[j]`, from `[n, d]` to `[m, d]`.
 
     Two sums of four rows at a time, a slice of the width after the other, so that it stays in the first cache.
@@ -53,28 +55,33 @@ def add_products(factors: Pointer, stride: int, step: int, rows: Pointer, n: int
     for low in range(0, d, 256):
         width = min(256, d - low)
         for j in range(0, even_n, 4):
-            r0, r1, r2, r3 = (
-                at(rows, j * d + low),
-                at(rows, (j + 1) * d + low),
-                at(rows, (j + 2) * d + low),
-                at(rows, (j + 3) * d + low),
-            )
+            four = at(rows, j * d + low)
             for i in range(0, even_m, 2):
-                f = i * stride + j * step
-                a0, a1, a2, a3 = factors[f], factors[f + step], factors[f + 2 * step], factors[f + 3 * step]
-                f += stride
-                b0, b1, b2, b3 = factors[f], factors[f + step], factors[f + 2 * step], factors[f + 3 * step]
-                u, v = at(out, i * d + low), at(out, (i + 1) * d + low)
-                for c in range(width):
-                    x0, x1, x2, x3 = load(r0, c), load(r1, c), load(r2, c), load(r3, c)
-                    u[c] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-                    v[c] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
+                f, u = at(factors, i * stride + j * step), at(out, i * d + low)
+                _add_eight(f, at(f, stride), step, four, d, width, u, at(u, d))
         for i in range(m):
-            u = at(out, i * d + low)
             for j in range(even_n if i < even_m else 0, n):
-                factor, r0 = factors[i * stride + j * step], at(rows, j * d + low)
-                for c in range(width):
-                    u[c] += factor * load(r0, c)
+                _add_one(factors[i * stride + j * step], at(rows, j * d + low), width, at(out, i * d + low))
+
+
+@regrouped
+def _add_eight(
+    a: Pointer, b: Pointer, step: int, rows: Pointer, d: int, width: int, u: Pointer, v: Pointer
+) -> None:
+    # Within `add_products` this loop would be checked for whether all of its rows are apart, which they aren't.
+    a0, a1, a2, a3 = a[0], a[step], a[2 * step], a[3 * step]
+    b0, b1, b2, b3 = b[0], b[step], b[2 * step], b[3 * step]
+    r0, r1, r2, r3 = rows, at(rows, d), at(rows, 2 * d), at(rows, 3 * d)
+    for c in range(width):
+        x0, x1, x2, x3 = load(r0, c), load(r1, c), load(r2, c), load(r3, c)
+        u[c] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
+        v[c] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
+
+
+@regrouped
+def _add_one(factor: Any, row: Pointer, width: int, out: Pointer) -> None:
+    for c in range(width):
+        out[c] += factor * load(row, c)
 
 
 @loop
