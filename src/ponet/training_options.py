@@ -30,16 +30,22 @@ class TrainingOptions:
     """Passes over the training split. Not looked at where `max_steps` is given."""
     max_steps: int | None = None
     """Number of optimizer steps, however many epochs that takes."""
+    budget: str | None = None
+    """Time for the training steps of a new run (90s, 25m, 2h), evaluations not counted: some steps are timed first, and
+    `max_steps` becomes the number that fills it. The schedule then fits it exactly; keep the machine to this run."""
     batch_tokens: int | None = 16384
     """Real tokens in a batch, at most; its documents are of like length. null: `batch_size` documents at random."""
     batch_size: int | None = None
     """Documents in a batch, at most. null: as many as `batch_tokens` allows."""
+    drop_last: bool = False
+    """Whether, where `batch_tokens` is null, an epoch leaves out the documents that fill no batch of `batch_size`."""
     gradient_accumulation: int = 1
     """Batches to one optimizer step; the loss is the mean over all their examples."""
     max_grad_norm: float = 1.0
     """The gradient is scaled down to this norm where it is longer; 0 leaves it as it is."""
-    eval_every: int | None = None
-    """Steps between evaluations on the validation split. null: once an epoch (and at the end)."""
+    eval_every: int | float | None = None
+    """Steps between evaluations on the validation split, or a fraction of all steps if below 1. null: once an epoch.
+    The last step has one too."""
     metric: str | None = None
     """The validation metric that chooses the kept checkpoint. null: the task's own."""
     patience: int | None = None
@@ -72,6 +78,7 @@ class TrainingOptions:
         if self.batch_tokens is None and self.batch_size is None:
             raise PoNetError("One of 'training.batch_tokens' and 'training.batch_size' is needed; both are null.")
         self.checkpoint_interval()
+        self.budget_seconds()
 
     def checkpoint_interval(self) -> tuple[int | None, float | None]:
         """`checkpoint_every` as (steps, None) or (None, seconds)."""
@@ -79,11 +86,20 @@ class TrainingOptions:
         if isinstance(every, int):
             if every > 0:
                 return every, None
-        elif match := re.fullmatch(r"\s*([0-9.]+)\s*([smh])\s*", every):
-            try:
-                seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
-            except ValueError:
-                seconds = 0.0
-            if seconds > 0:
-                return None, seconds
+        elif seconds := _seconds(every):
+            return None, seconds
         raise PoNetError(f"'training.checkpoint_every' should be steps (100) or time (90s, 5m, 1h), not '{every}'.")
+
+    def budget_seconds(self) -> float | None:
+        """`budget` in seconds; None without one."""
+        if self.budget is None:
+            return None
+        if seconds := _seconds(self.budget):
+            return seconds
+        raise PoNetError(f"'training.budget' should be a time such as 90s, 25m or 2h, not '{self.budget}'.")
+
+
+def _seconds(text: str) -> float | None:
+    """`90s`, `5m` or `1h` in seconds; None for anything else, and for no time at all."""
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([smh])\s*", text)
+    return (float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] or None) if match else None

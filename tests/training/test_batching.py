@@ -93,6 +93,18 @@ def test_a_document_over_the_budget_is_alone() -> None:
     assert [1] in [batch.tolist() for batch in plan_epoch(lengths, 20, None, 0, 0)]
 
 
+@pytest.mark.parametrize(("examples", "batches"), [(20, 4), (23, 4), (3, 1)])
+def test_a_last_batch_that_is_not_full_can_be_left_out(examples: int, batches: int) -> None:
+    lengths = np.ones(examples, dtype=np.int64)
+    epochs = [plan_epoch(lengths, None, 5, 0, epoch, drop_last=True) for epoch in range(3)]
+    for epoch in epochs:
+        assert [len(batch) for batch in epoch] == [min(5, examples)] * batches
+        assert len(set(np.concatenate(epoch).tolist())) == min(5, examples) * batches
+    stream = TrainingStream(lengths, None, 5, 0, epochs=3, drop_last=True)
+    assert list(stream) == [batch.tolist() for epoch in epochs for batch in epoch]
+    assert stream.epoch_steps() == [batches, 2 * batches, 3 * batches]
+
+
 @settings(max_examples=40, deadline=None)
 @given(LENGTHS, LIMITS)
 def test_evaluation_sees_every_example_once_in_the_order_it_says(

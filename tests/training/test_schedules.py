@@ -8,7 +8,7 @@ import torch
 
 from ponet.errors import PoNetError
 from ponet.recipe import TrainingOptions
-from ponet.training.schedules import build_schedule, warmup_steps
+from ponet.training.schedules import build_schedule, evaluation_interval, warmup_steps
 
 
 def rates(steps: int, **options: Any) -> tuple[list[float], list[float]]:
@@ -56,3 +56,10 @@ def test_warmup_is_a_fraction_below_one_and_steps_from_one_on() -> None:
     assert warmup_steps(0.5, 1) == 0
     with pytest.raises(PoNetError, match="takes 200 steps and the training has 100"):
         warmup_steps(200, 100)
+
+
+def test_evaluations_are_a_fraction_below_one_and_steps_from_one_on() -> None:
+    assert evaluation_interval(0.1, 200) == 20
+    assert evaluation_interval(50, 200) == 50
+    assert evaluation_interval(0.01, 30) == 1
+    assert evaluation_interval(0.005, 62_400) == 312

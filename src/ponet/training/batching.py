@@ -12,7 +12,12 @@ POOL_BATCHES = 32
 
 
 def plan_epoch(
-    lengths: np.ndarray, batch_tokens: int | None, batch_size: int | None, seed: int, epoch: int
+    lengths: np.ndarray,
+    batch_tokens: int | None,
+    batch_size: int | None,
+    seed: int,
+    epoch: int,
+    drop_last: bool = False,
 ) -> list[np.ndarray]:
     """The batches of one pass over the data, each an array of example indices; every example is in exactly one.
 
@@ -23,12 +28,16 @@ def plan_epoch(
         lengths: `[n]`, the real tokens of each example.
         batch_tokens: the most real tokens in a batch.
         batch_size: the most examples in a batch.
+        drop_last: whether, without a token budget, the examples that fill no batch are left out of this epoch;
+            where they are all there is, they stay.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths))
     if batch_tokens is None:
         size = batch_size or 1
-        return [order[start : start + size] for start in range(0, len(order), size)]
+        full = len(order) // size * size
+        end = full if drop_last and full else len(order)
+        return [order[start : start + size] for start in range(0, end, size)]
     batches: list[np.ndarray] = []
     tokens = np.cumsum(lengths[order], dtype=np.int64)
     start = 0
@@ -72,6 +81,7 @@ class TrainingStream(Sampler[list[int]]):
         steps: optimizer steps; takes the place of `epochs`.
         accumulation: batches to a step, for each process.
         process, processes: the part of the stream that this process takes.
+        drop_last: as in `plan_epoch`.
     """
 
     def __init__(
@@ -85,11 +95,12 @@ class TrainingStream(Sampler[list[int]]):
         accumulation: int = 1,
         process: int = 0,
         processes: int = 1,
+        drop_last: bool = False,
     ) -> None:
         if len(lengths) == 0:
             raise ValueError("a stream needs at least one example")
         self.lengths = np.asarray(lengths, dtype=np.int64)
-        self.batch_tokens, self.batch_size, self.seed = batch_tokens, batch_size, seed
+        self.batch_tokens, self.batch_size, self.seed, self.drop_last = batch_tokens, batch_size, seed, drop_last
         self.process, self.processes = process, processes
         self.group = accumulation * processes
         self._ends: list[int] = []  # batches up to and with each epoch
@@ -112,7 +123,7 @@ class TrainingStream(Sampler[list[int]]):
         position, epoch = 0, 0
         group: list[np.ndarray] = []  # a batch for each process
         while position < self.batches:
-            for batch in plan_epoch(self.lengths, self.batch_tokens, self.batch_size, self.seed, epoch):
+            for batch in self._plan(epoch):
                 if position == self.batches:
                     break
                 position += 1
@@ -145,13 +156,16 @@ class TrainingStream(Sampler[list[int]]):
             epoch += 1
         return sorted({*steps, self.steps})
 
+    def _plan(self, epoch: int) -> list[np.ndarray]:
+        return plan_epoch(self.lengths, self.batch_tokens, self.batch_size, self.seed, epoch, self.drop_last)
+
     def _end(self, epoch: int) -> int:
         while len(self._ends) <= epoch:
             index = len(self._ends)
             if index and self.batch_tokens is None:  # every epoch has as many
                 planned = self._ends[0]
             else:
-                planned = len(plan_epoch(self.lengths, self.batch_tokens, self.batch_size, self.seed, index))
+                planned = len(self._plan(index))
             self._ends.append(planned + (self._ends[-1] if self._ends else 0))
         return self._ends[epoch]
 

@@ -18,6 +18,7 @@ from ponet.files import explain
 from ponet.recipe import TrainingOptions
 from ponet.training.batching import TrainingStream
 from ponet.training.progress import Progress
+from ponet.training.schedules import evaluation_interval
 
 if TYPE_CHECKING:
     from ponet.training.trainer import PoNetTrainer
@@ -76,7 +77,8 @@ class Flow(TrainerCallback):
         if evaluates and options.eval_every is None:
             self.evaluation_steps = set(stream.epoch_steps())
         elif evaluates and options.eval_every is not None:
-            self.evaluation_steps = {*range(options.eval_every, stream.steps, options.eval_every), stream.steps}
+            interval = evaluation_interval(options.eval_every, stream.steps)
+            self.evaluation_steps = {*range(interval, stream.steps, interval), stream.steps}
         self.saved_at = time.monotonic()
 
     def on_train_begin(

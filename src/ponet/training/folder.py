@@ -168,7 +168,8 @@ class RunFolder:
             notice(f"Removing the run in '{self.path}'.")
             self._empty()
             return
-        differing = differences(self.recipe(), recipe, MAY_CHANGE)
+        may_change = MAY_CHANGE if recipe.training.budget is None else (*MAY_CHANGE, "training.max_steps")
+        differing = differences(self.recipe(), recipe, may_change)
         if differing:
             more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
             raise PoNetError(

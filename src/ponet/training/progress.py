@@ -35,6 +35,8 @@ class Progress:
     """Evaluations since the best one."""
     data: str = ""
     """Fingerprint of the training split."""
+    step_seconds: float | None = None
+    """Seconds of one step, as timed for `training.budget` before the training; None without a budget."""
     stopped: str | None = None
     """Why training is over: "steps" (all done) or "patience"; None while it isn't."""
 

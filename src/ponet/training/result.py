@@ -23,9 +23,13 @@ SETTINGS = ("PONET_BACKEND", "OMP_NUM_THREADS")
 
 def provenance(recipe: Recipe, command: str | None = None) -> dict[str, Any]:
     """The part of a result that doesn't depend on how well the run went."""
+    return {"recipe": recipe.to_dict(), **origin(recipe.seed, command)}
+
+
+def origin(seed: int, command: str | None = None) -> dict[str, Any]:
+    """Where any figure comes from, with or without a recipe: seed, commit, versions, machine, settings, command."""
     return {
-        "recipe": recipe.to_dict(),
-        "seed": recipe.seed,
+        "seed": seed,
         "commit": commit(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "machine": machine(),

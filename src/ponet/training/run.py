@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ponet.recipe import Recipe
 from ponet.tasks.base import Prepared, Split
 from ponet.tasks.registry import get_task
 from ponet.training.batching import TrainingStream
+from ponet.training.budget import fill_budget
 from ponet.training.callbacks import Flow, Interruption, MetricsFile, finite
 from ponet.training.card import model_card
 from ponet.training.checkpoints import explained
@@ -110,6 +112,10 @@ class Training:
             raise PoNetError("'training.patience' needs a validation split, and the data has none.")
         self.precision = resolve_precision(options.precision)
         self.metric = options.metric or prepared.best_metric
+        self.progress, self.resumed = self._progress()
+        if options.budget is not None:
+            self.recipe = self._within_budget()
+            options = self.recipe.training
         self.stream = TrainingStream(
             prepared.train.lengths,
             options.batch_tokens,
@@ -120,9 +126,9 @@ class Training:
             options.gradient_accumulation,
             process_index(),
             process_count(),
+            options.drop_last,
         )
         warmup_steps(options.warmup, self.stream.steps)  # too long a warm-up is told before anything is written
-        self.progress, self.resumed = self._progress()
         self.interruption = Interruption()
         self.trainer = self._trainer()
 
@@ -178,6 +184,18 @@ class Training:
                 "Bring it back, or train again with --overwrite."
             )
         return progress, str(path)
+
+    def _within_budget(self) -> Recipe:
+        """The recipe with the steps that fill its budget: timed now, or as chosen when the training began."""
+        recipe, budget = self.recipe, self.recipe.training.budget
+        if self.resumed is not None:
+            return replace(recipe, training=self.folder.recipe().training)
+        self.display.notice(f"Timing some steps, to plan as many as {budget} have time for.")
+        filled, self.progress.step_seconds = fill_budget(recipe, self.prepared, self.precision)
+        self.display.notice(
+            f"A step takes {self.progress.step_seconds:.3g} s: {filled.training.max_steps:,} steps fill {budget}."
+        )
+        return filled
 
     def _trainer(self) -> PoNetTrainer:
         recipe, prepared, options = self.recipe, self.prepared, self.recipe.training
@@ -238,6 +256,7 @@ class Training:
                 "epochs": round(progress.epoch, 6),
                 "tokens": progress.tokens,
                 "seconds": round(progress.seconds, 3),
+                "timed_step_seconds": progress.step_seconds,
                 "tokens_per_second": round(progress.tokens / progress.seconds, 1) if progress.seconds else None,
                 "evaluation_seconds": round(progress.evaluation_seconds, 3),
                 "peak_memory_bytes": progress.peak_memory_bytes,

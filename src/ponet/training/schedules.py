@@ -26,6 +26,11 @@ def warmup_steps(warmup: float, steps: int) -> int:
     return min(count, steps - 1)
 
 
+def evaluation_interval(eval_every: float, steps: int) -> int:
+    """`eval_every` in steps: a fraction of all `steps` where it is below 1."""
+    return max(1, round(eval_every * steps if eval_every < 1 else eval_every))
+
+
 def build_schedule(options: TrainingOptions, optimizer: Optimizer, steps: int) -> LRScheduler:
     """The scheduler to step once an optimizer step, `steps` times.
 
