@@ -12,41 +12,25 @@ import torch
 from torch import Tensor
 
 from ponet.ops.library import accumulator
+from ponet.ops.numba_blocks import BLOCK_NUMBERS, PIECE, Runs, block_of, border, find, going_on, slot, sum_parts
 from ponet.ops.numba_products import add_products, dot_products, exponentials, greatest, total
+from ponet.ops.numba_threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
 from ponet.ops.numba_tools import (
-    BLOCK_NUMBERS,
-    STEP,
-    TASKS,
-    WORKERS,
     ZERO,
-    Numbers,
+    Kernel,
     Pointer,
-    Room,
-    Runs,
     add,
-    address,
+    address_of,
     at,
-    block_of,
-    border,
     compiled,
     fill,
-    find,
-    going_on,
     integers,
-    kernel,
-    like,
     load,
     loop,
-    run,
-    slot,
     store,
     stored,
-    sum_parts,
     sums,
-    take,
 )
-
-_PIECE = 256
 
 
 def document_mean(x: Tensor, cu_seqlens: Tensor) -> Tensor:
@@ -57,13 +41,16 @@ def document_mean(x: Tensor, cu_seqlens: Tensor) -> Tensor:
     if T and d:
         block = max(16, BLOCK_NUMBERS // d)
         blocks, size = (T + block - 1) // block, accumulator(x.dtype).itemsize
-        room = Room(2 * blocks * d * size, torch.get_num_threads() * d * size)
-        numbers = np.array(
-            [0, 0, 0, 0, block, d, T, address(cu_seqlens), B, address(x), address(mean), *room.places, 0]
+        call = Call(
+            _document_mean,
+            x.dtype,
+            *(block, d, T, address(cu_seqlens), B, address(x), address(mean)),
+            rooms=(2 * blocks * d * size,),
+            scratch=d * size,
         )
-        run(_document_mean, like(x), x.numel(), 0, blocks, numbers)
-        if numbers[-1]:
-            run(_document_mean, like(x), 2 * blocks * d, 1, (d + _PIECE - 1) // _PIECE, numbers)
+        call.run(0, blocks, x.numel())
+        if call.cut:
+            call.run(1, (d + PIECE - 1) // PIECE, 2 * blocks * d)
     return mean
 
 
@@ -83,46 +70,48 @@ def attention_pool(
     if T and d and h:
         block = attention_block(h, d)
         blocks, size, wide = (T + block - 1) // block, dtype.itemsize, queries.to(dtype)
-        room = Room(
-            *(2 * blocks * h * d * size, 2 * blocks * h * size, 2 * blocks * h * size),
-            *(torch.get_num_threads() * h * (2 * block + d + 2) * size, T * h * size if output_weights else 0),
+        call = Call(
+            _attention_pool,
+            x.dtype,
+            *(block, d, h, address(cu_seqlens), B, address(x), address(wide), address(z)),
+            *(address(lse), address(weights), output_weights),
+            rooms=(
+                *(2 * blocks * h * d * size, 2 * blocks * h * size, 2 * blocks * h * size),
+                T * h * size if output_weights else 0,
+            ),
+            scratch=h * (2 * block + d + 2) * size,
         )
-        numbers = np.array(
-            [
-                *(0, 0, 0, 0, block, d, h, address(cu_seqlens), B, address(x), address(wide), address(z), address(lse)),
-                *(address(weights), output_weights, *room.places, 0),
-            ]
-        )
-        run(_attention_pool, like(x), 2 * h * x.numel(), 0, blocks, numbers)
-        if numbers[-1]:
-            run(_attention_pool, like(x), 2 * blocks * h * d, 1, blocks * h, numbers)
+        call.run(0, blocks, 2 * h * x.numel())
+        if call.cut:
+            call.run(1, blocks * h, 2 * blocks * h * d)
         if output_weights:
-            run(_attention_pool, like(x), 8 * weights.numel(), 2, blocks, numbers)
+            call.run(2, blocks, 8 * weights.numel())
     return z, lse, weights
 
 
-@kernel
-def _document_mean(numbers: Numbers, like: Any) -> None:
-    """Fills `mean`, given as zeros. Step 0, a task a block, does the documents that lie in one, and makes the last
-    number 1 where a document is cut; step 1, a task a piece of the width, does the others."""
-    block, d, T = numbers[4], numbers[5], numbers[6]
-    documents = Runs(integers(numbers[7]), numbers[8], block)
-    x, mean, parts = stored(numbers[9], like), stored(numbers[10], like), sums(numbers[11], like)
-    scratch = at(sums(numbers[12], like), take(numbers, WORKERS) * d)
+@Kernel
+def _document_mean(like: Pointer) -> None:
+    """Fills `mean`, given as zeros. Step 0, a task a block, does the documents that lie in one, and makes `CUT` 1
+    where a document is cut; step 1, a task a piece of the width, does the others."""
+    numbers = integers(address_of(like))
+    block, d, T = numbers[5], numbers[6], numbers[7]
+    documents = Runs(integers(numbers[8]), numbers[9], block)
+    x, mean, parts = stored(numbers[10], like), stored(numbers[11], like), sums(numbers[12], like)
+    scratch = at(sums(numbers[13], like), take(numbers, WORKERS) * d)
     tasks, step = numbers[TASKS], numbers[STEP]
-    task = take(numbers, 0)
+    task = take(numbers, COUNT)
     while task < tasks:
         if step == 0:
             if _sum_block(task, d, x, documents, mean, parts, scratch):
-                numbers[-1] = 1
+                numbers[CUT] = 1
         else:
-            low, high = task * _PIECE, min((task + 1) * _PIECE, d)
+            low, high = task * PIECE, min((task + 1) * PIECE, d)
             for b in range((T + block - 1) // block):
                 document = sum_parts(b, documents, documents, parts, low, high, d)
                 if document >= 0:
                     length = documents.offsets[document + 1] - documents.offsets[document]
                     divide(at(parts, (2 * b + 1) * d + low), length, high - low, at(mean, document * d + low))
-        task = take(numbers, 0)
+        task = take(numbers, COUNT)
 
 
 @compiled
@@ -164,31 +153,32 @@ def divide(data: Pointer, by: Any, d: int, to: Pointer) -> None:
         store(to, c, data[c] / divisor)
 
 
-@kernel
-def _attention_pool(numbers: Numbers, like: Any) -> None:
+@Kernel
+def _attention_pool(like: Pointer) -> None:
     """Fills `z` and `lse`, given as zeros, and `weights`.
 
-    Step 0, a task a block, does the documents that lie in one, and makes the last number 1 where a document is cut;
+    Step 0, a task a block, does the documents that lie in one, and makes `CUT` 1 where a document is cut;
     step 1, a task a block and head, does the others; step 2, a task a block, makes the weights of the scores.
     """
-    block, d, h = numbers[4], numbers[5], numbers[6]
-    documents = Runs(integers(numbers[7]), numbers[8], block)
+    numbers = integers(address_of(like))
+    block, d, h = numbers[5], numbers[6], numbers[7]
+    documents = Runs(integers(numbers[8]), numbers[9], block)
     x, queries, z, lse = (
-        stored(numbers[9], like),
-        sums(numbers[10], like),
-        stored(numbers[11], like),
-        sums(numbers[12], like),
+        stored(numbers[10], like),
+        sums(numbers[11], like),
+        stored(numbers[12], like),
+        sums(numbers[13], like),
     )
-    weights, keep = stored(numbers[13], like), numbers[14] != 0
-    parts, tops, totals = sums(numbers[15], like), sums(numbers[16], like), sums(numbers[17], like)
-    scratch = at(sums(numbers[18], like), take(numbers, WORKERS) * h * (2 * block + d + 2))
+    weights, keep = stored(numbers[14], like), numbers[15] != 0
+    parts, tops, totals = sums(numbers[16], like), sums(numbers[17], like), sums(numbers[18], like)
+    scratch = at(sums(numbers[20], like), take(numbers, WORKERS) * h * (2 * block + d + 2))
     scores = sums(numbers[19], like)
     tasks, step = numbers[TASKS], numbers[STEP]
-    task = take(numbers, 0)
+    task = take(numbers, COUNT)
     while task < tasks:
         if step == 0:
             if _attend_block(task, h, d, x, queries, documents, z, lse, keep, scores, parts, tops, totals, scratch):
-                numbers[-1] = 1
+                numbers[CUT] = 1
         elif step == 1:
             _put_together(task // h, task % h, h, d, documents, z, lse, parts, tops, totals)
         else:
@@ -196,7 +186,7 @@ def _attention_pool(numbers: Numbers, like: Any) -> None:
                 document = find(documents, token)
                 for j in range(h):
                     store(weights, token * h + j, np.exp(scores[token * h + j] - lse[document * h + j]))
-        task = take(numbers, 0)
+        task = take(numbers, COUNT)
 
 
 @compiled

@@ -2,42 +2,29 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ponet.ops.library import accumulator
 from ponet.ops.numba_attention import attention_block
+from ponet.ops.numba_blocks import PIECE, Runs, border, find, slot, sum_parts
 from ponet.ops.numba_products import add_products, dot_products, exponentials
+from ponet.ops.numba_threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
 from ponet.ops.numba_tools import (
-    STEP,
-    TASKS,
-    WORKERS,
-    Numbers,
+    Kernel,
     Pointer,
-    Room,
-    Runs,
-    address,
+    address_of,
     at,
-    border,
     compiled,
     copy,
     fill,
-    find,
     integers,
-    kernel,
-    like,
     load,
     loop,
-    run,
-    slot,
     stored,
-    sum_parts,
     sums,
-    take,
 )
 
-_PIECE = 256
 _TOKENS = 16
 """Tokens whose gradients are summed at a time."""
 
@@ -61,51 +48,51 @@ def attention_pool_backward(
         block = attention_block(h, d)
         blocks, size = (T + block - 1) // block, dtype.itemsize
         wide_dz, wide_queries = dz.to(dtype), queries.to(dtype)
-        room = Room(
-            2 * blocks * h * d * size,
-            torch.get_num_threads() * (4 * block * h + (_TOKENS + h) * d) * size,
+        call = Call(
+            _attention_pool_backward,
+            x.dtype,
+            *(block, d, h, T, address(cu_seqlens), B, address(wide_dz)),
+            *(address(dweights), address(x), address(wide_queries), address(lse), address(delta), address(dx)),
+            address(dqueries),
+            rooms=(2 * blocks * h * d * size,),
+            scratch=(4 * block * h + (_TOKENS + h) * d) * size,
         )
-        numbers = np.array(
-            [
-                *(0, 0, 0, 0, block, d, h, T, address(cu_seqlens), B, address(wide_dz), address(dweights), address(x)),
-                *(address(wide_queries), address(lse), address(delta), address(dx), address(dqueries), *room.places, 0),
-            ]
-        )
-        run(_attention_pool_backward, like(x), 5 * h * x.numel(), 0, blocks, numbers)
-        if numbers[-1]:
-            run(_attention_pool_backward, like(x), 2 * blocks * h * d, 1, (h * d + _PIECE - 1) // _PIECE, numbers)
+        call.run(0, blocks, 5 * h * x.numel())
+        if call.cut:
+            call.run(1, (h * d + PIECE - 1) // PIECE, 2 * blocks * h * d)
     return dx, dqueries
 
 
-@kernel
-def _attention_pool_backward(numbers: Numbers, like: Any) -> None:
+@Kernel
+def _attention_pool_backward(like: Pointer) -> None:
     """Fills `dx`, and `dqueries`, given as zeros. Steps as in `numba_attention._document_mean`."""
-    block, d, h, T = numbers[4], numbers[5], numbers[6], numbers[7]
-    documents = Runs(integers(numbers[8]), numbers[9], block)
-    dz, dweights, weighted = sums(numbers[10], like), stored(numbers[11], like), numbers[11] != 0
+    numbers = integers(address_of(like))
+    block, d, h, T = numbers[5], numbers[6], numbers[7], numbers[8]
+    documents = Runs(integers(numbers[9]), numbers[10], block)
+    dz, dweights, weighted = sums(numbers[11], like), stored(numbers[12], like), numbers[12] != 0
     x, queries, lse, delta = (
-        stored(numbers[12], like),
-        sums(numbers[13], like),
+        stored(numbers[13], like),
         sums(numbers[14], like),
         sums(numbers[15], like),
+        sums(numbers[16], like),
     )
-    dx, dqueries, parts = stored(numbers[16], like), stored(numbers[17], like), sums(numbers[18], like)
-    scratch = at(sums(numbers[19], like), take(numbers, WORKERS) * (4 * block * h + (_TOKENS + h) * d))
+    dx, dqueries, parts = stored(numbers[17], like), stored(numbers[18], like), sums(numbers[19], like)
+    scratch = at(sums(numbers[20], like), take(numbers, WORKERS) * (4 * block * h + (_TOKENS + h) * d))
     tasks, step, width = numbers[TASKS], numbers[STEP], h * d
-    task = take(numbers, 0)
+    task = take(numbers, COUNT)
     while task < tasks:
         if step == 0:
             if _attend_block_backward(
                 task, h, d, dz, dweights, weighted, x, queries, lse, delta, documents, dx, dqueries, parts, scratch
             ):
-                numbers[-1] = 1
+                numbers[CUT] = 1
         else:
-            low, high = task * _PIECE, min((task + 1) * _PIECE, width)
+            low, high = task * PIECE, min((task + 1) * PIECE, width)
             for b in range((T + block - 1) // block):
                 document = sum_parts(b, documents, documents, parts, low, high, width)
                 if document >= 0:
                     copy(at(parts, (2 * b + 1) * width + low), high - low, at(dqueries, document * width + low))
-        task = take(numbers, 0)
+        task = take(numbers, COUNT)
 
 
 @compiled

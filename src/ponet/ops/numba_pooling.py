@@ -13,44 +13,27 @@ import torch
 from torch import Tensor
 
 from ponet.ops.library import Places, accumulator
+from ponet.ops.numba_blocks import BLOCK_NUMBERS, PIECE, Runs, block_of, border, find, going_on, slot
+from ponet.ops.numba_threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
 from ponet.ops.numba_tools import (
-    BLOCK_NUMBERS,
-    STEP,
-    TASKS,
-    WORKERS,
-    Numbers,
+    Kernel,
     Pointer,
-    Room,
-    Runs,
-    address,
     address_of,
     at,
     beats,
-    block_of,
-    border,
     compiled,
     copy,
     fill,
-    find,
     flags,
-    going_on,
     greater,
     integers,
-    kernel,
-    like,
     load,
     loop,
-    run,
-    slot,
     store,
     stored,
     sums,
-    take,
     tokens,
 )
-
-PIECE = 256
-"""Channels of what blocks found that one task puts together."""
 
 
 class Order(NamedTuple):
@@ -75,19 +58,18 @@ def pool_and_fuse(g: Tensor, projections: Tensor, places: Places, keep: bool) ->
         blocks = (T + block - 1) // block
         # so long as no segment is longer than a block, there is nothing to put together
         size, rows = accumulator(g.dtype).itemsize, 2 * blocks if places.cu_segments.shape[0] - 1 < T else 0
-        workers = torch.get_num_threads()
-        room = Room(rows * d * size, rows * d * 4, workers * 4 * d * size)
-        numbers = np.array(
-            [
-                *(0, 0, 0, 0, block, d, T, *described(places), address(g), address(projections)),
-                *(address(y), keep, address(top), address(argmax), *room.places, 0),
-            ]
+        call = Call(
+            _pool_and_fuse,
+            g.dtype,
+            *(block, d, T, *described(places), address(g), address(projections), address(y)),
+            *(keep, address(top), address(argmax)),
+            rooms=(rows * d * size, rows * d * 4),
+            scratch=4 * d * size,
         )
-        kind = like(g)
-        run(_pool_and_fuse, kind, 4 * y.numel(), 0, blocks, numbers)
-        if numbers[-1]:
-            run(_pool_and_fuse, kind, blocks * d, 1, (d + PIECE - 1) // PIECE, numbers)
-            run(_pool_and_fuse, kind, 3 * y.numel(), 2, blocks, numbers)
+        call.run(0, blocks, 4 * y.numel())
+        if call.cut:
+            call.run(1, (d + PIECE - 1) // PIECE, blocks * d)
+            call.run(2, blocks, 3 * y.numel())
     return y, top, argmax
 
 
@@ -101,7 +83,7 @@ def described(places: Places) -> tuple[int, ...]:
 
 
 @compiled
-def places_at(numbers: Numbers, i: int, block: int) -> Any:
+def places_at(numbers: Pointer, i: int, block: int) -> Any:
     """Documents, segments and tokens from the addresses in `numbers[i:]`."""
     documents = Runs(integers(numbers[i]), numbers[i + 1], block)
     segments = Runs(integers(numbers[i + 2]), numbers[i + 3], block)
@@ -115,38 +97,39 @@ def places_at(numbers: Numbers, i: int, block: int) -> Any:
     return documents, segments, order
 
 
-@kernel
-def _pool_and_fuse(numbers: Numbers, like: Any) -> None:
+@Kernel
+def _pool_and_fuse(like: Pointer) -> None:
     """Fills `y`, and if `keep` also `top` and `argmax`.
 
-    Step 0, a task a block, does all that needs no more than the block, and makes the last number 1 where a segment is
+    Step 0, a task a block, does all that needs no more than the block, and makes `CUT` 1 where a segment is
     cut; step 1, a task a piece of the width, puts cut segments' maxima together; step 2, a task a block, finishes their
     tokens.
     """
-    block, d, T = numbers[4], numbers[5], numbers[6]
-    documents, segments, order = places_at(numbers, 7, block)
-    g, projections, y = stored(numbers[14], like), stored(numbers[15], like), stored(numbers[16], like)
-    keep, top, argmax = numbers[17] != 0, stored(numbers[18], like), tokens(numbers[19])
-    parts, holders = sums(numbers[20], like), tokens(numbers[21])
-    scratch = at(sums(numbers[22], like), take(numbers, WORKERS) * 4 * d)
+    numbers = integers(address_of(like))
+    block, d, T = numbers[5], numbers[6], numbers[7]
+    documents, segments, order = places_at(numbers, 8, block)
+    g, projections, y = stored(numbers[15], like), stored(numbers[16], like), stored(numbers[17], like)
+    keep, top, argmax = numbers[18] != 0, stored(numbers[19], like), tokens(numbers[20])
+    parts, holders = sums(numbers[21], like), tokens(numbers[22])
+    scratch = at(sums(numbers[23], like), take(numbers, WORKERS) * 4 * d)
     nothing = stored_beside(scratch, d, like)
     fill(nothing, d, -np.inf)
     tasks, step = numbers[TASKS], numbers[STEP]
-    task = take(numbers, 0)
+    task = take(numbers, COUNT)
     while task < tasks:
         if step == 0:
             if _pool_block(
                 task, d, g, projections, documents, segments, order, y, keep, top, argmax, parts, holders, scratch,
                 nothing,
             ):  # fmt: skip
-                numbers[-1] = 1
+                numbers[CUT] = 1
         elif step == 1:
             low, high = task * PIECE, min((task + 1) * PIECE, d)
             for b in range((T + block - 1) // block):
                 _max_of_parts(b, low, high, d, segments, keep, top, argmax, parts, holders)
         else:
             _fuse_cut_segments(task, d, g, projections, documents, segments, order, y, parts, scratch, nothing)
-        task = take(numbers, 0)
+        task = take(numbers, COUNT)
 
 
 @compiled

@@ -7,38 +7,25 @@ import torch
 from torch import Tensor
 
 from ponet.ops.library import Places, accumulator
-from ponet.ops.numba_pooling import PIECE, Order, described, joined, places_at
+from ponet.ops.numba_blocks import BLOCK_NUMBERS, PIECE, Runs, block_of, border, find, slot, sum_parts
+from ponet.ops.numba_pooling import Order, described, joined, places_at
+from ponet.ops.numba_threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
 from ponet.ops.numba_tools import (
-    BLOCK_NUMBERS,
-    STEP,
-    TASKS,
-    WORKERS,
     ZERO,
-    Numbers,
+    Kernel,
     Pointer,
-    Room,
-    Runs,
     add,
-    address,
     address_of,
     at,
-    block_of,
-    border,
     compiled,
     copy,
     fill,
-    find,
-    kernel,
-    like,
+    integers,
     load,
     loop,
-    run,
-    slot,
     store,
     stored,
-    sum_parts,
     sums,
-    take,
     tokens,
 )
 
@@ -56,38 +43,39 @@ def pool_and_fuse_backward(
         block = max(16, BLOCK_NUMBERS // d)
         blocks = (T + block - 1) // block
         size = accumulator(g.dtype).itemsize
-        room = Room(2 * blocks * d * size, 2 * blocks * d * size, torch.get_num_threads() * _ROWS * d * size)
-        numbers = np.array(
-            [
-                *(0, 0, 0, 0, block, d, T, *described(places), address(dy), address(g), address(projections)),
-                *(address(top), address(argmax), address(dg), address(dprojections), *room.places, 0),
-            ]
+        call = Call(
+            _pool_and_fuse_backward,
+            g.dtype,
+            *(block, d, T, *described(places), address(dy), address(g)),
+            *(address(projections), address(top), address(argmax), address(dg), address(dprojections)),
+            rooms=(2 * blocks * d * size, 2 * blocks * d * size),
+            scratch=_ROWS * d * size,
         )
-        kind = like(g)
-        run(_pool_and_fuse_backward, kind, 6 * dy.numel(), 0, blocks, numbers)
-        run(_pool_and_fuse_backward, kind, 2 * blocks * d, 1, (d + PIECE - 1) // PIECE, numbers)
-        if numbers[-1]:
-            run(_pool_and_fuse_backward, kind, dy.numel(), 2, blocks, numbers)
+        call.run(0, blocks, 6 * dy.numel())
+        call.run(1, (d + PIECE - 1) // PIECE, 2 * blocks * d)
+        if call.cut:
+            call.run(2, blocks, dy.numel())
     return dg, dprojections
 
 
-@kernel
-def _pool_and_fuse_backward(numbers: Numbers, like: Any) -> None:
+@Kernel
+def _pool_and_fuse_backward(like: Pointer) -> None:
     """Fills `dg` (given as zeros) and `dprojections`.
 
-    Step 0, a task a block, does all but what sums over cut segments and documents are needed for, and makes the last
-    number 1 where a segment is cut; step 1, a task a piece of the width, makes these sums; step 2, a task a block,
+    Step 0, a task a block, does all but what sums over cut segments and documents are needed for, and makes `CUT` 1
+    where a segment is cut; step 1, a task a piece of the width, makes these sums; step 2, a task a block,
     hands them to tokens.
     """
-    block, d, T = numbers[4], numbers[5], numbers[6]
-    documents, segments, order = places_at(numbers, 7, block)
-    dy, g, projections = stored(numbers[14], like), stored(numbers[15], like), stored(numbers[16], like)
-    top, argmax = stored(numbers[17], like), tokens(numbers[18])
-    dg, dprojections = stored(numbers[19], like), stored(numbers[20], like)
-    parts, document_parts = sums(numbers[21], like), sums(numbers[22], like)
-    scratch = at(sums(numbers[23], like), take(numbers, WORKERS) * _ROWS * d)
+    numbers = integers(address_of(like))
+    block, d, T = numbers[5], numbers[6], numbers[7]
+    documents, segments, order = places_at(numbers, 8, block)
+    dy, g, projections = stored(numbers[15], like), stored(numbers[16], like), stored(numbers[17], like)
+    top, argmax = stored(numbers[18], like), tokens(numbers[19])
+    dg, dprojections = stored(numbers[20], like), stored(numbers[21], like)
+    parts, document_parts = sums(numbers[22], like), sums(numbers[23], like)
+    scratch = at(sums(numbers[24], like), take(numbers, WORKERS) * _ROWS * d)
     tasks, step = numbers[TASKS], numbers[STEP]
-    task = take(numbers, 0)
+    task = take(numbers, COUNT)
     while task < tasks:
         begin, end = border(segments, task), border(segments, task + 1)
         if step == 0:
@@ -95,18 +83,18 @@ def _pool_and_fuse_backward(numbers: Numbers, like: Any) -> None:
                 task, begin, end, T, d, dy, g, projections, top, argmax, documents, segments, order, dg, dprojections,
                 parts, document_parts, scratch, like,
             ):  # fmt: skip
-                numbers[-1] = 1
+                numbers[CUT] = 1
         elif step == 1:
             low, high = task * PIECE, min((task + 1) * PIECE, d)
             for b in range((T + block - 1) // block):
-                if numbers[-1]:
+                if numbers[CUT]:
                     sum_parts(b, segments, segments, parts, low, high, d)
                 document = sum_parts(b, documents, segments, document_parts, low, high, d)
                 if document >= 0:
                     copy(at(document_parts, (2 * b + 1) * d + low), high - low, at(dg, document * d + low))
         else:
             _route_cut_segments(begin, end, d, argmax, segments, order, parts, dprojections)
-        task = take(numbers, 0)
+        task = take(numbers, COUNT)
 
 
 @compiled

@@ -44,9 +44,7 @@ def dot_products(rows: Pointer, n: int, others: Pointer, m: int, d: int, out: Po
 
 
 @compiled
-def add_products(
-    factors: Pointer, stride: int, step: int, rows: Pointer, n: int, out: Pointer, m: int, d: int
-) -> None:
+def add_products(factors: Pointer, stride: int, step: int, rows: Pointer, n: int, out: Pointer, m: int, d: int) -> None:
     """`out[i] += sum over j < n of factors[i * stride + j * step] * rows[j]`, from `[n, d]` to `[m, d]`.
 
     Two sums of four rows at a time, a slice of the width after the other, so that it stays in the first cache.
@@ -65,9 +63,7 @@ def add_products(
 
 
 @regrouped
-def _add_eight(
-    a: Pointer, b: Pointer, step: int, rows: Pointer, d: int, width: int, u: Pointer, v: Pointer
-) -> None:
+def _add_eight(a: Pointer, b: Pointer, step: int, rows: Pointer, d: int, width: int, u: Pointer, v: Pointer) -> None:
     # Within `add_products` this loop would be checked for whether all of its rows are apart, which they aren't.
     a0, a1, a2, a3 = a[0], a[step], a[2 * step], a[3 * step]
     b0, b1, b2, b3 = b[0], b[step], b[2 * step], b[3 * step]

@@ -1,39 +1,23 @@
-"""What the Numba kernels share: compiling, pointers, storage types, blocks of tokens, threads.
+"""What the Numba kernels share: compiling, pointers, storage types.
 
-A kernel is a function `(numbers, like)`. `numbers [n]` int64 holds the next task, the next worker, the number of tasks
-and the step (`COUNT` and on), then what the kernel needs: sizes, and addresses of tensors; `like` is a number of their
-storage type. It is so few arguments since each would cost a call a microsecond, and pointers since Numba counts
-references to arrays and lets their indices be negative, both of which keep loops from running in vectors.
-
-A pass cuts packed tokens into blocks, each a task for whichever thread is free. Documents and segments are runs:
-offsets `[K + 1]`, run `k` holding the places `offsets[k] : offsets[k + 1]`. Where a block ends is up to the input
-alone, not to the number of threads, and so are all results.
+Kernels work on pointers, since Numba counts references to arrays and lets their indices be negative, both of which keep
+loops from running in vectors.
 """
 
+import ctypes
 import hashlib
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from llvmlite import ir
 from numba import njit, types
 from numba.core.compiler import Compiler
 from numba.extending import intrinsic, overload
-from torch import Tensor
 
 Pointer = Any
 """In a kernel: memory of numbers, those of bfloat16 as uint16, bools as uint8."""
-Numbers = Any
-"""A kernel's `numbers`."""
-
-BLOCK_NUMBERS = 2**15
-"""Numbers of a `[T, d]` tensor in a block: few, so that a block of each tensor of a pass fits a core's cache."""
-_WORTH_A_THREAD = 2**17
-"""Numbers to go through, in a twentieth of a millisecond or so, that are worth waking a thread for."""
 
 # --- Compiling -------------------------------------------------------------------------------------------------------
 
@@ -50,12 +34,31 @@ _REGROUP = {"reassoc", "contract", "nsz"}
 _SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("numba_*.py"))))
 
 
-def kernel(function: Callable[..., Any]) -> Any:
-    """`numba.njit` for a function that `run` calls, on several threads at a time; cached on disk where there is room.
+class Kernel:
+    """A function `(like: Pointer)` that `numba_threads.Call` calls, on several threads at a time.
 
-    Numba would renew the cache when the kernel's own file changes; here any of this backend's files will do.
+    It gets the address of its arguments, int64 numbers, as a pointer to numbers of the storage type, by which it knows
+    that. Compiled for a type when first called with it; cached on disk where there is room.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+
+    def __init__(self, function: Callable[[Pointer], None]) -> None:
+        self._compiled = _cached(function)
+        self._entries: dict[Any, tuple[Callable[[Any], None], int]] = {}
+
+    def entry(self, stored_as: Any) -> tuple[Callable[[Any], None], int]:
+        """The machine code for a Numba type of storage: as a function that lets other threads run, and its address."""
+        if stored_as not in self._entries:
+            signature = (types.CPointer(stored_as),)
+            self._compiled.compile(signature)
+            code = self._compiled.overloads[signature]
+            address = code.library.get_pointer_to_function(code.fndesc.llvm_cfunc_wrapper_name)
+            self._entries[stored_as] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address), address
+        return self._entries[stored_as]
+
+
+def _cached(function: Callable[..., Any]) -> Any:
+    """`numba.njit`. Its cache is renewed when any of this backend's files changes, not only the function's own."""
+    options: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True}
     try:
         compiled = njit(cache=True, **options)(function)
         compiled._cache._cache_file._source_stamp = _SOURCES.hexdigest()
@@ -85,12 +88,13 @@ def regrouped(function: Callable[..., Any]) -> Any:
 
 
 def _pointer_to(element: Any) -> Any:
-    """An intrinsic that makes an address a pointer to a type, or to that which a function gives for `like`'s."""
+    """An intrinsic that makes an address a pointer to a type, or to that which a function gives for
+    the storage type."""
     if callable(element) and not isinstance(element, types.Type):
 
         @intrinsic
         def pointer_like(_: Any, address: Any, like: Any) -> Any:
-            to = types.CPointer(element(like))
+            to = types.CPointer(element(like.dtype))
             return to(address, like), lambda context, builder, _, arguments: builder.inttoptr(
                 arguments[0], context.get_value_type(to)
             )
@@ -113,9 +117,9 @@ tokens = _pointer_to(types.int32)
 """In a kernel: `tokens(address)`, a tensor of int32."""
 flags = _pointer_to(types.uint8)
 """In a kernel: `flags(address)`, a tensor of bool."""
-stored = _pointer_to(lambda like: like)
+stored = _pointer_to(lambda storage: storage)
 """In a kernel: `stored(address, like)`, a tensor of the storage type."""
-sums = _pointer_to(lambda like: types.float64 if like == types.float64 else types.float32)
+sums = _pointer_to(lambda storage: types.float64 if storage == types.float64 else types.float32)
 """In a kernel: `sums(address, like)`, a tensor of the accumulator's type."""
 
 
@@ -218,153 +222,3 @@ def add(data: Pointer, n: int, to: Pointer) -> None:
     """`to[:n] += data[:n]`."""
     for c in range(n):
         to[c] += load(data, c)
-
-
-# --- Blocks ----------------------------------------------------------------------------------------------------------
-
-
-class Runs(NamedTuple):
-    """In a kernel: documents or segments, and the `block` by which a pass goes through them."""
-
-    offsets: Pointer
-    number: int
-    block: int
-
-
-@compiled
-def find(runs: Runs, place: int) -> int:
-    """The run that holds a place: the last `k` with `offsets[k] <= place`. Runs may be empty."""
-    low, high = 0, runs.number
-    while high - low > 1:
-        middle = (low + high) // 2
-        if runs.offsets[middle] <= place:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-@compiled
-def border(runs: Runs, b: int) -> int:
-    """Where block `b` begins: at `b * block`, or at the start of the run there, unless that is longer than a block.
-
-    So only runs longer than a block are cut, and each of their blocks but the first begins at a multiple of `block`.
-    """
-    place, total = b * runs.block, runs.offsets[runs.number]
-    if place >= total:
-        return total
-    run = find(runs, place)
-    return place if runs.offsets[run + 1] - runs.offsets[run] > runs.block else runs.offsets[run]
-
-
-@compiled
-def block_of(runs: Runs, place: int) -> int:
-    """The block, of those between borders, that holds a place."""
-    b = place // runs.block
-    return b + 1 if place >= border(runs, b + 1) else b
-
-
-@compiled
-def slot(runs: Runs, run: int, b: int, begin: int) -> int:
-    """The row of `[2 * blocks, ...]` for what block `b`, beginning at `begin`, finds of a run that it holds a part of.
-
-    There are two at most: one that began in an earlier block, and one that goes on in the next.
-    """
-    return 2 * b if runs.offsets[run] < begin else 2 * b + 1
-
-
-@compiled
-def going_on(runs: Runs, begin: int, end: int) -> int:
-    """The run that begins in the block `begin : end` and goes on in the next; -1 where there is none."""
-    if begin < end:
-        run = find(runs, end - 1)
-        if runs.offsets[run] >= begin and runs.offsets[run + 1] > end:
-            return run
-    return -1
-
-
-@compiled
-def sum_parts(b: int, runs: Runs, borders: Runs, parts: Pointer, low: int, high: int, width: int) -> int:
-    """Adds up the channels `low : high` of what blocks found of the run that begins in block `b` and goes on after it.
-
-    `parts [2 * blocks, width]`, a row for each `slot`; the sum lands in block `b`'s. Blocks end at `borders`.
-
-    Returns:
-        The run, or -1 where there is none.
-    """
-    run = going_on(runs, border(borders, b), border(borders, b + 1))
-    if run >= 0:
-        for other in range(b + 1, block_of(borders, runs.offsets[run + 1] - 1) + 1):
-            add(at(parts, 2 * other * width + low), high - low, at(parts, (2 * b + 1) * width + low))
-    return run
-
-
-# --- Threads ---------------------------------------------------------------------------------------------------------
-
-COUNT, WORKERS, TASKS, STEP = range(4)
-"""Places in a kernel's `numbers` that `run` fills; what it is given comes after."""
-
-_executor: ThreadPoolExecutor | None = None
-_owner = 0
-
-
-@intrinsic
-def take(_: Any, numbers: Any, i: Any) -> Any:
-    """In a kernel: `numbers[i]`, which rises by one, so that no other thread gets the same."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(numbers)(context, builder, arguments[0]).data
-        place = builder.gep(data, [context.cast(builder, arguments[1], i, types.intp)])
-        return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "seq_cst")
-
-    return types.int64(numbers, i), generate
-
-
-def run(function: Any, like: Any, work: int, step: int, tasks: int, numbers: Numbers) -> None:
-    """Calls a kernel on this thread and others, which take tasks until none is left.
-
-    There are as many threads as torch uses, fewer for little `work`, the numbers in memory that all tasks go through.
-    The threads are Python's, not Numba's: those abort a process that was forked, or that has two threads computing.
-    """
-    numbers[:4] = 0, 0, tasks, step
-    helpers = min(torch.get_num_threads(), tasks, work // _WORTH_A_THREAD) - 1
-    others = [_helpers().submit(function, numbers, like) for _ in range(helpers)]
-    function(numbers, like)
-    for other in others:
-        if not other.cancel():  # one that hasn't begun by now would find nothing to do
-            other.result()
-
-
-def _helpers() -> ThreadPoolExecutor:
-    """The threads beside the caller's, of this process: a forked one doesn't have its parent's."""
-    global _executor, _owner
-    if _executor is None or _owner != os.getpid():
-        _executor, _owner = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="ponet"), os.getpid()
-    return _executor
-
-
-# --- Tensors ---------------------------------------------------------------------------------------------------------
-
-_LIKE = {torch.float32: np.float32(0), torch.float64: np.float64(0), torch.bfloat16: np.uint16(0)}
-
-
-def like(x: Tensor) -> Any:
-    """A number of a tensor's storage type, by which a kernel knows it."""
-    return _LIKE[x.dtype]
-
-
-def address(x: Tensor | None) -> int:
-    """Where a contiguous tensor's numbers lie; 0 for one that is missing."""
-    return 0 if x is None else x.data_ptr()
-
-
-class Room:
-    """Scratch memory for a kernel: `Room(n, m, ...)` holds so many bytes each, at the addresses `places`."""
-
-    def __init__(self, *sizes: int) -> None:
-        starts = [0]
-        for size in sizes:
-            starts.append(starts[-1] + (size + 63) // 64 * 64)  # apart by whole lines of the cache
-        self.memory = torch.empty(starts.pop(), dtype=torch.uint8)
-        address = self.memory.data_ptr()
-        self.places = [address + start for start in starts]
