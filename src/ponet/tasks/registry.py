@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ponet.tasks.base import Task
 
 _TASKS = {
+    "lra": "ponet.tasks.lra.task:ArenaTask",
     "text": "ponet.tasks.text.task:TextTask",
     "text-baseline": "ponet.tasks.text.baseline:BaselineTask",
 }

@@ -1,0 +1,50 @@
+"""The model of an `lra` recipe."""
+
+from typing import TYPE_CHECKING, Any
+
+from ponet.errors import PoNetError
+from ponet.tasks.lra.data import LraTask
+
+if TYPE_CHECKING:
+    from ponet.models.modeling_ponet import PoNetForSequenceClassification
+
+BY_TASK = ("vocab_size", "num_labels", "id2label", "label2id", "problem_type", "classifier_pairs", "pad_token_id")
+"""Fields of the configuration that follow from the data set."""
+
+
+def build_model(values: dict[str, Any], task: LraTask) -> "PoNetForSequenceClassification":
+    """The classifier that the recipe's `model` section describes, from scratch.
+
+    Raises:
+        PoNetError: fields that don't go together, that the data set decides, or too few positions.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+
+    from ponet.models.configuration_ponet import PoNetConfig
+    from ponet.models.modeling_ponet import PoNetForSequenceClassification
+
+    for name in BY_TASK:
+        if name in values:
+            raise PoNetError(f"model.{name} follows from the data set '{task.name}': leave it out.")
+    if values.get("init") is not None:
+        raise PoNetError("Long Range Arena's models are trained from scratch: leave model.init out.")
+    fields = {key: value for key, value in values.items() if key != "init"}
+    positions = fields.get("max_position_embeddings", task.max_length)
+    if positions < task.max_length:
+        raise PoNetError(
+            f"model.max_position_embeddings is {positions}, but '{task.name}' has up to {task.max_length:,} tokens: "
+            "leave it out, or raise it."
+        )
+    settled = {
+        **fields,
+        "max_position_embeddings": positions,
+        "vocab_size": task.vocab_size,
+        "num_labels": task.classes,
+        "classifier_pairs": task.pairs,
+        "problem_type": "single_label_classification",
+    }
+    try:
+        return PoNetForSequenceClassification(PoNetConfig(**settled))
+    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise PoNetError(f"The model section doesn't describe a model: {reason}.") from error

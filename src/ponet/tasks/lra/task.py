@@ -1,0 +1,123 @@
+"""The task `lra`: Long Range Arena's data sets with models of one encoder, for the training engine."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from ponet.errors import PoNetError
+from ponet.tasks.base import Collate, Evaluation, Example, Prepared, Split
+from ponet.tasks.lra.collate import ImageCollator, SequenceCollator
+from ponet.tasks.lra.data import LraTask, fresh_test, get_lra_task, open_data
+from ponet.tasks.lra.modelling import build_model
+from ponet.tasks.lra.options import LraOptions
+from ponet.tasks.lra.segments import segment_rule
+
+if TYPE_CHECKING:
+    from transformers import EvalPrediction
+
+    from ponet.recipe import Recipe
+    from ponet.tasks.lra.store import TokenStore
+
+
+class ArenaTask:
+    """Classification of long sequences: one of six data sets, read from the cache or made on the first call."""
+
+    options: type = LraOptions
+
+    def prepare(self, recipe: "Recipe") -> Prepared:
+        """As `ponet.tasks.base.Task.prepare`."""
+        from transformers import set_seed
+
+        options: LraOptions = recipe.data
+        task = get_lra_task(options.dataset)
+        set_seed(recipe.seed)  # the weights of a run depend on its seed alone, not on what was drawn before
+        model = build_model(recipe.model, task)  # before the data, which may take minutes to make
+        data = open_data(task.name, options)
+        return Prepared(
+            model=model,
+            processing_class=None,
+            train=make_split(data.splits["train"], task),
+            validation=make_split(data.splits["validation"], task),
+            test=make_split(data.splits["test"], task),
+            collate=collator(task, options, model.config.max_position_embeddings),
+            compute_metrics=accuracy,
+            best_metric="accuracy",
+            notices=list(data.notices),
+            facts=data.facts,
+        )
+
+    def evaluation(
+        self, run: Path, recipe: "Recipe", data: str | None, split: str, fresh_seed: int | None
+    ) -> Evaluation:
+        """As `ponet.tasks.base.Task.evaluation`; `data` is another source, as the recipe's `data.source`."""
+        from ponet.models.configuration_ponet import PoNetConfig
+
+        options: LraOptions = recipe.data
+        task = get_lra_task(options.dataset)
+        collate = collator(task, options, PoNetConfig.from_pretrained(run).max_position_embeddings)
+        if fresh_seed is not None:
+            if data is not None or split != "test":
+                raise PoNetError("--fresh-test-seed makes test data: leave --data and --split out.")
+            size = options.fresh_size or options.sizes(task)["test"]
+            made = fresh_test(task.name, options, fresh_seed, size)
+            return Evaluation(make_split(made, task), collate, accuracy)
+        opened = open_data(task.name, options if data is None else replace(options, source=data))
+        if split not in opened.splits:
+            raise PoNetError(f"There is no split '{split}': choose {', '.join(opened.splits)}.")
+        return Evaluation(make_split(opened.splits[split], task), collate, accuracy, list(opened.notices))
+
+    def predict(self, run: Path, recipe: "Recipe", source: str, **options: Any) -> Iterator[dict[str, Any]]:
+        """Not for these models, which are there to be measured.
+
+        Raises:
+            PoNetError: always.
+        """
+        raise PoNetError(
+            "A Long Range Arena model is there to be measured: `ponet evaluate RUN` does so, on a split or, with "
+            "--fresh-test-seed, on new test data."
+        )
+
+
+class Labelled(Sequence[Example]):
+    """A store's examples under the names that the model knows."""
+
+    def __init__(self, store: "TokenStore") -> None:
+        self.store = store
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Labelled": ...
+    def __getitem__(self, index: "int | slice") -> "Example | Labelled":
+        if isinstance(index, slice):
+            return Labelled(self.store[index])
+        example = self.store[index]
+        example["labels"] = example.pop("label")
+        return example
+
+
+def make_split(store: "TokenStore", task: LraTask) -> Split:
+    """A store as a split. In images only pixels that aren't black count as tokens."""
+    lengths = store.lengths
+    if task.images:
+        lengths = np.fromiter((np.count_nonzero(store[index]["input_ids"]) for index in range(len(store))), np.int64)
+    return Split(Labelled(store), lengths)
+
+
+def collator(task: LraTask, options: LraOptions, padded_length: int) -> Collate:
+    """Makes batches of a task's examples for a model with `padded_length` positions."""
+    rule = segment_rule(task, options, padded_length)
+    return ImageCollator(rule) if task.images else SequenceCollator(rule)
+
+
+def accuracy(prediction: "EvalPrediction") -> dict[str, float]:
+    """The share of examples whose highest logit is their label's."""
+    output = prediction.predictions
+    logits = np.asarray(output[0] if isinstance(output, tuple) else output)
+    return {"accuracy": float((logits.argmax(-1) == np.asarray(prediction.label_ids)).mean())}
