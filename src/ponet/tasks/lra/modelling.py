@@ -6,6 +6,8 @@ from ponet.errors import PoNetError
 from ponet.tasks.lra.data import LraTask
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
 
 BY_TASK = ("vocab_size", "num_labels", "id2label", "label2id", "problem_type", "classifier_pairs", "pad_token_id")
@@ -44,7 +46,22 @@ def build_model(values: dict[str, Any], task: LraTask) -> "PoNetForSequenceClass
         "problem_type": "single_label_classification",
     }
     try:
-        return PoNetForSequenceClassification(PoNetConfig(**settled))
+        model = PoNetForSequenceClassification(PoNetConfig(**settled))
     except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())[:200]
         raise PoNetError(f"The model section doesn't describe a model: {reason}.") from error
+    begin_as_published(model)
+    return model
+
+
+def begin_as_published(model: "nn.Module") -> None:
+    """Draws all linear maps as PyTorch does by itself, uniformly within `1 / sqrt(inputs)`, biases too.
+
+    So do the published Arena models (their golden tensors show it); BERT's start, normal with deviation 0.02 and
+    biases 0, is several times smaller at this width. Embeddings have BERT's in both.
+    """
+    from torch import nn
+
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.reset_parameters()
