@@ -37,6 +37,19 @@ def test_onecycle_is_the_published_one() -> None:
     assert max(differences) == pytest.approx(min(differences), rel=1e-6), "annealing is linear"
 
 
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 1), (2, 1), (3, 1), (9, 1), (9, 2), (9, 0), (2, 0.9), (1, 0.5)])
+def test_onecycle_takes_short_trainings_too(steps: int, warmup: float) -> None:
+    if warmup >= steps:
+        with pytest.raises(PoNetError, match="takes 1 steps and the training has 1"):
+            rates(steps, schedule="onecycle", learning_rate=1.0, warmup=warmup)
+        return
+    lr, _ = rates(steps, schedule="onecycle", learning_rate=1.0, warmup=warmup)
+    assert all(0 < rate <= 1 for rate in lr)
+    assert lr[-1] == pytest.approx(4e-6, rel=1e-3)
+    if 0 < warmup_steps(warmup, steps) < steps - 1:
+        assert (lr[0], lr.index(max(lr))) == (pytest.approx(0.04), max(1, warmup_steps(warmup, steps) - 1))
+
+
 @pytest.mark.parametrize(
     ("schedule", "middle", "last"), [("linear", 0.5, 0.0), ("cosine", 0.5, 0.0), ("constant", 1, 1)]
 )

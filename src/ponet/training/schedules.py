@@ -43,7 +43,8 @@ def build_schedule(options: TrainingOptions, optimizer: Optimizer, steps: int) -
             optimizer,
             max_lr=options.learning_rate,
             total_steps=steps,
-            pct_start=warmup / steps,
+            pct_start=(warmup if warmup != 1 else 1 + 1e-6)
+            / steps,  # a phase from step 0 to 0 divides by zero in torch
             anneal_strategy="linear",
             cycle_momentum=True,
         )

@@ -59,7 +59,7 @@ class TaskRecipe:
 
     def warmup(self) -> float:
         """As a fraction of all steps, so that a training of other length has its share of warm-up."""
-        return round(self.warmup_steps / self.steps, 8)
+        return self.warmup_steps * 10**8 // self.steps / 10**8  # rounded down: steps are rounded up from it
 
 
 TASKS = {
