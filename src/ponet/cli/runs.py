@@ -1,4 +1,4 @@
-"""`ponet train` and `ponet finetune`: commands that write run folders."""
+"""`ponet train`, `ponet finetune` and `ponet file`: commands that write run folders."""
 
 import json
 from pathlib import Path
@@ -34,6 +34,8 @@ def train(
       ponet train documents/hnd/pooling seed=0,1,2,3,4
 
       ponet train my-recipe.yaml max_steps=200 --out runs/trial
+
+      ponet train lra/listops/pooling budget=25m
     """
     from ponet.recipe import load_recipe
 
@@ -87,6 +89,27 @@ def finetune(
     if model is not None:
         values["model"] = {"init": model}
     _run_seeds(lambda overrides: recipe_from_dict(values, overrides), changes or [], out, overwrite)
+
+
+@told
+def file(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Complete run folders.")],
+    results: Annotated[Path, typer.Option(help="The folder of result files.")] = Path("results"),
+    weights_mb: Annotated[float, typer.Option(help="The most megabytes of weights that go along.")] = 2.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result that is there.")] = False,
+) -> None:
+    """File runs under results/SUITE/TASK/MIXER/seedN: what a repository keeps of them, small weights included.
+
+    Examples:
+
+      ponet file runs/lra/listops/pooling/seed0
+
+      ponet file runs/lra/*/*/seed*
+    """
+    from ponet.training.filing import file_run
+
+    for run in runs:
+        typer.echo(str(file_run(run, results, weights_mb, overwrite)))
 
 
 def _run_seeds(make: "Callable[[list[str]], Recipe]", changes: list[str], out: Path | None, overwrite: bool) -> None:

@@ -17,7 +17,7 @@ def model_card(recipe: Recipe, result: dict[str, Any]) -> str:
     model = result.get("model") or {}
     pipeline = next((task for suffix, task in _PIPELINES.items() if str(model.get("class")).endswith(suffix)), None)
     head = ["---", "library_name: transformers", "tags: [ponet]"]
-    if pipeline:
+    if pipeline and recipe.task != "lra":
         head.insert(2, f"pipeline_tag: {pipeline}")
     body = [
         *head,
@@ -33,7 +33,15 @@ def model_card(recipe: Recipe, result: dict[str, Any]) -> str:
     body += _list("Data", result.get("data"))
     if result.get("notices"):
         body += ["## To know", "", *[f"- {notice}" for notice in result["notices"]], ""]
-    if pipeline:
+    if recipe.task == "lra":
+        body += [
+            "## Use",
+            "",
+            "`ponet evaluate path/to/this/folder` measures it again; with `--fresh-test-seed 123` ListOps and",
+            "Pathfinder on newly made data.",
+            "",
+        ]
+    elif pipeline:
         body += [
             "## Use",
             "",

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 RECIPE, METRICS, RESULT, CARD = "recipe.yaml", "metrics.jsonl", "result.json", "README.md"
-MAY_CHANGE = ("name", "description", "training.checkpoint_every", "training.keep_checkpoints", "training.log_every")
+MAY_CHANGE = (
+    "name",
+    "description",
+    "data.cache",
+    "data.workers",
+    "training.checkpoint_every",
+    "training.keep_checkpoints",
+    "training.log_every",
+)
 """What a training that is taken up again may have different: nothing that changes its weights."""
 
 

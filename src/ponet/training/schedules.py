@@ -39,12 +39,12 @@ def build_schedule(options: TrainingOptions, optimizer: Optimizer, steps: int) -
     """
     warmup = warmup_steps(options.warmup, steps)
     if options.schedule == "onecycle":
+        phase = warmup if warmup != 1 else 1 + 1e-6  # from step 0 to step 0 torch divides by zero
         return OneCycleLR(
             optimizer,
             max_lr=options.learning_rate,
             total_steps=steps,
-            pct_start=(warmup if warmup != 1 else 1 + 1e-6)
-            / steps,  # a phase from step 0 to 0 divides by zero in torch
+            pct_start=phase / steps,
             anneal_strategy="linear",
             cycle_momentum=True,
         )

@@ -1,5 +1,7 @@
 """Segments that follow the data, against a reading of the same data one token at a time."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -62,7 +64,7 @@ def test_words_have_the_space_behind_them() -> None:
     for text in texts:
         mine = segments[place : place + len(text)]
         cuts = [0, *(np.flatnonzero(np.diff(mine)) + 1), len(text)]
-        pieces.append([text[begin:end] for begin, end in zip(cuts[:-1], cuts[1:], strict=True)])
+        pieces.append([text[begin:end] for begin, end in pairwise(cuts)])
         place += len(text)
     assert pieces == [[b"It ", b"was  ", b"fine.\n\n", b"Really"], [b"  ", b"no"], [b"x"], [b"two ", b"words"]]
 

@@ -1,0 +1,99 @@
+"""A complete run among the measured results: what is worth keeping in a repository, and `ponet evaluate` can open."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ponet.errors import PoNetError
+from ponet.files import explain, replacing, write_json, write_text
+from ponet.recipe import Recipe, recipe_from_dict
+from ponet.training.folder import CARD, METRICS, RECIPE, RESULT, RunFolder
+
+MODEL = ("config.json", "model.safetensors")
+TRAINING_LINES = 200
+"""Lines of metrics.jsonl that are kept of the training steps, at even distances; every evaluation is kept."""
+WHEREABOUTS = ("cache", "workers")
+"""Keys of the data section that say where this machine kept things, and change nothing in the data."""
+
+
+def file_run(
+    run: Path | str, results: Path = Path("results"), weights_mb: float = 2.0, overwrite: bool = False
+) -> Path:
+    """Copies a run to `results/<suite>/<task>/<mixer>/seed<k>`, after its recipe's name.
+
+    Recipe, result, card, thinned metrics; the model with its configuration where its weights are small enough; a
+    tokenizer where there is one. Neither checkpoints nor the model's source code, which `ponet` has.
+
+    Args:
+        run: a complete run's folder.
+        results: the folder of result files.
+        weights_mb: the most megabytes of weights that go along.
+        overwrite: whether a result that is there is replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        PoNetError: not a complete run, a name that isn't suite/task/mixer, or a result that is there.
+    """
+    folder = RunFolder(run)
+    recipe = _without_whereabouts(folder.require_complete())
+    if len(Path(recipe.name).parts) != 3 or Path(recipe.name).is_absolute() or ".." in Path(recipe.name).parts:
+        raise PoNetError(
+            f"The run in '{run}' is called '{recipe.name}': a result's place is suite/task/mixer, so train it from a "
+            "recipe of such a name, or with name=suite/task/mixer."
+        )
+    target = Path(results) / recipe.name / f"seed{recipe.seed}"
+    if target.resolve() == folder.path.resolve():
+        raise PoNetError(f"'{run}' is a result already: name the run that was trained elsewhere.")
+    if (target / RESULT).exists() and not overwrite:
+        raise PoNetError(f"There is a result in '{target}'. --overwrite replaces it.")
+    try:
+        if target.exists():
+            (target / RESULT).unlink(missing_ok=True)  # first: without it the folder isn't taken for a result
+            shutil.rmtree(target)
+        for file in _files(folder.path, weights_mb):
+            with replacing(target / file.name) as temporary:
+                shutil.copyfile(file, temporary)
+        write_text(target / METRICS, _thinned(folder.metrics_file))
+    except OSError as error:
+        raise explain(error, target) from error
+    write_text(target / RECIPE, recipe.to_yaml())
+    result = folder.result()
+    assert result is not None
+    write_json(target / RESULT, {**result, "recipe": recipe.to_dict()})
+    return target
+
+
+def _without_whereabouts(recipe: Recipe) -> Recipe:
+    values = recipe.to_dict()
+    values["data"] = {key: value for key, value in values["data"].items() if key not in WHEREABOUTS}
+    return recipe_from_dict(values)
+
+
+def _files(run: Path, weights_mb: float) -> list[Path]:
+    left_out = {RECIPE, METRICS, RESULT, *MODEL}
+    files = [
+        path
+        for path in sorted(run.iterdir())
+        if path.is_file() and path.name not in left_out and path.suffix in (".md", ".json", ".txt")
+    ]
+    weights = run / MODEL[1]
+    if weights.exists() and weights.stat().st_size <= weights_mb * 1e6:
+        return [*files, *(run / name for name in MODEL)]
+    return [path for path in files if path.name == CARD]
+
+
+def _thinned(metrics: Path) -> str:
+    """Every evaluation, and of the training steps `TRAINING_LINES` at most, the last one among them."""
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
+    steps = [index for index, line in enumerate(lines) if not _evaluation(line)]
+    every = -(-len(steps) // TRAINING_LINES) or 1
+    kept = set(steps[::-1][::every])
+    return "".join(f"{line}\n" for index, line in enumerate(lines) if index in kept or _evaluation(line))
+
+
+def _evaluation(line: str) -> bool:
+    values: dict[str, Any] = json.loads(line)
+    return "validation" in values

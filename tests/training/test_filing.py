@@ -1,0 +1,84 @@
+"""Runs among the results: small, whole, without a machine's folders, and `evaluate` opens them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ponet.errors import PoNetError
+from ponet.recipe import load_recipe
+from ponet.training.evaluation import evaluate
+from ponet.training.filing import TRAINING_LINES, file_run
+from ponet.training.run import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("filing")
+    small = ["train_size=24", "validation_size=8", "test_size=8", "data.workers=1", "batch_size=4", "max_steps=4"]
+    overrides = [*small, f"data.cache={folder / 'cache'}", "seed=3", "log_every=1", "eval_every=2"]
+    train(load_recipe("lra/listops/pooling", overrides), folder / "run", show=False, command="ponet train ...")
+    return folder / "run"
+
+
+def test_a_filed_run_is_small_and_evaluates_as_the_run_does(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = file_run(run, tmp_path / "results")
+    assert target == tmp_path / "results" / "lra" / "listops" / "pooling" / "seed3"
+    names = {path.name for path in target.iterdir()}
+    assert names == {"README.md", "config.json", "metrics.jsonl", "model.safetensors", "recipe.yaml", "result.json"}
+    assert sum(path.stat().st_size for path in target.iterdir()) < 1.1e6
+    for path in target.iterdir():
+        assert str(run.parent).encode() not in path.read_bytes(), path.name
+    monkeypatch.setenv("PONET_CACHE", str(tmp_path / "elsewhere"))
+    assert evaluate(target, fresh_test_seed=5, show=False)["metrics"]["loss"] == pytest.approx(
+        evaluate(run, fresh_test_seed=5, show=False)["metrics"]["loss"], abs=1e-6
+    )
+    result = json.loads((target / "result.json").read_text())
+    assert result["test"] == json.loads((run / "result.json").read_text())["test"]
+    assert result["recipe"] == load_recipe(target / "recipe.yaml").to_dict()
+
+
+def test_a_result_that_is_there_is_replaced_only_if_wanted(run: Path, tmp_path: Path) -> None:
+    target = file_run(run, tmp_path)
+    (target / "stray.md").write_text("of another run")
+    with pytest.raises(PoNetError, match="--overwrite replaces it"):
+        file_run(run, tmp_path)
+    with pytest.raises(PoNetError, match="is a result already"):
+        file_run(target, tmp_path, overwrite=True)
+    assert file_run(run, tmp_path, overwrite=True) == target
+    assert not (target / "stray.md").exists()
+
+
+def test_large_weights_stay_where_they_are(run: Path, tmp_path: Path) -> None:
+    target = file_run(run, tmp_path, weights_mb=0.1)
+    assert {path.name for path in target.iterdir()} == {"README.md", "metrics.jsonl", "recipe.yaml", "result.json"}
+
+
+def test_long_metrics_are_thinned_and_evaluations_kept(run: Path, tmp_path: Path) -> None:
+    lines = []
+    for step in range(1, 1002):
+        lines.append({"step": step, "loss": 1 / step})
+        if step % 100 == 0:
+            lines.append({"step": step, "validation": {"accuracy": 0.5}})
+    copy = tmp_path / "run"
+    copy.mkdir()
+    for path in run.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    (copy / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    filed = (file_run(copy, tmp_path / "results") / "metrics.jsonl").read_text().splitlines()
+    kept: list[dict[str, Any]] = [json.loads(line) for line in filed]
+    assert sum("validation" in line for line in kept) == 10
+    assert TRAINING_LINES * 0.8 < len(kept) - 10 <= TRAINING_LINES
+    assert kept[-1]["step"] == 1001
+    assert [line["step"] for line in kept] == sorted(line["step"] for line in kept)
+
+
+def test_what_can_t_be_filed(tiny_recipe: Any, tmp_path: Path) -> None:
+    with pytest.raises(PoNetError, match="isn't a run folder"):
+        file_run(tmp_path)
+    train(tiny_recipe("max_steps=2"), tmp_path / "run", show=False)
+    with pytest.raises(PoNetError, match="a result's place is suite/task/mixer"):
+        file_run(tmp_path / "run", tmp_path / "results")
