@@ -56,6 +56,7 @@ def _every_command(
 app.command()(reports.demo)
 app.command()(runs.finetune)
 app.command()(runs.train)
+app.command()(runs.file)
 app.command()(models.evaluate)
 app.command()(models.predict)
 app.add_typer(reports.recipes, name="recipes")
