@@ -11,8 +11,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from ponet.benchmarks import measure
-from ponet.demo import progress, run_demo, scaling
+from ponet.benchmarks import measure, progress
+from ponet.demo import run_demo, scaling
 from ponet.demo.encoder import MODELS, batch, build
 from ponet.demo.learning import Data, accuracy, learn, make_data
 from ponet.demo.run import STEPS

@@ -1,8 +1,8 @@
 """Time and memory of functions, measured side by side: what every benchmark here is made of.
 
 Time: the candidates take turns within each round, so that a busy neighbour or a warming processor falls on all of them
-alike, and the median of the rounds counts. Memory: each cell in a process of its own, as growth over what that
-process held when the cell was set up.
+alike, and the median of the rounds counts. Memory on a CPU: each cell in a process of its own, as growth over what that
+process held when the cell was set up. Memory on a GPU: the most that torch allocated.
 """
 
 import gc
@@ -65,9 +65,12 @@ class Memory:
     """Peak memory of one cell."""
 
     peak_bytes: int | None = None
-    """Most resident memory held at any time, less what was held before the cell ran."""
+    """On a CPU the most resident memory held at any time, less what was held before the cell ran; on a GPU the most
+    allocated at any time, weights and inputs included."""
     baseline_bytes: int | None = None
-    """Resident memory after set-up, before the cell ran."""
+    """Held after set-up, before the cell ran."""
+    seconds: float | None = None
+    """What the one run took in which memory was watched."""
     status: Status = "ok"
     message: str = ""
 
@@ -83,6 +86,7 @@ def interleave(
     budget: float | None = None,
     patience: float | None = None,
     synchronize: Callable[[], object] | None = None,
+    least: int = 1,
 ) -> dict[str, Timing]:
     """Times each candidate once a round, in turns.
 
@@ -90,12 +94,12 @@ def interleave(
         candidates: functions by name.
         rounds: measured rounds.
         warm_up: rounds before them that don't count.
-        budget: seconds for everything; measuring ends after the first round that passes it, with at least one
-            measured round.
+        budget: seconds for everything; measuring ends after the first round that passes it.
         patience: seconds a single call may take; a candidate that takes longer isn't called again and is reported
             as `timeout`, with what was measured until then. A running call is not interrupted, and a first warm-up
             call may take as long as it likes.
         synchronize: called before the clock is read; a GPU needs `torch.cuda.synchronize`.
+        least: rounds that are measured whatever the budget.
 
     A candidate that raises is left out of further rounds; running out of memory is reported as such.
     """
@@ -116,7 +120,7 @@ def interleave(
             if patience is not None and seconds > patience and (count > 0 or warm_up == 0):
                 timing.status = "timeout"
                 timing.message = f"one call took {seconds:.1f} s, more than {patience:g} s"
-        measured = count >= warm_up
+        measured = count + 1 >= warm_up + least
         if measured and budget is not None and clock() - start > budget:
             break
     return timings
@@ -166,6 +170,33 @@ def peak_memory(
         receiver.close()
 
 
+def allocated_peak(setup: Callable[..., Callable[[], object]], args: Sequence[Any] = ()) -> Memory:
+    """The most memory that torch allocated on the GPU while `setup(*args)()` ran: weights, inputs and all.
+
+    Runs in this process, which should hold nothing else on the GPU; what it does hold already is subtracted.
+    """
+    import torch
+
+    before = torch.cuda.memory_allocated()
+    try:
+        run = setup(*args)
+        torch.cuda.synchronize()
+        baseline = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        start = clock()
+        run()
+        torch.cuda.synchronize()
+        took = clock() - start
+        return Memory(torch.cuda.max_memory_allocated() - before, baseline - before, took)
+    except Exception as error:
+        status, message = classify(error)
+        return Memory(status=status, message=message)
+    finally:
+        run = None  # type: ignore[assignment] # its weights go before the cache is emptied
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
 def classify(error: BaseException) -> tuple[Status, str]:
     """Out of memory or another error, and its message in one line."""
     import torch
@@ -196,8 +227,10 @@ def _cell(
         run = setup(*args)
         gc.collect()
         with _Watch(limit) as watch:
+            start = clock()
             run()
-        sender.send(Memory(peak_bytes=max(watch.peak - watch.baseline, 0), baseline_bytes=watch.baseline))
+            took = clock() - start
+        sender.send(Memory(max(watch.peak - watch.baseline, 0), watch.baseline, took))
     except KeyboardInterrupt:
         pass  # the parent got it too, and says so
     except Exception as error:

@@ -14,9 +14,9 @@ from typing import Any
 from rich.console import Console
 
 from ponet.benchmarks.measure import Memory, Timing
+from ponet.benchmarks.progress import stage
 from ponet.demo.encoder import MODELS
 from ponet.demo.learning import BATCH, SHAPE, Learned, learn, make_data
-from ponet.demo.progress import stage
 from ponet.demo.scaling import memory_by_length, time_by_length
 from ponet.demo.show import plot, table
 from ponet.files import explain, write_json

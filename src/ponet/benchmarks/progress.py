@@ -1,11 +1,12 @@
-"""How far a stage of the demo is, with the time left: a bar on a terminal, now and then a line elsewhere."""
+"""How far a long measurement is, with rate and time left: a bar on a terminal, now and then a line elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 QUIET_SECONDS = 15.0
 """Between lines where there is no terminal."""
@@ -13,12 +14,26 @@ QUIET_SECONDS = 15.0
 Advance = Callable[[str], None]
 
 
+class _Rate(TextColumn):
+    """Pieces of work a minute, since they are seconds long."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{60 * task.speed:,.0f}/min" if task.speed else "")
+
+
 @contextmanager
 def stage(console: Console, name: str, total: int) -> Iterator[Advance]:
     """Yields a function to call behind each of `total` pieces of work, with a word on how it stands."""
     start = said = time.monotonic()
     done = 0
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn(), TextColumn("left"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        _Rate(""),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task(name, total=total)
 

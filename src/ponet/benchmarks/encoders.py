@@ -1,0 +1,265 @@
+"""What is compared: two configurations of one encoder, and the variants that differ in how they mix tokens."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ponet.benchmarks.inputs import fixed_ids, pack, sentence_ids
+from ponet.errors import PoNetError, suggest
+from ponet.mixers import AttentionMixer, mixer_names
+from ponet.models.configuration_ponet import PoNetConfig
+from ponet.models.modeling_ponet import PoNetForSequenceClassification
+from ponet.ops import use_backend
+
+CLASSES = 2
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One configuration of the encoder, and how it is measured unless said otherwise."""
+
+    name: str
+    fields: dict[str, Any]
+    """Fields of `PoNetConfig`."""
+    first_id: int
+    """Documents are made of token ids from here to the end of the vocabulary."""
+    segment_length: int | None
+    """Tokens of a segment; None for text-like ones between [CLS] and [SEP]."""
+    kinds: tuple[str, ...]
+    """What is measured on a CPU: training steps, inference, or both."""
+    cpu_batch_tokens: int
+    """Tokens of a batch on a CPU, all of documents of one length (one document at least)."""
+    gpu_batch_tokens: int
+    seconds: float
+    """For the timing of one group of cells."""
+
+
+SETUPS = {
+    "lra": Setup(
+        "Long Range Arena, Text: 2 layers, d 64, 2 heads, FFN 128, pre-norm, dropout 0.1, segments of 2 tokens",
+        {
+            "vocab_size": 512,
+            "hidden_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 128,
+            "type_vocab_size": 0,
+            "hidden_dropout_prob": 0.1,
+            "attention_probs_dropout_prob": 0.1,
+            "activation_dropout_prob": 0.1,
+            "layer_norm_eps": 1e-5,
+            "embedding_norm": False,
+            "norm_position": "pre",
+            "clsgsepg": False,
+            "classifier_pooling": "mean",
+            "classifier_hidden_size": 128,
+        },
+        first_id=1,
+        segment_length=2,
+        kinds=("training", "inference"),
+        cpu_batch_tokens=16_384,
+        gpu_batch_tokens=131_072,
+        seconds=30.0,
+    ),
+    "base": Setup(
+        "Base: 12 layers, d 768, 12 heads, FFN 3072, post-norm, segments as long as sentences (25 tokens on average)",
+        {},
+        first_id=1000,
+        segment_length=None,
+        kinds=("inference",),
+        cpu_batch_tokens=1,
+        gpu_batch_tokens=65_536,
+        seconds=120.0,
+    ),
+}
+"""By the name that `--config` takes."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to mix tokens, run in one way."""
+
+    name: str
+    """What people know it by."""
+    mixer: str
+    formulation: str = "absorbed"
+    backend: str | None = None
+    """The ops' backend; None leaves the choice to them."""
+    eager: bool = False
+    """Whether attention keeps its weights, as it did before there were fused kernels."""
+    checkpointing: bool = False
+    """Whether layers are computed again on the way back, in the place of keeping what they computed."""
+
+
+_NAMES = {
+    "linear": "Linear Transformer",
+    "linformer": "Linformer",
+    "nystrom": "Nyströmformer",
+    "performer": "Performer",
+    "lsh": "Reformer",
+    "external": "External Attention",
+}
+
+
+def variants() -> dict[str, Variant]:
+    """All variants by the name that `--mixers` takes: those of the paper's question first, then every other mixer."""
+    made = {
+        "pooling": Variant("PoNet", "pooling"),
+        "pooling-published": Variant("PoNet, published formulation", "pooling", "published", backend="reference"),
+        "pooling-checkpointing": Variant("PoNet, activation checkpointing", "pooling", checkpointing=True),
+        "fourier": Variant("FNet", "fourier"),
+        "attention": Variant("Transformer, SDPA", "attention"),
+        "attention-eager": Variant("Transformer, eager", "attention", eager=True),
+    }
+    return made | {name: Variant(_NAMES.get(name, name), name) for name in mixer_names() if name not in made}
+
+
+MAIN = ("pooling", "pooling-published", "pooling-checkpointing", "fourier", "attention", "attention-eager")
+"""The variants that targets are about."""
+
+
+def choose_variants(names: Sequence[str] | None, kinds: Sequence[str]) -> dict[str, Variant]:
+    """The variants of these names, in the given order; None for all.
+
+    Args:
+        names: keys of `variants()`.
+        kinds: what is to be measured; checkpointing is left out where that isn't training.
+
+    Raises:
+        PoNetError: for a name that no variant has.
+    """
+    known = variants()
+    for name in names or ():
+        if name not in known:
+            raise PoNetError(f"There is no mixer or variant '{name}' to measure.{suggest(name, known)}")
+    chosen = {name: known[name] for name in names or known}
+    if "training" not in kinds:
+        chosen = {name: variant for name, variant in chosen.items() if not variant.checkpointing or names}
+    return chosen
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model on one batch: a place in the table. Plain values, which a child process can be given."""
+
+    setup: str
+    variant: str
+    kind: str
+    """ "training" or "inference". """
+    length: int
+    """Tokens of each document."""
+    batch: int
+    """Documents."""
+    dtype: str = "float32"
+    device: str = "cpu"
+    seed: int = 0
+
+
+def build(setup: Setup, variant: Variant, positions: int, seed: int, **changes: Any) -> PoNetForSequenceClassification:
+    """An untrained classifier for documents of up to `positions` tokens; `changes` are fields of `PoNetConfig`."""
+    fields = setup.fields | {
+        "mixer_types": variant.mixer,
+        "pooling_formulation": variant.formulation,
+        "max_position_embeddings": positions,
+        "num_labels": CLASSES,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = PoNetForSequenceClassification(PoNetConfig(**fields | changes))
+    if variant.eager:
+        for module in model.modules():
+            if isinstance(module, AttentionMixer):
+                module.register_forward_pre_hook(lambda _, args: (*args[:2], True))
+                module.register_forward_hook(lambda _, args, output: (output[0], None))
+    if variant.checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model
+
+
+def make_batch(setup: Setup, length: int, batch: int, seed: int) -> dict[str, Tensor]:
+    """`batch` random documents of `length` tokens, packed, with `labels [B]`."""
+    random = np.random.default_rng([seed, length])
+    vocabulary = PoNetConfig(**setup.fields).vocab_size
+    documents, segments = [], []
+    for _ in range(batch):
+        ids = random.integers(setup.first_id, vocabulary, size=length)
+        if setup.segment_length is not None:
+            segments.append(fixed_ids(length, setup.segment_length))
+        else:
+            ids[0], ids[-1] = 101, 102
+            segments.append(np.concatenate([[0], sentence_ids(max(length - 2, 0), random) + 1, [length]])[-length:])
+        documents.append(ids)
+    return pack(documents, segments) | {"labels": torch.from_numpy(random.integers(CLASSES, size=batch))}
+
+
+def prepare(cell: Cell, warm: bool = False) -> Callable[[], object]:
+    """A model, its batch, and what is measured: one training step, or one forward pass.
+
+    Args:
+        cell: which.
+        warm: runs it once on a small batch first, so that the optimizer's state and the libraries' own first
+            allocations are there before memory is watched.
+    """
+    setup, variant = SETUPS[cell.setup], variants()[cell.variant]
+    model = build(setup, variant, max(cell.length, WARM_TOKENS), cell.seed)
+    step = make_step(model, variant, cell.kind, cell.dtype, cell.device)
+    if warm:
+        step(move(make_batch(setup, WARM_TOKENS, 1, cell.seed), cell.device))
+    inputs = move(make_batch(setup, cell.length, cell.batch, cell.seed), cell.device)
+    return lambda: step(inputs)
+
+
+def prepare_warm(cell: Cell) -> Callable[[], object]:
+    """As `prepare`, warm."""
+    return prepare(cell, warm=True)
+
+
+WARM_TOKENS = 512
+"""Enough that "auto" takes the same backend as for more."""
+
+
+def make_step(
+    model: PoNetForSequenceClassification, variant: Variant, kind: str, dtype: str, device: str
+) -> Callable[[dict[str, Tensor]], object]:
+    """A function of a batch: forward, backward and AdamW's update, or forward alone.
+
+    In half precision training runs as `ponet train` does it, with autocast over float32 weights; for inference the
+    weights themselves are in that type.
+    """
+    precision = getattr(torch, dtype)
+    model.to(device)  # type: ignore[arg-type] # transformers' own annotation takes no string
+
+    def backend() -> AbstractContextManager[None]:
+        return nullcontext() if variant.backend is None else use_backend(variant.backend)
+
+    if kind == "inference":
+        model.to(precision).eval()
+
+        def infer(inputs: dict[str, Tensor]) -> object:
+            with backend(), torch.inference_mode():
+                return model(**inputs).logits
+
+        return infer
+
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+    def train(inputs: dict[str, Tensor]) -> None:
+        optimizer.zero_grad()
+        with backend():
+            with torch.autocast(device, precision, enabled=precision != torch.float32):
+                loss = model(**inputs).loss
+            loss.backward()
+        optimizer.step()
+
+    return train
+
+
+def move(inputs: dict[str, Tensor], device: str) -> dict[str, Tensor]:
+    """The batch on a device."""
+    return {name: tensor.to(device) for name, tensor in inputs.items()}

@@ -1,0 +1,126 @@
+"""What a benchmark should come to: ratios of two figures of one run, and whether they are met, losing ones included."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+FLOAT32 = "float32"
+
+
+@dataclass
+class Target:
+    """One ratio that was aimed at, measured in one or several cases (lengths, data sets, layouts)."""
+
+    what: str
+    bound: Literal["at least", "at most"]
+    wanted: float
+    measured: dict[str, float | None] = field(default_factory=dict)
+    """The ratio by case; None where one of its figures is missing."""
+
+    @property
+    def met(self) -> dict[str, bool]:
+        """Whether it was met, for the cases that were measured. NaN never meets anything."""
+        known = {case: value for case, value in self.measured.items() if value is not None}
+        if self.bound == "at least":
+            return {case: value >= self.wanted for case, value in known.items()}
+        return {case: value <= self.wanted for case, value in known.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a result file."""
+        return asdict(self) | {"met": self.met}
+
+
+def ratio(first: float | None, second: float | None) -> float | None:
+    """`first / second`, None where either is missing or the second is 0."""
+    return first / second if first is not None and second else None
+
+
+Figure = Callable[[str, int], float | None]
+"""A variant's figure at a length."""
+
+
+def efficiency_targets(result: Mapping[str, Any]) -> list[Target]:
+    """The targets that an efficiency result is about, by its configuration, device and precision.
+
+    Args:
+        result: as `ponet.benchmarks.efficiency` writes it.
+    """
+    lengths: list[int] = list(result["lengths"])
+    gpu = result["setup"]["device"] != "cpu"
+
+    def figure(kind: str, part: str, name: str) -> Figure:
+        def read(variant: str, length: int) -> float | None:
+            cells = result["variants"].get(variant, {}).get(kind, {})
+            value: float | None = cells.get(str(length), {}).get(part, {}).get(name)
+            return value
+
+        return read
+
+    def compare(
+        what: str,
+        bound: Literal["at least", "at most"],
+        wanted: float,
+        read: Figure,
+        pair: tuple[str, str],
+        at: Sequence[int] = lengths,
+    ) -> Target:
+        """The first variant's figure over the second's."""
+        cases = {str(n): ratio(read(pair[0], n), read(pair[1], n)) for n in at if n in lengths}
+        return Target(what, bound, wanted, cases)
+
+    training, inference = figure("training", "time", "median_seconds"), figure("inference", "time", "median_seconds")
+    memory = figure("training", "memory", "peak_bytes")
+    made = []
+    if gpu:
+        for kind, read in (("training step", training), ("inference", inference)):
+            made += [
+                compare(f"{kind}: speed over FNet's", "at least", 1.0, read, ("fourier", "pooling")),
+                compare(
+                    f"{kind}: speed over the published formulation's",
+                    "at least",
+                    2.0,
+                    read,
+                    ("pooling-published", "pooling"),
+                ),
+                compare(
+                    f"{kind}: speed over the Transformer's (fused attention)",
+                    "at least",
+                    1.0,
+                    read,
+                    ("attention", "pooling"),
+                    [n for n in lengths if n >= 1024],
+                ),
+            ]
+    elif result["setup"]["dtype"] == FLOAT32 and result["config"] == "lra":
+        published, sdpa = ("pooling-published", "pooling"), ("attention", "pooling")
+        made += [
+            compare("training step: time over FNet's", "at most", 1.3, training, ("pooling", "fourier")),
+            compare("training step: speed over the published formulation's", "at least", 1.4, training, published),
+            compare("training step: speed over the Transformer's (SDPA)", "at least", 6.0, training, sdpa, [4096]),
+            compare("training step: speed over the Transformer's (SDPA)", "at least", 12.0, training, sdpa, [8192]),
+        ]
+    elif result["setup"]["dtype"] == FLOAT32 and result["config"] == "base":
+        published, bert = ("pooling-published", "pooling"), ("attention", "pooling")
+        made += [
+            compare("inference: speed over the published form's", "at least", 1.35, inference, published, [4096]),
+            compare("inference: speed over BERT's (SDPA)", "at least", 1.5, inference, bert, [4096]),
+            compare("inference: speed over BERT's (SDPA)", "at least", 2.3, inference, bert, [8192]),
+        ]
+    if result["config"] == "lra":
+        pair = ("pooling-checkpointing", "fourier")
+        made += [
+            compare(
+                "training step: memory over the published formulation's",
+                "at most",
+                0.6,
+                memory,
+                ("pooling", "pooling-published"),
+            ),
+            compare("training step with checkpointing: memory over FNet's", "at most", 1.0, memory, pair),
+        ]
+    return [target for target in made if target.measured]
+
+
+def documents_target(measured: dict[str, float | None]) -> Target:
+    """Real documents in random batches: tokens/s packed over padded, by what was run."""
+    return Target("PoNet, packed: real tokens/s over the same model padded", "at least", 2.5, measured)
