@@ -34,6 +34,7 @@ _BACKENDS = {"reference": Backend(_document_mean, _attention_pool, _pool_and_fus
 # Backends that need a package, which has their name too, and the module that is imported when they are first used. By
 # name, not by an import statement: a saved model's folder has a copy of this file, and not of those.
 _MODULES = {"numba": "ponet.ops.numba_kernels", "triton": "ponet.ops.triton_kernels"}
+_EXTRAS = {"numba": "fast", "triton": "gpu"}
 _DEVICES = {"cpu": "numba", "cuda": "triton"}
 _DTYPES = {
     "numba": (torch.float32, torch.bfloat16),
@@ -49,7 +50,12 @@ _chosen = os.environ.get("PONET_BACKEND", "auto")
 
 def backends() -> tuple[str, ...]:
     """The names that `use_backend` and `$PONET_BACKEND` take on this machine."""
-    return ("auto", "reference", *(name for name in _MODULES if importlib.util.find_spec(name)))
+    return ("auto", "reference", *(name for name in _MODULES if importlib.util.find_spec(name) and _has_device(name)))
+
+
+def _has_device(name: str) -> bool:
+    """Whether this machine can compute with that backend, its package granted; Triton's interpreter needs no GPU."""
+    return name != "triton" or torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1"
 
 
 @contextmanager
@@ -132,7 +138,7 @@ def _loads(name: str, notice: bool) -> bool:
         _noticed = True
         warnings.warn(
             f"tokens are mixed in plain PyTorch, many times slower than by {name} ({_missing[name]}); "
-            "to install it: pip install 'ponet[fast]'",
+            f"to install it: pip install 'ponet[{_EXTRAS[name]}]'",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -141,5 +147,8 @@ def _loads(name: str, notice: bool) -> bool:
 
 def _check(name: str) -> None:
     if name not in backends():
-        needs = f" (it needs the package {name}: pip install 'ponet[fast]')" if name in _MODULES else ""
+        device = "a GPU and " if name == "triton" else ""
+        needs = (
+            f" (it needs {device}the package {name}: pip install 'ponet[{_EXTRAS[name]}]')" if name in _MODULES else ""
+        )
         raise ValueError(f"unknown backend '{name}'{needs}; known: {', '.join(backends())}")
