@@ -55,11 +55,12 @@ def report(
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown instead of tables for the terminal.")] = False,
     write_readme: Annotated[bool, typer.Option("--write-readme", help="Fill the tables of README.md.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Fail if README.md isn't what the results give.")] = False,
+    plots: Annotated[Path | None, typer.Option(help="Draw what can be drawn into this folder.")] = None,
 ) -> None:
     """The measured results as tables, from the result files under results/."""
     from ponet.report.command import report as make_report
 
-    make_report(name, results, as_markdown=markdown, write_readme=write_readme, check=check)
+    make_report(name, results, as_markdown=markdown, write_readme=write_readme, check=check, plots=plots)
 
 
 def _list() -> None:

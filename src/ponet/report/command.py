@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ponet.errors import PoNetError
 from ponet.report.readme import check_reports, write_reports
-from ponet.report.registry import REPORTS, markdown, tables
+from ponet.report.registry import REPORTS, markdown, plot, tables
 
 
 def report(
@@ -14,6 +14,7 @@ def report(
     write_readme: bool = False,
     check: bool = False,
     readme: Path = Path("README.md"),
+    plots: Path | None = None,
 ) -> None:
     """Prints one report, or all of them; or fills, or checks, the blocks of the README.
 
@@ -24,6 +25,7 @@ def report(
         write_readme: fill the report blocks of `readme` instead of printing.
         check: print nothing and fail if a block of `readme` is not what the result files give.
         readme: the Markdown file with the blocks.
+        plots: the folder to draw into, instead of printing, where a report has something to draw.
 
     Raises:
         PoNetError: for an unknown report, a missing folder, a broken result file, or a stale README.
@@ -35,6 +37,9 @@ def report(
     elif write_readme:
         changed = write_reports(readme, results)
         print(f"{readme}: {'filled anew' if changed else 'was up to date'}")
+    elif plots is not None:
+        drawn = [path for each in _chosen(name) if (path := plot(each, results, plots)) is not None]
+        print("\n".join(map(str, drawn)) if drawn else "There is nothing to draw yet.")
     elif as_markdown:
         print("\n\n".join(markdown(each, results) for each in _chosen(name)))
     else:

@@ -5,13 +5,21 @@ from pathlib import Path
 
 from ponet.errors import PoNetError, suggest
 from ponet.report.documents import documents
+from ponet.report.lra import lra
+from ponet.report.lra_curves import plot as plot_lra
 from ponet.report.results import Result, load_results
 from ponet.report.tables import Table
 
 REPORTS: dict[str, Callable[[list[Result]], list[Table]]] = {
     "documents": documents,
+    "lra": lra,
 }
 """Suite (the folder below `results/`) -> its tables."""
+
+PLOTS: dict[str, Callable[[list[Result], Path], Path | None]] = {
+    "lra": plot_lra,
+}
+"""Suite -> what draws its results into a folder; it returns the file, or None where there is nothing to draw."""
 
 
 def tables(name: str, results: Path = Path("results")) -> list[Table]:
@@ -28,3 +36,14 @@ def tables(name: str, results: Path = Path("results")) -> list[Table]:
 def markdown(name: str, results: Path = Path("results")) -> str:
     """The tables of one report as Markdown."""
     return "\n\n".join(table.markdown() for table in tables(name, results))
+
+
+def plot(name: str, results: Path, folder: Path) -> Path | None:
+    """Draws one report's results into `folder`; None where there is nothing to draw.
+
+    Raises:
+        PoNetError: for an unknown report or a broken result file.
+    """
+    if name not in REPORTS:
+        raise PoNetError(f"There is no report '{name}'.{suggest(name, REPORTS)}")
+    return PLOTS[name](load_results(results, name), folder) if name in PLOTS else None

@@ -20,6 +20,8 @@ class Result:
     seed: int
     values: dict[str, Any]
     """The content of `result.json`."""
+    folder: Path | None = None
+    """Where it lies, with the run's other files."""
 
     def number(self, path: str) -> float | None:
         """A figure by its dotted path (`test.accuracy`), None where the file doesn't give it.
@@ -60,5 +62,5 @@ def load_results(folder: Path, suite: str) -> list[Result]:
             raise PoNetError(f"'{path}' is not a result file: {error}. Remove it or run its recipe again.") from error
         if not isinstance(values, dict):
             raise PoNetError(f"'{path}' is not a result file: it holds no figures by name.")
-        results.append(Result(suite, task, mixer, int(seed[1]), values))
+        results.append(Result(suite, task, mixer, int(seed[1]), values, path.parent))
     return sorted(results, key=lambda result: (result.task, result.mixer, result.seed))

@@ -1,0 +1,176 @@
+"""Suite `lra`: Long Range Arena, published beside measured, and what each mixer gives for a fixed time."""
+
+from dataclasses import dataclass
+
+from ponet.report.lra_curves import Curve, curves, machine_of
+from ponet.report.published import LRA, LRA_BEYOND, LRA_TASKS
+from ponet.report.results import Result
+from ponet.report.tables import ABSENT, Table, count, mean, memory, percent, seconds
+from ponet.tasks.lra.recipes import TASKS as PUBLISHED_SETUPS
+
+TITLES = {
+    "listops": "ListOps",
+    "text": "Text",
+    "retrieval": "Retrieval",
+    "image": "Image",
+    "pathfinder": "Pathfinder",
+    "retrieval-wikipedia": "Retrieval, Wikipedia",
+}
+MIXERS = {
+    "attention": "Transformer",
+    "performer": "Performer",
+    "lsh": "Reformer",
+    "linformer": "Linformer",
+    "nystrom": "Nystromformer",
+    "fourier": "FNet",
+    "pooling": "PoNet",
+    "pooling-aligned": "PoNet, aligned segments",
+    "linear": "Linear Transformer",
+    "external": "External Attention",
+}
+"""Folder -> the name of its row, in the paper's order."""
+SHORT = "*"
+"""Stands behind figures of trainings with fewer steps than the published ones."""
+SHARES = (0.25, 0.5, 1.0)
+"""Of the longest time that all mixers of a task have trained for: where the table of fixed times looks."""
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """All seeds of one mixer on one task."""
+
+    task: str
+    mixer: str
+    runs: list[Result]
+
+    @property
+    def steps(self) -> float | None:
+        return mean([run.number("train.steps") for run in self.runs])
+
+    @property
+    def short(self) -> bool:
+        return self.steps is not None and self.steps < PUBLISHED_SETUPS[self.task].steps
+
+    def accuracy(self, split: str = "test") -> str:
+        return percent([run.number(f"{split}.accuracy") for run in self.runs])
+
+    def marked(self) -> str:
+        return self.accuracy() + (SHORT if self.short else "")
+
+
+def lra(results: list[Result]) -> list[Table]:
+    """The published table with measured rows; for each task what was measured; and accuracies after fixed times."""
+    cells = _cells(results)
+    tables = [_arena(cells), *(_measured(task, cells) for task in TITLES if any(cell.task == task for cell in cells))]
+    tables += _after_fixed_times(results)
+    tables[-1].notes.append(
+        "Made by `ponet train lra/<task>/<mixer>` and `ponet file`; shown by `ponet report lra` (`--plots docs`)."
+    )
+    return tables
+
+
+def _cells(results: list[Result]) -> list[_Cell]:
+    cells = [
+        _Cell(task, mixer, [result for result in results if (result.task, result.mixer) == (task, mixer)])
+        for task in TITLES
+        for mixer in MIXERS
+    ]
+    return [cell for cell in cells if cell.runs]
+
+
+def _arena(cells: list[_Cell]) -> Table:
+    table = Table("Long Range Arena, accuracy %", ("Model", *(TITLES[task] for task in LRA_TASKS), "AVG"))
+    for mixer, name in MIXERS.items():
+        if name in LRA:
+            table.rows.append([f"{name}, published", *map(_published, LRA[name])])
+        mine = {cell.task: cell for cell in cells if cell.mixer == mixer and cell.task in LRA_TASKS}
+        if mine:
+            table.rows.append([f"{name}, measured", *_row(mine)])
+    table.sections.append(len(table.rows))
+    table.rows += [[f"{name}, beyond the paper", *map(_published, row)] for name, row in LRA_BEYOND.items()]
+    table.notes.append(
+        f"Published: the paper's table 1. Measured: test split, the checkpoint with the best validation accuracy, mean "
+        f"± standard deviation over seeds; {SHORT}: fewer steps than published, see below."
+    )
+    return table
+
+
+def _row(mine: dict[str, _Cell]) -> list[str]:
+    row = [
+        mine[task].accuracy() + (SHORT if mine[task].short else "") if task in mine else ABSENT for task in LRA_TASKS
+    ]
+    if len(mine) < len(LRA_TASKS):
+        return [*row, ABSENT]
+    means = [mean([run.number("test.accuracy") for run in cell.runs]) for cell in mine.values()]
+    return [*row, percent([mean(means)]) + (SHORT if any(cell.short for cell in mine.values()) else "")]
+
+
+def _published(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.2f}"
+
+
+def _measured(task: str, cells: list[_Cell]) -> Table:
+    columns = ("Model", "Test %", "Validation %", "Published %", "Seeds", "Steps", "Step", "Time", "Tokens/s", "Memory")
+    table = Table(f"{TITLES[task]}: measured", columns)
+    here = [cell for cell in cells if cell.task == task]
+    for cell in here:
+        published = LRA.get(MIXERS[cell.mixer])
+        figure = None if published is None or task not in LRA_TASKS else published[LRA_TASKS.index(task)]
+        table.rows.append(
+            [
+                MIXERS[cell.mixer],
+                cell.accuracy(),
+                cell.accuracy("validation"),
+                _published(figure),
+                str(len(cell.runs)),
+                count(cell.steps),
+                seconds(mean([_step_seconds(run) for run in cell.runs])),
+                seconds(mean([run.number("train.seconds") for run in cell.runs])),
+                count(mean([run.number("train.tokens_per_second") for run in cell.runs])),
+                memory(mean([run.number("train.peak_memory_bytes") for run in cell.runs])),
+            ]
+        )
+    machines = sorted({machine_of(run) for cell in here for run in cell.runs} - {""})
+    notes = [f"Published: {count(PUBLISHED_SETUPS[task].steps)} steps."]
+    if any(run.number("train.timed_step_seconds") for cell in here for run in cell.runs):
+        notes.append("Step: timed before the training, where a time and not a number of steps was given.")
+    if machines:
+        notes.append(f"On {'; '.join(machines)}.")
+    differences = sorted({text for cell in here for run in cell.runs for text in _differences(run)})
+    table.notes = [" ".join([*notes, *differences])]
+    return table
+
+
+def _step_seconds(run: Result) -> float | None:
+    timed, total, steps = (run.number(f"train.{name}") for name in ("timed_step_seconds", "seconds", "steps"))
+    return timed if timed is not None or total is None or not steps else total / steps
+
+
+def _differences(run: Result) -> list[str]:
+    """Where the data isn't the official one, in the words of the data itself."""
+    data = run.values.get("data")
+    found = data.get("differences") if isinstance(data, dict) else None
+    return [str(text) for text in found] if isinstance(found, list) else []
+
+
+def _after_fixed_times(results: list[Result]) -> list[Table]:
+    tables: list[Table] = []
+    for (task, machine), lines in curves(results).items():
+        mixers = [mixer for mixer in MIXERS if any(line.mixer == mixer for line in lines)]
+        if len(mixers) < 2:
+            continue
+        common = min(max(line.seconds[-1] for line in lines if line.mixer == mixer) for mixer in mixers)
+        times = [share * common for share in SHARES]
+        columns = ("Model", *(f"{time / 60:.3g} min" for time in times), "all its time")
+        table = Table(f"{TITLES[task]}: best validation accuracy %, by training time", columns)
+        for mixer in mixers:
+            mine = [line for line in lines if line.mixer == mixer]
+            figures = [percent([line.best_until(time) for line in mine]) for time in [*times, float("inf")]]
+            longest = max(line.seconds[-1] for line in mine)
+            table.rows.append([MIXERS[mixer], *figures[:-1], f"{figures[-1]} ({longest / 60:.3g} min)"])
+        table.notes.append(f"Time in training steps alone, without evaluations, on {machine or 'one machine'}.")
+        tables.append(table)
+    return tables
+
+
+__all__ = ["MIXERS", "TITLES", "Curve", "lra"]
