@@ -147,8 +147,8 @@ def _loads(name: str, notice: bool) -> bool:
 
 def _check(name: str) -> None:
     if name not in backends():
-        device = "a GPU and " if name == "triton" else ""
-        needs = (
-            f" (it needs {device}the package {name}: pip install 'ponet[{_EXTRAS[name]}]')" if name in _MODULES else ""
-        )
+        needs = ""
+        if name in _MODULES:
+            device = "a GPU and " if name == "triton" else ""
+            needs = f" (it needs {device}the package {name}: pip install 'ponet[{_EXTRAS[name]}]')"
         raise ValueError(f"unknown backend '{name}'{needs}; known: {', '.join(backends())}")
