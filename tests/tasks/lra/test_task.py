@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from transformers import EvalPrediction
+from typer.testing import CliRunner
 
+from ponet.cli.app import app
 from ponet.errors import PoNetError
 from ponet.recipe import load_recipe
 from ponet.tasks.lra.collate import ImageCollator, SequenceCollator
@@ -19,6 +21,7 @@ from ponet.tasks.lra.task import accuracy
 from ponet.tasks.registry import get_task
 from ponet.training.evaluation import evaluate
 from ponet.training.run import train
+from ponet.training.trainer import PoNetTrainer
 
 SMALL = ("train_size=24", "validation_size=8", "test_size=8", "data.workers=1", "batch_size=4", "precision=float32")
 
@@ -57,6 +60,39 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_others(cache: Path, t
         train(small("lra/listops/pooling", cache, "max_steps=2", f"seed={seed}"), tmp_path / folder, show=False)
         weights.append((tmp_path / folder / "model.safetensors").read_bytes())
     assert weights[0] == weights[1] != weights[2]
+
+
+def test_cut_off_and_taken_up_again_it_ends_with_the_same_bits(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = small("lra/listops/pooling", cache, "max_steps=5", "checkpoint_every=2")
+    train(recipe, tmp_path / "whole", show=False)
+    training_step, calls = PoNetTrainer.training_step, 0
+
+    def dying(self: Any, *arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return training_step(self, *arguments, **named)
+
+    monkeypatch.setattr(PoNetTrainer, "training_step", dying)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "cut", show=False)
+    assert (tmp_path / "cut" / "checkpoints" / "checkpoint-2").is_dir()
+    train(recipe, tmp_path / "cut", show=False)
+    assert calls == 4 + 3, "three steps were left"
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut")]
+    assert weights[0] == weights[1]
+
+
+def test_the_command_trains_several_seeds(cache: Path, tmp_path: Path) -> None:
+    arguments = ["train", "lra/listops/pooling-aligned", "max_steps=1", "seed=0,2", *SMALL, f"data.cache={cache}"]
+    done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    for seed in (0, 2):
+        result = json.loads((tmp_path / f"seed{seed}" / "result.json").read_text())
+        assert (result["seed"], result["recipe"]["data"]["segments"]) == (seed, "aligned")
 
 
 def test_linear_maps_begin_as_published() -> None:
