@@ -28,7 +28,8 @@ TOLERANCES = {torch.float64: 1e-11, torch.float32: 2e-5, torch.float16: 4e-3, to
 
 @dataclass(frozen=True)
 class Case:
-    """A layout with a width and heads; `numbers` says which numbers: "any", "ties", "nan", "minus infinity"."""
+    """A layout with a width and heads; `numbers` says which numbers: "any", "ties", "nan", "overflow", or
+    "minus infinity" in s and l."""
 
     name: str
     layout: Callable[[], Layout]
@@ -51,15 +52,19 @@ class Case:
             tensor = torch.randn(size, generator=random)
             if name == "queries":
                 tensor *= self.d**-0.5
+                if self.numbers == "overflow":
+                    tensor[..., 0] = 1e3
             elif self.numbers == "ties":
                 tensor = (tensor * 1.5).round() + 0.0  # no -0.0
             elif self.numbers == "nan" and name == "projections":
                 tensor[torch.rand(size, generator=random) < 0.1] = torch.nan
             elif self.numbers == "minus infinity" and name == "projections":
-                # of s alone: the definition gives a window of infinities, or their product with 0, no useful gradient
-                s = tensor[:, self.d : 2 * self.d]
+                s, l = tensor[:, self.d : 2 * self.d], tensor[:, 2 * self.d :]  # noqa: E741
                 s[torch.rand(s.shape, generator=random) < 0.6] = -torch.inf
+                l[torch.rand(l.shape, generator=random) < 0.6] = -torch.inf
                 s[:, : self.d // 4] = s[:, : self.d // 4].clamp(min=-1)
+            elif self.numbers == "overflow" and name == "x":
+                tensor[: T // 2, 0] = -1e38  # these tokens' scores are -inf in float32, and never have weight
             tensors[name] = tensor.to(dtype).to(device).requires_grad_()
         return layout if device == "cpu" else layout.to(device), tensors
 
@@ -140,7 +145,10 @@ CASES = (
     Case("ties in a long segment", lengths_and_segments([500]), 500, numbers="ties"),
     Case("ties, unsorted", lengths_and_segments([300, 40], shuffled(5), "some"), 300, numbers="ties"),
     Case("minus infinity", lengths_and_segments([200, 31], runs(3, 100)), 500, numbers="minus infinity"),
+    Case("minus infinity, short documents", lengths_and_segments([3, 1, 2] * 9), 8, numbers="minus infinity"),
 )
+OVERFLOW = Case("scores that overflow", lengths_and_segments([900]), 300, numbers="overflow")
+"""For `attention_pool`, in types of float32's range; the gradients overflow too."""
 NAN_CASES = (
     Case("NaN in short segments", lengths_and_segments([150, 7], runs(2, 5), "ends"), 300, numbers="nan"),
     Case("NaN in a long segment", lengths_and_segments([300]), 500, numbers="nan"),

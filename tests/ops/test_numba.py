@@ -13,8 +13,12 @@ from tests.ops.cases import (
     CASES,
     NAN_CASES,
     OPS,
+    OVERFLOW,
+    REFERENCE,
     Case,
+    call,
     check,
+    close,
     lengths_and_segments,
     poisoned,
     results,
@@ -51,6 +55,15 @@ def test_agrees_with_the_reference(op, case, dtype):
 @pytest.mark.parametrize("case", NAN_CASES, ids=str)
 def test_nans_go_where_the_reference_has_them(case, dtype):
     check("pool_and_fuse", case, NUMBA, dtype)
+
+
+def test_tokens_whose_scores_overflow_have_no_weight():
+    layout, inputs = OVERFLOW.inputs(torch.float32)
+    exact = {name: tensor.detach().double() for name, tensor in inputs.items()}
+    with torch.no_grad():
+        expected = call(REFERENCE, "attention_pool_weights", exact, layout)
+        for name, found in call(NUMBA, "attention_pool_weights", inputs, layout).items():
+            close(name, found, expected[name], 1e-4)
 
 
 def test_bfloat16_is_rounded_to_the_nearest():
@@ -190,8 +203,8 @@ def test_no_folder_to_keep_it_in(tmp_path):
 
 
 def test_nothing_is_imported_before_it_is_used():
-    child = run_child("import sys, ponet.ops; print([name for name in ('numba', 'triton') if name in sys.modules])")
-    assert child.stdout == "[]\n", child.stderr
+    child = run_child("import sys, ponet.ops; print('numba' in sys.modules)")
+    assert child.stdout == "False\n", child.stderr
 
 
 # What the compiler makes of it

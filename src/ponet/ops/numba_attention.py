@@ -22,6 +22,7 @@ from ponet.ops.numba_tools import (
     add,
     address_of,
     at,
+    cast,
     compiled,
     fill,
     integers,
@@ -148,7 +149,7 @@ def _add_four(x0: Pointer, x1: Pointer, x2: Pointer, x3: Pointer, d: int, to: Po
 @loop
 def divide(data: Pointer, by: Any, d: int, to: Pointer) -> None:
     """`to[:d] = data[:d] / by`."""
-    divisor = data[0] - data[0] + by  # in the type of `data`
+    divisor = cast(by, data)
     for c in range(d):
         store(to, c, data[c] / divisor)
 

@@ -162,6 +162,18 @@ def store(data: Pointer, i: int, value: Any) -> None:
     raise NotImplementedError("only within a kernel")
 
 
+def cast(value: Any, data: Pointer) -> Any:
+    """In a kernel: a number in the type of `data`'s."""
+    raise NotImplementedError("only within a kernel")
+
+
+@overload(cast, strict=False)
+def _cast(value: Any, data: Any) -> Any:
+    if data.dtype == types.float64:
+        return lambda value, data: np.float64(value)
+    return lambda value, data: np.float32(value)
+
+
 @overload(load, strict=False)
 def _load(data: Any, i: Any) -> Any:
     if data.dtype == types.uint16:
