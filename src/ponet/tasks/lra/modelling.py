@@ -58,10 +58,11 @@ def begin_as_published(model: "nn.Module") -> None:
     """Draws all linear maps as PyTorch does by itself, uniformly within `1 / sqrt(inputs)`, biases too.
 
     So do the published Arena models (their golden tensors show it); BERT's start, normal with deviation 0.02 and
-    biases 0, is several times smaller at this width. Embeddings have BERT's in both.
+    biases 0, is several times smaller at this width. Embeddings have BERT's in both, and so do maps without a bias,
+    which are matrices of a mixer's own (Linformer's along the tokens).
     """
     from torch import nn
 
     for module in model.modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and module.bias is not None:
             module.reset_parameters()
