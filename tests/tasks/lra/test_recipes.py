@@ -1,5 +1,7 @@
 """The recipes of Long Range Arena: complete, as their table says, and as published."""
 
+from pathlib import Path
+
 import pytest
 
 from ponet.mixers import mixer_names
@@ -65,3 +67,17 @@ def test_rows_differ_in_nothing_but_what_they_name(task: str) -> None:
         changed = {key for key in recipe.model if recipe.model[key] != base.model.get(key)}
         assert changed <= {"mixer_types", *row.model}
         assert recipe.data.segments == row.data.get("segments", "fixed")
+
+
+def test_the_page_tells_the_same_numbers() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "lra.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in page.splitlines() if "| `" in line]
+    told = {row[0]: [int(cell.replace(",", "")) for cell in row[3:]] for row in rows}
+    assert told == {
+        name: [
+            *(data.TASKS[name].classes, task.positions, task.batch_size),
+            *(task.steps, task.warmup_steps, task.eval_every),
+        ]
+        for name, task in TASKS.items()
+    }
+    assert all(f"`{mixer}`" in page for mixer in MIXERS)
