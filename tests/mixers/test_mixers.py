@@ -12,7 +12,7 @@ from ponet.mixers import AttentionMixer, Mixer, PoolingMixer, base, build_mixer,
 from ponet.ops import Layout
 
 D, HEADS = 12, 3
-NAMES = ["pooling", "attention", "fourier"]
+NAMES = ["pooling", "attention", "fourier", "linear", "linformer", "performer"]
 MASK = torch.tensor([[0, 1, 1, 1, 0, 1, 1], [0] * 7, [1, 1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0, 1]])
 SEGMENTS = torch.tensor([[0, 5, 5, 3, 0, 5, 2], [0] * 7, [0, 1, 1, 2, 2, 0, 0], [9] * 7])
 
@@ -20,6 +20,7 @@ SEGMENTS = torch.tensor([[0, 5, 5, 3, 0, 5, 2], [0] * 7, [0, 1, 1, 2, 2, 0, 0], 
 def config(**changes) -> PoNetConfig:
     settings = {"vocab_size": 30, "hidden_size": D, "num_attention_heads": HEADS, "num_hidden_layers": 2}
     settings |= {"intermediate_size": 8, "max_position_embeddings": 16, "attention_probs_dropout_prob": 0.0}
+    settings |= {"linformer_features": 3, "performer_features": 10}
     return PoNetConfig(**settings | changes)
 
 
@@ -40,8 +41,9 @@ def documents(x: torch.Tensor, layout: Layout) -> list[torch.Tensor]:
     return list(x.split(layout.lengths))
 
 
-def test_attention_is_softmax_attention_within_a_document(layout):
-    mixer = build("attention")
+@pytest.mark.parametrize("kernel", ["sdpa", "eager"])
+def test_attention_is_softmax_attention_within_a_document(layout, kernel):
+    mixer = build("attention", attention_kernel=kernel)
     assert isinstance(mixer, AttentionMixer)
     x = torch.randn(layout.num_tokens, D)
     plain, none = mixer(x, layout)

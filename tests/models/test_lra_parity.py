@@ -11,13 +11,23 @@ from ponet import PoNetConfig, PoNetForSequenceClassification
 from ponet.ops import backends, use_backend
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "lra"
-MIXERS = {"ponet": "pooling", "transformer": "attention", "fnet": "fourier"}
+MIXERS = {
+    "ponet": "pooling",
+    "transformer": "attention",
+    "fnet": "fourier",
+    "linear": "linear",
+    "linformer": "linformer",
+    "performer": "performer",
+}
 CASES = {
     "ponet": "ponet",
     "ponet-pair": "ponet",
     "ponet-one-segment": "ponet",
     "transformer": "transformer",
     "fnet": "fnet",
+    "linear": "linear",
+    "linformer": "linformer",
+    "performer": "performer",
 }
 PROJECTIONS = {
     "pooling": {
@@ -27,9 +37,10 @@ PROJECTIONS = {
         "W_segment": "dense_segment",
         "W_local": "dense_local",
     },
-    "attention": {"W_q": "query", "W_k": "key", "W_v": "value"},
     "fourier": {},
 }
+ATTENTION = {"W_q": "query", "W_k": "key", "W_v": "value"}
+OTHERS = {"attn.E": "E.weight", "attn.attn_fn.projection_matrix": "projection_matrix"}
 
 
 @pytest.fixture(params=[b for b in backends() if b != "auto"])
@@ -48,10 +59,14 @@ def our_name(published: str, mixer: str) -> str | None:
         part = part.replace("mlpblock.0.", "intermediate.dense.").replace("mlpblock.3.", "output.dense.")
         part = part.replace("mha.ff.", "attention.output.dense.")
         if part.startswith("mha."):
-            _, projection, kind = part.split(".")
-            if projection not in PROJECTIONS[mixer]:
-                return None
-            part = f"attention.self.{PROJECTIONS[mixer][projection]}.{kind}"
+            part = part.removeprefix("mha.")
+            if part in OTHERS:
+                part = f"attention.self.{OTHERS[part]}"
+            else:
+                projection, kind = part.split(".")
+                if projection not in PROJECTIONS.get(mixer, ATTENTION):
+                    return None
+                part = f"attention.self.{PROJECTIONS.get(mixer, ATTENTION)[projection]}.{kind}"
         name = f"ponet.encoder.layer.{layer}.{part}"
     return name
 
@@ -74,6 +89,9 @@ def load(case: str):
         embedding_norm=False,
         clsgsepg=False,
         mixer_types=mixer,
+        mixer_form="published",
+        linformer_features=settings.get("linformer_k", 1),
+        performer_features=settings.get("rp_dim", 1),
         classifier_pooling="padded_mean",
         classifier_hidden_size=settings["transformer_hidden_dim"],
         classifier_pairs="input.input_ids_1" in tensors,
@@ -85,7 +103,7 @@ def load(case: str):
         if key.startswith("weight."):
             name = our_name(key.removeprefix("weight."), mixer)
             if name is not None:
-                weights[name] = value
+                weights[name] = value.flatten(0, 1) if name.endswith(".E.weight") else value
     model.load_state_dict(weights)  # strict: every parameter here has a published one
     return settings, tensors, mixer, model
 
@@ -121,6 +139,9 @@ def test_golden_case(case, backend):
         if name is None:
             continue
         gradient = model.get_parameter(name).grad
+        if name.endswith(".E.weight"):  # published: one for all layers
+            gradient = sum(layer.attention.self.E.weight.grad for layer in model.ponet.encoder.layer)
+            gradient = gradient.view_as(expected)
         scale = expected.abs().max()
         error = (gradient - expected).abs().max()
         # Keys' biases drop out of the softmax: their gradient is noise on both sides.

@@ -3,6 +3,20 @@
 from ponet.mixers.attention import AttentionMixer
 from ponet.mixers.base import Mixer, build_mixer, mixer_names, register_mixer
 from ponet.mixers.fourier import FourierMixer
+from ponet.mixers.linear import LinearMixer
+from ponet.mixers.linformer import LinformerMixer
+from ponet.mixers.performer import PerformerMixer
 from ponet.mixers.pooling import PoolingMixer
 
-__all__ = ["AttentionMixer", "FourierMixer", "Mixer", "PoolingMixer", "build_mixer", "mixer_names", "register_mixer"]
+__all__ = [
+    "AttentionMixer",
+    "FourierMixer",
+    "LinearMixer",
+    "LinformerMixer",
+    "Mixer",
+    "PerformerMixer",
+    "PoolingMixer",
+    "build_mixer",
+    "mixer_names",
+    "register_mixer",
+]

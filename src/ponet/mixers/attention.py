@@ -15,6 +15,7 @@ class AttentionMixer(Mixer):
     """Multi-head scaled dot-product attention within each document, through PyTorch's fused kernels.
 
     Those know no ragged batches on a CPU: rows of unequal length are padded here, around the kernel alone.
+    `config.attention_kernel` "eager" computes and keeps the weights of all pairs, as was usual before those kernels.
     """
 
     def __init__(self, config: Any) -> None:
@@ -22,6 +23,7 @@ class AttentionMixer(Mixer):
         d = config.hidden_size
         self.num_heads = config.num_attention_heads
         self.dropout = config.attention_probs_dropout_prob
+        self.eager = config.attention_kernel == "eager"
         self.query = nn.Linear(d, d)
         self.key = nn.Linear(d, d)
         self.value = nn.Linear(d, d)
@@ -39,11 +41,13 @@ class AttentionMixer(Mixer):
         if not layout.is_rectangular:
             mask = layout.pad(torch.ones_like(layout.document, dtype=torch.bool))[:, None, None, :]
         dropout = self.dropout if self.training else 0.0
-        if output_weights:
+        weights = None
+        if output_weights or self.eager:
             mixed, weights = _attention_with_weights(q, k, v, mask, dropout)
         else:
-            mixed, weights = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout), None
-        return layout.unpad(mixed.transpose(1, 2).reshape(layout.batch_size, layout.padded_length, d)), weights
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        mixed = mixed.transpose(1, 2).reshape(layout.batch_size, layout.padded_length, d)
+        return layout.unpad(mixed), weights if output_weights else None
 
 
 def _attention_with_weights(

@@ -40,7 +40,19 @@ class PoNetConfig(PreTrainedConfig):
             local part themselves. True in the published language models, False in the Long Range Arena.
         mixer_types (`str` or `list[str]`):
             The token mixer of all layers, or of each: "pooling" (PoNet), "attention" (BERT), "fourier" (FNet), or any
-            that `ponet.mixers.register_mixer` added.
+            that `ponet.mixers.register_mixer` added; further "linear" (Linear Transformer), "linformer", "performer".
+        mixer_form (`str`):
+            "exact": a document's result depends on nothing but the document. "published": linear, linformer and
+            performer as in the published Arena code, where padding and the padded length count.
+        attention_kernel (`str`):
+            What computes attention: "sdpa", PyTorch's fused kernels, or "eager", which keeps the weights of all pairs.
+        linformer_features (`int`):
+            Keys and values that a Linformer's head projects a document to.
+        linformer_length (`int`, *optional*):
+            Positions that Linformer's projection is learned for. None: as many as `max_position_embeddings` says when
+            the configuration is made.
+        performer_features (`int`):
+            Random features of a Performer's head.
         pooling_formulation (`str`):
             "absorbed" computes three projections a token, "published" five, with the same result.
         mixer_checkpointing (`bool`):
@@ -93,6 +105,11 @@ class PoNetConfig(PreTrainedConfig):
     tie_word_embeddings: bool = True
     clsgsepg: bool = True
     mixer_types: str | list[str] | None = "pooling"
+    mixer_form: Literal["exact", "published"] = "exact"
+    attention_kernel: Literal["sdpa", "eager"] = "sdpa"
+    linformer_features: int = 256
+    linformer_length: int | None = None
+    performer_features: int = 256
     pooling_formulation: Literal["absorbed", "published"] = "absorbed"
     mixer_checkpointing: bool = False
     chunk_size: int | None = None
@@ -111,6 +128,8 @@ class PoNetConfig(PreTrainedConfig):
             self.sep_token_id = 102
         if self.mixer_types is None:
             self.mixer_types = "pooling"
+        if self.linformer_length is None and "linformer" in self.layer_mixers:
+            self.linformer_length = self.max_position_embeddings
         super().__post_init__(**kwargs)
 
     @property

@@ -1,0 +1,38 @@
+"""Linformer (Wang et al., arXiv 2006.04768): attention to a fixed number of projected keys and values."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ponet.mixers.base import register_mixer
+from ponet.mixers.by_document import DocumentAttention, Rows
+
+
+@register_mixer("linformer")
+class LinformerMixer(DocumentAttention):
+    """`softmax(Q (E K)' / sqrt(e)) (E V)`, where `E [k, n]` projects along the tokens: its eq. 7.
+
+    `E` is learned for `config.linformer_length` positions and `config.linformer_features` (the Arena's 256) features a
+    head, shared by keys and values. A document of n tokens meets its first n columns, as right padding with zeros has
+    it in the published code; a longer one meets them again from the first, as with repeated position embeddings. So
+    the "exact" and the "published" form differ where padding lies elsewhere than on the right: published columns
+    follow places in the padded row.
+
+    Each layer has its own `E`. The published code has one for all layers (and all models of a process); the paper
+    counts both among its variants (section 4, "Additional Efficiency Techniques").
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        length = config.linformer_length or config.max_position_embeddings
+        # A linear layer and not a bare parameter: models initialise those, with the published 0.02.
+        self.E = nn.Linear(length, self.num_heads * config.linformer_features, bias=False)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
+        """See `DocumentAttention.attend`."""
+        E, n = self.E.weight.to(k.dtype), rows.length
+        E = E[:, :n] if n <= E.shape[1] else E[:, torch.arange(n, device=E.device) % E.shape[1]]
+        E = E.unflatten(0, (self.num_heads, -1))  # [h, k, n]
+        return F.scaled_dot_product_attention(q, E @ k, E @ v)
