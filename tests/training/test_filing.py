@@ -18,7 +18,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("filing")
     small = ["train_size=24", "validation_size=8", "test_size=8", "data.workers=1", "batch_size=4", "max_steps=4"]
     overrides = [*small, f"data.cache={folder / 'cache'}", "seed=3", "log_every=1", "eval_every=2"]
-    train(load_recipe("lra/listops/pooling", overrides), folder / "run", show=False, command="ponet train ...")
+    command = f"ponet train lra/listops/pooling data.cache={folder / 'cache'} max_steps=4 --out {folder / 'run'} seed=3"
+    train(load_recipe("lra/listops/pooling", overrides), folder / "run", show=False, command=command)
     return folder / "run"
 
 
@@ -38,13 +39,14 @@ def test_a_filed_run_is_small_and_evaluates_as_the_run_does(
     )
     result = json.loads((target / "result.json").read_text())
     assert result["test"] == json.loads((run / "result.json").read_text())["test"]
+    assert result["command"] == "ponet train lra/listops/pooling max_steps=4 seed=3"
     assert result["recipe"] == load_recipe(target / "recipe.yaml").to_dict()
 
 
 def test_a_result_that_is_there_is_replaced_only_if_wanted(run: Path, tmp_path: Path) -> None:
     target = file_run(run, tmp_path)
     (target / "stray.md").write_text("of another run")
-    with pytest.raises(PoNetError, match="--overwrite replaces it"):
+    with pytest.raises(PoNetError, match="--overwrite replaces what is there"):
         file_run(run, tmp_path)
     with pytest.raises(PoNetError, match="is a result already"):
         file_run(target, tmp_path, overwrite=True)

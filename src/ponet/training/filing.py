@@ -1,6 +1,7 @@
 """A complete run among the measured results: what is worth keeping in a repository, and `ponet evaluate` can open."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from ponet.errors import PoNetError
 from ponet.files import explain, replacing, write_json, write_text
 from ponet.recipe import Recipe, recipe_from_dict
+from ponet.training.card import model_card
 from ponet.training.folder import CARD, METRICS, RECIPE, RESULT, RunFolder
 
 MODEL = ("config.json", "model.safetensors")
@@ -47,22 +49,25 @@ def file_run(
     target = Path(results) / recipe.name / f"seed{recipe.seed}"
     if target.resolve() == folder.path.resolve():
         raise PoNetError(f"'{run}' is a result already: name the run that was trained elsewhere.")
-    if (target / RESULT).exists() and not overwrite:
-        raise PoNetError(f"There is a result in '{target}'. --overwrite replaces it.")
     try:
+        if not overwrite and target.exists() and any(target.iterdir()):
+            raise PoNetError(f"'{target}' isn't empty. --overwrite replaces what is there.")
         if target.exists():
             (target / RESULT).unlink(missing_ok=True)  # first: without it the folder isn't taken for a result
             shutil.rmtree(target)
         for file in _files(folder.path, weights_mb):
             with replacing(target / file.name) as temporary:
                 shutil.copyfile(file, temporary)
-        write_text(target / METRICS, _thinned(folder.metrics_file))
+        metrics = _thinned(folder.metrics_file)
     except OSError as error:
         raise explain(error, target) from error
-    write_text(target / RECIPE, recipe.to_yaml())
     result = folder.result()
     assert result is not None
-    write_json(target / RESULT, {**result, "recipe": recipe.to_dict()})
+    result |= {"recipe": recipe.to_dict(), "command": _plain_command(result["command"])}
+    write_text(target / METRICS, metrics)
+    write_text(target / RECIPE, recipe.to_yaml())
+    write_text(target / CARD, model_card(recipe, result))
+    write_json(target / RESULT, result)
     return target
 
 
@@ -72,17 +77,24 @@ def _without_whereabouts(recipe: Recipe) -> Recipe:
     return recipe_from_dict(values)
 
 
+def _plain_command(command: str) -> str:
+    """Without what says where this machine kept things."""
+    parts, kept = iter(shlex.split(command)), []
+    for part in parts:
+        if part == "--out":
+            next(parts, None)
+        elif not part.startswith("--out=") and part.partition("=")[0].rpartition(".")[2] not in WHEREABOUTS:
+            kept.append(part)
+    return shlex.join(kept)
+
+
 def _files(run: Path, weights_mb: float) -> list[Path]:
-    left_out = {RECIPE, METRICS, RESULT, *MODEL}
-    files = [
-        path
-        for path in sorted(run.iterdir())
-        if path.is_file() and path.name not in left_out and path.suffix in (".md", ".json", ".txt")
-    ]
+    """The model and its tokenizer, or nothing where the weights are too many."""
     weights = run / MODEL[1]
-    if weights.exists() and weights.stat().st_size <= weights_mb * 1e6:
-        return [*files, *(run / name for name in MODEL)]
-    return [path for path in files if path.name == CARD]
+    if not weights.exists() or weights.stat().st_size > weights_mb * 1e6:
+        return []
+    tokenizer = [path for path in sorted(run.iterdir()) if path.suffix in (".json", ".txt") and path.is_file()]
+    return [*(path for path in tokenizer if path.name not in (RESULT, MODEL[0])), *(run / name for name in MODEL)]
 
 
 def _thinned(metrics: Path) -> str:
