@@ -1,12 +1,22 @@
 """`ponet benchmark efficiency`: training steps/s, inference tokens/s and peak memory by length (paper, table 2)."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ponet.benchmarks.encoders import SETUPS, Cell, Setup, Variant, choose_variants, prepare, prepare_warm
-from ponet.benchmarks.measure import Memory, Status, Timing, allocated_peak, classify, interleave, peak_memory
+from ponet.benchmarks.encoders import (
+    KINDS,
+    SETUPS,
+    WARM_TOKENS,
+    Cell,
+    Setup,
+    Variant,
+    choose_variants,
+    prepare_warm,
+)
+from ponet.benchmarks.measure import Memory, Timing, allocated_peak, classify, interleave, peak_memory
 from ponet.benchmarks.options import Machine
 from ponet.benchmarks.progress import Advance
 from ponet.benchmarks.record import Record
@@ -16,12 +26,12 @@ from ponet.errors import PoNetError, suggest
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
 QUICK_LENGTHS = (512, 1024, 2048)
 ROUNDS, QUICK_ROUNDS = 10, 3
-LEAST_ROUNDS = 3
-"""Measured however slow a model is, so that there is a spread."""
-PATIENCE = 60.0
 QUICK_SECONDS = 3.0
-KINDS = ("training", "inference")
-_SKIPPED = "left out: a smaller length was too much"
+QUICK_PATIENCE = 4.0
+LEAST_ROUNDS = 3
+"""Measured however slow a model is, so that there is a spread; 2 where three would take far over the time."""
+STARTING_SECONDS = 2.0
+"""What a process of its own takes to start and to make its model, about; it may take 30 times as long."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,7 @@ class Plan:
     """A key of `SETUPS`."""
     lengths: tuple[int, ...] = LENGTHS
     mixers: tuple[str, ...] | None = None
-    """Keys of `variants()`; None for all."""
+    """Keys of `variants()`, or "all"; None for those that the configuration says."""
     kinds: tuple[str, ...] | None = None
     """Of "training" and "inference"; None for what the configuration says (on a GPU both)."""
     batch_tokens: int | None = None
@@ -45,8 +55,8 @@ class Plan:
     rounds: int = ROUNDS
     seconds: float | None = None
     """For the timing of one group (all variants at one length); None for what the configuration says."""
-    patience: float = PATIENCE
-    """Seconds that one step may take; a variant that is slower is left out at greater lengths."""
+    patience: float | None = None
+    """Seconds that one step may take; None for what the configuration says."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,7 +68,13 @@ class Plan:
             raise PoNetError(f"--rounds must be at least 1, not {self.rounds}.")
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise PoNetError(f"--batch-tokens must be at least 1, not {self.batch_tokens}.")
-        choose_variants(self.mixers, self.measured)
+        for name, value in (("--seconds", self.seconds), ("--patience", self.patience)):
+            if value is not None and not value > 0:
+                raise PoNetError(f"{name} must be more than 0, not {value:g}.")
+        for kind in self.kinds or ():
+            if kind not in KINDS:
+                raise PoNetError(f"There is no '{kind}' to measure.{suggest(kind, KINDS)}")
+        choose_variants(self.mixers, self.setup, self.measured)
 
     @property
     def setup(self) -> Setup:
@@ -70,34 +86,104 @@ class Plan:
         """The kinds that are measured."""
         return self.kinds or (KINDS if self.machine.device == "cuda" else self.setup.kinds)
 
+    @property
+    def limit(self) -> float:
+        """Seconds that one step may take."""
+        return self.patience or self.setup.patience
+
+    @property
+    def group_seconds(self) -> float:
+        """For the timing of one group."""
+        return self.seconds or self.setup.seconds
+
+    def chosen(self, kind: str) -> dict[str, Variant]:
+        """The variants of one kind."""
+        found = choose_variants(self.mixers, self.setup, self.measured)
+        # in inference nothing is kept, so there is nothing to compute again
+        return {key: variant for key, variant in found.items() if kind == "training" or not variant.recomputes}
+
     def batch(self, length: int) -> int:
         """Documents of a batch: as many as its tokens allow, one at least."""
         setup = self.setup
         usual = setup.gpu_batch_tokens if self.machine.device == "cuda" else setup.cpu_batch_tokens
         return max(1, (self.batch_tokens or usual) // length)
 
-    def cell(self, variant: str, kind: str, length: int) -> Cell:
+    def tokens(self, length: int) -> int:
+        """Tokens of a batch of documents of that length."""
+        return self.batch(length) * length
+
+    def cell(self, variant: str, kind: str, length: int, batch: int | None = None) -> Cell:
         """One place in the table."""
-        machine = self.machine
-        return Cell(
-            self.config, variant, kind, length, self.batch(length), machine.dtype, machine.device, seed=self.seed
-        )
+        machine, batch = self.machine, batch or self.batch(length)
+        return Cell(self.config, variant, kind, length, batch, machine.dtype, machine.device, seed=self.seed)
+
+    def rounds_of(self, round_seconds: float) -> tuple[int, int]:
+        """Rounds to warm up and rounds to measure at least, by the seconds that one round of a group takes."""
+        slow = 4 * round_seconds > self.group_seconds
+        very_slow = 2 * round_seconds > self.group_seconds
+        return 0 if slow else 1, min(self.rounds, LEAST_ROUNDS - 1 if very_slow else LEAST_ROUNDS)
 
 
-def count_cells(plan: Plan) -> int:
-    """How often `measure_efficiency` advances: once a memory cell, once a group of times."""
-    chosen = choose_variants(plan.mixers, plan.measured).values()
-    groups = [[each for each in chosen if kind == "training" or not each.checkpointing] for kind in plan.measured]
-    return len(plan.lengths) * sum(len(group) + 1 for group in groups)
+# --- how long it will take -------------------------------------------------------------------------------------------
+
+Costs = dict[tuple[str, int], float]
+"""Seconds by kind and length."""
 
 
-def measure_efficiency(plan: Plan, path: Path, advance: Advance = lambda word: None) -> dict[str, Any]:
+def calibrate(plan: Plan) -> dict[tuple[str, str], float]:
+    """Seconds of one step on `WARM_TOKENS` tokens, by variant and kind; infinite for what can't be run."""
+    found = {}
+    with plan.machine.threaded():
+        for kind in plan.measured:
+            for key in plan.chosen(kind):
+                try:
+                    step = prepare_warm(plan.cell(key, kind, WARM_TOKENS, batch=1))
+                except Exception:  # it will fail again where it is reported
+                    found[key, kind] = math.inf
+                    continue
+                timing = interleave({key: step}, 3, 0, budget=0.5, synchronize=plan.machine.synchronize)[key]
+                found[key, kind] = min(timing.seconds, default=math.inf)
+    return found
+
+
+def estimate(plan: Plan, calibrated: Mapping[tuple[str, str], float]) -> Costs:
+    """About the seconds that each group will take.
+
+    Time is taken to grow with the tokens of a batch, for attention as operations do: the projections and the
+    feed-forward are 24 d a token and channel, attention 4 n.
+    """
+    costs: Costs = {}
+    hidden = plan.setup.fields.get("hidden_size", 768)
+    for kind in plan.measured:
+        for length in plan.lengths:
+            steps = []
+            for key, variant in plan.chosen(kind).items():
+                seconds = calibrated[key, kind] * plan.tokens(length) / WARM_TOKENS
+                if variant.mixer == "attention":
+                    seconds *= (1 + length / (6 * hidden)) / (1 + WARM_TOKENS / (6 * hidden))
+                if seconds <= plan.limit:
+                    steps.append(seconds)
+            one_round = sum(steps)
+            warm_up, least = plan.rounds_of(one_round)
+            timed = min(plan.rounds * one_round, max(least * one_round, plan.group_seconds))
+            starting = STARTING_SECONDS * len(steps) if plan.machine.device == "cpu" else 0.0
+            costs[kind, length] = one_round * (1 + warm_up) + timed + starting
+    return costs
+
+
+# --- measuring -------------------------------------------------------------------------------------------------------
+
+
+def measure_efficiency(
+    plan: Plan, path: Path, costs: Costs | None = None, advance: Advance = lambda word, amount=1.0: None
+) -> dict[str, Any]:
     """Measures every variant at every length, memory first, and writes `path` after every group.
 
     Args:
         plan: what to measure.
         path: the JSON file.
-        advance: told of each piece of work that is done.
+        costs: as `estimate` gives them.
+        advance: told of each piece of work that is done, with its share of `costs`.
 
     Returns:
         What the file holds, the targets among it.
@@ -106,31 +192,33 @@ def measure_efficiency(plan: Plan, path: Path, advance: Advance = lambda word: N
         PoNetError: where the file can't be written.
         BenchmarkInterruptedError: on Ctrl-C; the file then holds what was measured until then.
     """
-    chosen = choose_variants(plan.mixers, plan.measured)
     with plan.machine.threaded():
-        record = Record(path, plan.seed, _head(plan, chosen))
+        record = Record(path, plan.seed, _head(plan))
         with record.keeping():
             for length in plan.lengths:
                 record.values["lengths"].append(length)
                 for kind in plan.measured:
-                    _group(plan, chosen, kind, length, record.values, advance)
+                    share = (costs or {}).get((kind, length), 1.0) / (len(plan.chosen(kind)) + 1)
+                    _group(plan, kind, length, record.values, lambda word, share=share: advance(word, share))  # type: ignore[misc]
                     targets = efficiency_targets(record.values)
                     record.values["targets"] = [target.to_dict() for target in targets]
                     record.save()
             record.save(complete=True)
-    return record.values
+    return record.content
 
 
-def _head(plan: Plan, chosen: dict[str, Variant]) -> dict[str, Any]:
+def _head(plan: Plan) -> dict[str, Any]:
     """What is known before measuring."""
+    chosen = choose_variants(plan.mixers, plan.setup, plan.measured)
     return {
         "config": plan.config,
         "setup": {
-            "description": plan.setup.name,
+            "description": f"{plan.setup.name}, {plan.setup.segments}",
             "device": plan.machine.device,
             "dtype": plan.machine.dtype,
+            "kinds": list(plan.measured),
             "rounds": plan.rounds,
-            "patience_seconds": plan.patience,
+            "patience_seconds": plan.limit,
             "batch": {str(length): plan.batch(length) for length in plan.lengths},
         },
         "lengths": [],
@@ -139,42 +227,44 @@ def _head(plan: Plan, chosen: dict[str, Variant]) -> dict[str, Any]:
     }
 
 
-def _group(
-    plan: Plan, chosen: dict[str, Variant], kind: str, length: int, values: dict[str, Any], advance: Advance
-) -> None:
+def _group(plan: Plan, kind: str, length: int, values: dict[str, Any], advance: Callable[[str], None]) -> None:
     """All variants at one length: the memory of each, then the time of those that fit, in turns."""
     cells: dict[str, dict[str, Any]] = {}
     steps: dict[str, Callable[[], object]] = {}
-    for key, variant in chosen.items():
-        if variant.checkpointing and kind != "training":
-            continue  # nothing is kept, so there is nothing to compute again
+    one_round = 0.0
+    for key in plan.chosen(kind):
         cell = plan.cell(key, kind, length)
         before = values["variants"][key].setdefault(kind, {})
-        memory = _gave_up(list(before.values())) or _memory(cell, plan.patience)
+        memory = gave_up(before, plan, length) or _memory(cell, plan.limit)
         cells[key] = before[str(length)] = {"memory": memory.to_dict()}
-        if memory.status == "ok":
+        if memory.status != "ok":
+            cells[key]["time"] = Timing(status=memory.status, message=memory.message).to_dict()
+        elif memory.seconds is not None and memory.seconds > plan.limit:
+            message = f"one step took {memory.seconds:.1f} s, more than {plan.limit:g} s"
+            cells[key]["time"] = Timing(status="timeout", message=message).to_dict()
+        else:
             try:
-                steps[key] = prepare(cell)
+                steps[key] = prepare_warm(cell)
+                one_round += memory.seconds or 0.0
             except Exception as error:
                 status, message = classify(error)
                 cells[key]["time"] = Timing(status=status, message=message).to_dict()
-        else:
-            cells[key]["time"] = {"status": memory.status, "message": memory.message}
         advance(f"memory, {kind}, {length:,} tokens")
+    warm_up, least = plan.rounds_of(one_round)
     timings = interleave(
         steps,
         rounds=plan.rounds,
-        warm_up=1,
-        budget=plan.seconds or plan.setup.seconds,
-        patience=plan.patience,
+        warm_up=warm_up,
+        budget=plan.group_seconds,
+        patience=plan.limit,
         synchronize=plan.machine.synchronize,
-        least=min(LEAST_ROUNDS, plan.rounds),
+        least=least,
     )
     for key, timing in timings.items():
         cells[key]["time"] = timing.to_dict()
         if timing.seconds:
             cells[key]["steps_per_second"] = 1 / timing.median
-            cells[key]["tokens_per_second"] = plan.batch(length) * length / timing.median
+            cells[key]["tokens_per_second"] = plan.tokens(length) / timing.median
     advance(f"time, {kind}, {length:,} tokens")
 
 
@@ -182,17 +272,41 @@ def _memory(cell: Cell, patience: float) -> Memory:
     """The peak of one step; on a CPU in a process of its own, which ends where one step is far too slow."""
     if cell.device == "cuda":
         return allocated_peak(prepare_warm, (cell,))
-    return peak_memory(prepare_warm, (cell,), timeout=STARTING_SECONDS + 2 * patience, preload=(__name__,))
+    return peak_memory(prepare_warm, (cell,), timeout=30 * STARTING_SECONDS + 2 * patience, preload=(__name__,))
 
 
-STARTING_SECONDS = 60.0
-"""A child process may take to start and to make its model."""
+def gave_up(done: Mapping[str, Mapping[str, Any]], plan: Plan, length: int) -> Memory | None:
+    """The entry for a variant that failed at a smaller length, or is expected to be too slow at this one.
 
-
-def _gave_up(done: Sequence[dict[str, Any]]) -> Memory | None:
-    """The entry for a variant that failed or was too slow at a smaller length."""
+    Args:
+        done: its cells by length, as text, rising.
+        plan: says what is too slow.
+        length: the next one.
+    """
     if not done:
         return None
-    states: list[Status] = [done[-1][part]["status"] for part in ("memory", "time")]
-    worst = next((status for status in states if status != "ok"), None)
-    return None if worst is None else Memory(status=worst, message=_SKIPPED)
+    *_, (smaller, last) = done.items()
+    for part in ("memory", "time"):
+        if last[part]["status"] != "ok":
+            already = last[part].get("message", "")
+            message = already if already.startswith("left out") else f"left out: at {int(smaller):,} tokens {already}"
+            return Memory(status=last[part]["status"], message=message)
+    expected = _expected([(int(n), _seconds(cell)) for n, cell in done.items()], plan, length)
+    if expected <= plan.limit:
+        return None
+    return Memory(status="timeout", message=f"left out: one step would take about {expected:.0f} s")
+
+
+def _seconds(cell: Mapping[str, Any]) -> float:
+    seconds: float = cell["time"]["median_seconds"]
+    return seconds
+
+
+def _expected(points: Sequence[tuple[int, float]], plan: Plan, length: int) -> float:
+    """The seconds of a step at the next length, from those at smaller ones: it grows as it last did."""
+    last, seconds = points[-1]
+    if len(points) < 2:
+        return seconds * plan.tokens(length) / plan.tokens(last)
+    previous, before = points[-2]
+    power = math.log(seconds / before) / math.log(last / previous)
+    return float(seconds * (length / last) ** power)

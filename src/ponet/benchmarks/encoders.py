@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ponet.benchmarks.inputs import fixed_ids, pack, sentence_ids
+from ponet.benchmarks.inputs import SENTENCE, fixed_ids, pack, sentence_ids
 from ponet.errors import PoNetError, suggest
 from ponet.mixers import AttentionMixer, mixer_names
 from ponet.models.configuration_ponet import PoNetConfig
@@ -17,6 +17,8 @@ from ponet.models.modeling_ponet import PoNetForSequenceClassification
 from ponet.ops import use_backend
 
 CLASSES = 2
+KINDS = ("training", "inference")
+"""What can be measured: a step with backward and update, or a forward pass."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Setup:
     """Documents are made of token ids from here to the end of the vocabulary."""
     segment_length: int | None
     """Tokens of a segment; None for text-like ones between [CLS] and [SEP]."""
+    segments: str
+    """The same in words."""
     kinds: tuple[str, ...]
     """What is measured on a CPU: training steps, inference, or both."""
     cpu_batch_tokens: int
@@ -37,11 +41,15 @@ class Setup:
     gpu_batch_tokens: int
     seconds: float
     """For the timing of one group of cells."""
+    patience: float
+    """Seconds that one step may take; a variant that is expected to be slower is left out."""
+    main_only: bool = False
+    """Whether only `MAIN` is measured unless told otherwise, since all would take hours."""
 
 
 SETUPS = {
     "lra": Setup(
-        "Long Range Arena, Text: 2 layers, d 64, 2 heads, FFN 128, pre-norm, dropout 0.1, segments of 2 tokens",
+        "Long Range Arena, Text: 2 layers, d 64, 2 heads, FFN 128, pre-norm, dropout 0.1",
         {
             "vocab_size": 512,
             "hidden_size": 64,
@@ -61,20 +69,25 @@ SETUPS = {
         },
         first_id=1,
         segment_length=2,
+        segments="segments of 2 tokens",
         kinds=("training", "inference"),
         cpu_batch_tokens=16_384,
         gpu_batch_tokens=131_072,
         seconds=30.0,
+        patience=15.0,
     ),
     "base": Setup(
-        "Base: 12 layers, d 768, 12 heads, FFN 3072, post-norm, segments as long as sentences (25 tokens on average)",
+        "Base: 12 layers, d 768, 12 heads, FFN 3072, post-norm",
         {},
         first_id=1000,
         segment_length=None,
+        segments=f"segments as long as sentences ({SENTENCE} tokens on average)",
         kinds=("inference",),
         cpu_batch_tokens=1,
         gpu_batch_tokens=65_536,
-        seconds=120.0,
+        seconds=100.0,
+        patience=40.0,
+        main_only=True,
     ),
 }
 """By the name that `--config` takes."""
@@ -87,13 +100,14 @@ class Variant:
     name: str
     """What people know it by."""
     mixer: str
-    formulation: str = "absorbed"
+    fields: dict[str, Any] = field(default_factory=dict)
+    """Fields of `PoNetConfig` that differ from the configuration's."""
     backend: str | None = None
     """The ops' backend; None leaves the choice to them."""
     eager: bool = False
     """Whether attention keeps its weights, as it did before there were fused kernels."""
-    checkpointing: bool = False
-    """Whether layers are computed again on the way back, in the place of keeping what they computed."""
+    recomputes: Literal["", "mixer", "layer"] = ""
+    """What is computed again on the way back, in the place of keeping it; matters in training alone."""
 
 
 _NAMES = {
@@ -104,43 +118,63 @@ _NAMES = {
     "lsh": "Reformer",
     "external": "External Attention",
 }
+_NO_WEIGHT_DROPOUT = {"attention_probs_dropout_prob": 0.0}
+"""PyTorch's fused attention on a CPU knows no dropout of its weights: with it, SDPA would not be the fused kernel."""
 
 
 def variants() -> dict[str, Variant]:
     """All variants by the name that `--mixers` takes: those of the paper's question first, then every other mixer."""
     made = {
         "pooling": Variant("PoNet", "pooling"),
-        "pooling-published": Variant("PoNet, published formulation", "pooling", "published", backend="reference"),
-        "pooling-checkpointing": Variant("PoNet, activation checkpointing", "pooling", checkpointing=True),
+        "pooling-published": Variant(
+            "PoNet, published form", "pooling", {"pooling_formulation": "published"}, backend="reference"
+        ),
+        "pooling-mixer-checkpointing": Variant(
+            "PoNet, mixer recomputed", "pooling", {"mixer_checkpointing": True}, recomputes="mixer"
+        ),
+        "pooling-checkpointing": Variant("PoNet, layer recomputed", "pooling", recomputes="layer"),
         "fourier": Variant("FNet", "fourier"),
-        "attention": Variant("Transformer, SDPA", "attention"),
+        "attention": Variant("Transformer, SDPA", "attention", _NO_WEIGHT_DROPOUT),
         "attention-eager": Variant("Transformer, eager", "attention", eager=True),
     }
     return made | {name: Variant(_NAMES.get(name, name), name) for name in mixer_names() if name not in made}
 
 
-MAIN = ("pooling", "pooling-published", "pooling-checkpointing", "fourier", "attention", "attention-eager")
+MAIN = (
+    "pooling",
+    "pooling-published",
+    "pooling-mixer-checkpointing",
+    "pooling-checkpointing",
+    "fourier",
+    "attention",
+    "attention-eager",
+)
 """The variants that targets are about."""
+ALL = "all"
 
 
-def choose_variants(names: Sequence[str] | None, kinds: Sequence[str]) -> dict[str, Variant]:
-    """The variants of these names, in the given order; None for all.
+def choose_variants(names: Sequence[str] | None, setup: Setup, kinds: Sequence[str]) -> dict[str, Variant]:
+    """The variants of these names, in the given order.
 
     Args:
-        names: keys of `variants()`.
-        kinds: what is to be measured; checkpointing is left out where that isn't training.
+        names: keys of `variants()`, or "all"; None for those that the configuration measures unless told.
+        setup: the configuration.
+        kinds: what is to be measured; recomputing is left out where that isn't training, unless it was named.
 
     Raises:
         PoNetError: for a name that no variant has.
     """
     known = variants()
     for name in names or ():
-        if name not in known:
-            raise PoNetError(f"There is no mixer or variant '{name}' to measure.{suggest(name, known)}")
-    chosen = {name: known[name] for name in names or known}
-    if "training" not in kinds:
-        chosen = {name: variant for name, variant in chosen.items() if not variant.checkpointing or names}
-    return chosen
+        if name not in known and name != ALL:
+            raise PoNetError(f"There is no mixer or variant '{name}' to measure.{suggest(name, [*known, ALL])}")
+    if names is None:
+        names = MAIN if setup.main_only else tuple(known)
+    elif ALL in names:
+        names = tuple(known)
+    else:
+        return {name: known[name] for name in names}
+    return {name: known[name] for name in names if "training" in kinds or not known[name].recomputes}
 
 
 @dataclass(frozen=True)
@@ -164,7 +198,7 @@ def build(setup: Setup, variant: Variant, positions: int, seed: int, **changes: 
     """An untrained classifier for documents of up to `positions` tokens; `changes` are fields of `PoNetConfig`."""
     fields = setup.fields | {
         "mixer_types": variant.mixer,
-        "pooling_formulation": variant.formulation,
+        **variant.fields,
         "max_position_embeddings": positions,
         "num_labels": CLASSES,
     }
@@ -176,15 +210,17 @@ def build(setup: Setup, variant: Variant, positions: int, seed: int, **changes: 
             if isinstance(module, AttentionMixer):
                 module.register_forward_pre_hook(lambda _, args: (*args[:2], True))
                 module.register_forward_hook(lambda _, args, output: (output[0], None))
-    if variant.checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+    if variant.recomputes == "layer":
+        # the second name is the one before transformers 5.20 or so
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     return model
 
 
-def make_batch(setup: Setup, length: int, batch: int, seed: int) -> dict[str, Tensor]:
+def make_batch(setup: Setup, length: int, batch: int, seed: int, vocab_size: int | None = None) -> dict[str, Tensor]:
     """`batch` random documents of `length` tokens, packed, with `labels [B]`."""
     random = np.random.default_rng([seed, length])
-    vocabulary = PoNetConfig(**setup.fields).vocab_size
+    vocabulary = vocab_size or PoNetConfig(**setup.fields).vocab_size
     documents, segments = [], []
     for _ in range(batch):
         ids = random.integers(setup.first_id, vocabulary, size=length)

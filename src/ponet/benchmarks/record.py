@@ -49,11 +49,17 @@ class Record:
             raise explain(error, path) from error
         self._origin = origin(seed)
         self._origin["versions"] |= {name: _version(name) for name in KERNELS}
-        self._saved = False
+        self._complete = self._saved = False
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the file holds."""
+        return {"complete": self._complete, **self.values, **self._origin}
 
     def save(self, complete: bool = False) -> None:
         """Writes everything measured so far, whole or not at all."""
-        write_json(self.path, {"complete": complete, **self.values, **self._origin})
+        self._complete = complete
+        write_json(self.path, self.content)
         self._saved = True
 
     @contextmanager

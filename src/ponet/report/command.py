@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ponet.errors import PoNetError
 from ponet.report.readme import check_reports, write_reports
-from ponet.report.registry import REPORTS, markdown, plot, tables
+from ponet.report.registry import markdown, plot, report_names, tables
 
 
 def report(
@@ -19,7 +19,7 @@ def report(
     """Prints one report, or all of them; or fills, or checks, the blocks of the README.
 
     Args:
-        name: a key of `REPORTS`; None for all.
+        name: one of `report_names()`; None for all.
         results: the folder of result files.
         as_markdown: Markdown text instead of tables for the terminal.
         write_readme: fill the report blocks of `readme` instead of printing.
@@ -52,4 +52,4 @@ def report(
 
 
 def _chosen(name: str | None) -> list[str]:
-    return list(REPORTS) if name is None else [name]
+    return report_names() if name is None else [name]

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from ponet.errors import PoNetError, suggest
 from ponet.report.documents import documents
+from ponet.report.efficiency import efficiency
 from ponet.report.lra import lra
 from ponet.report.lra_curves import plot as plot_lra
+from ponet.report.ops import ops
 from ponet.report.results import Result, load_results
 from ponet.report.tables import Table
 
@@ -15,6 +17,12 @@ REPORTS: dict[str, Callable[[list[Result]], list[Table]]] = {
     "lra": lra,
 }
 """Suite (the folder below `results/`) -> its tables."""
+
+BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
+    "efficiency": efficiency,
+    "ops": ops,
+}
+"""Suite of single files -> its tables, from the folder of all results."""
 
 PLOTS: dict[str, Callable[[list[Result], Path], Path | None]] = {
     "lra": plot_lra,
@@ -28,9 +36,8 @@ def tables(name: str, results: Path = Path("results")) -> list[Table]:
     Raises:
         PoNetError: for an unknown report or a broken result file.
     """
-    if name not in REPORTS:
-        raise PoNetError(f"There is no report '{name}'.{suggest(name, REPORTS)}")
-    return REPORTS[name](load_results(results, name))
+    _check(name)
+    return BENCHMARKS[name](results) if name in BENCHMARKS else REPORTS[name](load_results(results, name))
 
 
 def markdown(name: str, results: Path = Path("results")) -> str:
@@ -44,6 +51,15 @@ def plot(name: str, results: Path, folder: Path) -> Path | None:
     Raises:
         PoNetError: for an unknown report or a broken result file.
     """
-    if name not in REPORTS:
-        raise PoNetError(f"There is no report '{name}'.{suggest(name, REPORTS)}")
+    _check(name)
     return PLOTS[name](load_results(results, name), folder) if name in PLOTS else None
+
+
+def report_names() -> list[str]:
+    """All reports."""
+    return [*REPORTS, *BENCHMARKS]
+
+
+def _check(name: str) -> None:
+    if name not in report_names():
+        raise PoNetError(f"There is no report '{name}'.{suggest(name, report_names())}")

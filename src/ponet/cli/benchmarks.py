@@ -1,0 +1,304 @@
+"""`ponet benchmark`: how fast and how small, beside others, on this machine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ponet.cli.errors import told
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ponet.benchmarks.options import Machine
+
+benchmark = typer.Typer(help="Measure speed and memory on this machine, side by side.", no_args_is_help=True)
+
+WIDEST = 200
+"""Characters of a table's line, at most."""
+
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or on a GPU float16.")]
+Threads = Annotated[int | None, typer.Option(help="Threads of a CPU.  \\[default: torch's own choice]")]
+Seed = Annotated[int, typer.Option(help="Of weights and inputs.")]
+
+
+@benchmark.command("ops")
+@told
+def ops(
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    threads: Threads = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds: batches so small that caches hold them.")] = False,
+    rounds: Annotated[int | None, typer.Option(help="Measurements of each op.  \\[default: 15, quick 3]")] = None,
+    json: Annotated[Path | None, typer.Option(help="The result file.  \\[default: runs/benchmark/ops.json]")] = None,
+    seed: Seed = 0,
+) -> None:
+    """PoNet's three ops, forward and backward, against the time to copy the bytes that they must move.
+
+    An op that reads its inputs once and writes its results once can be no faster
+    than a copy of as many bytes: 100 % in the table is that limit. Each backend
+    at hand (numba on a CPU, triton on a GPU) stands beside the reference in plain
+    PyTorch, on the batches of LRA Text (d 64, segments of 2), of the base model
+    (d 768, sentences) and on one long segment; then one whole mixer beside the
+    published form. Takes about three minutes.
+
+    Examples:
+
+      ponet benchmark ops --quick
+
+      ponet benchmark ops --dtype bfloat16 --json results/ops/cpu-bfloat16.json
+    """
+    from ponet.benchmarks.ops import OpsPlan, count_rows, measure_ops
+    from ponet.benchmarks.progress import stage
+    from ponet.report.ops import ops_tables
+
+    plan = OpsPlan(_machine(device, dtype, threads), quick, rounds, seed)
+    path = _json_file(json, "ops")
+    console = _console()
+    console.print(f"Up to {count_rows(plan) * (3 if quick else 11) // 60 + 1} minutes; {_where(plan.machine)}.")
+    with stage(console, "measuring", count_rows(plan)) as advance:
+        values = measure_ops(plan, path, advance)
+    _show(console, ops_tables(values), values, [path])
+
+
+@benchmark.command("efficiency")
+@told
+def efficiency(
+    config: Annotated[
+        str, typer.Option(help="lra: Long Range Arena, Text (2 layers, d 64); base: 12 layers, d 768.")
+    ] = "lra",
+    lengths: Annotated[
+        str | None,
+        typer.Option(help="Tokens of a document, rising; k is 1024.  \\[default: 512,1k,2k,4k,8k,16k; quick to 2k]"),
+    ] = None,
+    mixers: Annotated[
+        str | None,
+        typer.Option(
+            help="Mixers and variants, as --list shows them, or all.  \\[default: all; base and quick: the first 7]"
+        ),
+    ] = None,
+    kinds: Annotated[
+        str | None, typer.Option(help="training, inference or both.  \\[default: both; base on a CPU: inference]")
+    ] = None,
+    documents: Annotated[
+        str | None,
+        typer.Option(help="Real documents instead: a file of rows, a folder, or a set in the data folder (imdb)."),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="For documents: a vocab.txt, or bytes.  \\[default: bert-base-uncased's]"),
+    ] = None,
+    max_length: Annotated[int, typer.Option(help="For documents: tokens kept of each.")] = 4096,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    threads: Threads = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A minute or two: fewer lengths, rounds and seconds.")] = False,
+    rounds: Annotated[
+        int | None, typer.Option(help="Measurements of each.  \\[default: 10, quick 3; documents 12 batches, quick 3]")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="To time all variants at one length.  \\[default: by configuration]")
+    ] = None,
+    patience: Annotated[
+        float | None, typer.Option(help="Seconds a step may take before it is too slow.  \\[default: lra 15, base 40]")
+    ] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of a batch; one document at least.  \\[default: by configuration]")
+    ] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(help="The result file; plots go beside it.  \\[default: runs/benchmark/efficiency-CONFIG.json]"),
+    ] = None,
+    seed: Seed = 0,
+    show: Annotated[bool, typer.Option("--list", help="Say what --mixers takes, and end.")] = False,
+) -> None:
+    """Training steps/s, inference tokens/s and peak memory by length, for PoNet and others.
+
+    Table 2 of the paper, and more: one encoder with each mixer in turns, at 512
+    to 16,384 tokens a document. On a CPU the memory of each cell is measured in
+    a process of its own. What is too slow or runs out of memory is said to be
+    so, and left out at greater lengths. The result file is written after every
+    length; Ctrl-C keeps what is there.
+
+    With --documents: real documents in random batches of 16, packed as this
+    package computes them, against padded to the longest, in real tokens/s.
+
+    Examples:
+
+      ponet benchmark efficiency --quick
+
+      ponet benchmark efficiency --config base --json base.json
+
+      ponet benchmark efficiency --mixers pooling,fourier --lengths 4k,64k
+
+      ponet benchmark efficiency --documents imdb --json imdb.json
+    """
+    if show:
+        _list()
+        return
+    machine = _machine(device, dtype, threads)
+    if documents is not None:
+        _check_unused("--documents", lengths=lengths, kinds=kinds, batch_tokens=batch_tokens)
+        _documents(
+            documents, config, mixers, tokenizer, max_length, machine, quick, rounds, seconds, patience, json, seed
+        )
+        return
+    from ponet.benchmarks import efficiency as measuring
+    from ponet.benchmarks.encoders import MAIN
+    from ponet.benchmarks.options import numbers
+    from ponet.benchmarks.progress import stage
+    from ponet.report.efficiency import efficiency_tables, plot_efficiency
+
+    given = {"seconds": seconds, "patience": patience}
+    if quick:
+        given = {"seconds": seconds or measuring.QUICK_SECONDS, "patience": patience or measuring.QUICK_PATIENCE}
+    plan = measuring.Plan(
+        config,
+        numbers(lengths, "--lengths") if lengths else measuring.QUICK_LENGTHS if quick else measuring.LENGTHS,
+        _names(mixers) or (MAIN if quick else None),
+        measuring.KINDS if kinds == "both" else _names(kinds),
+        batch_tokens,
+        machine,
+        rounds=(measuring.QUICK_ROUNDS if quick else measuring.ROUNDS) if rounds is None else rounds,
+        seed=seed,
+        **given,
+    )
+    path = _json_file(json, f"efficiency-{config}")
+    console = _console()
+    console.print(f"{plan.setup.name}, {plan.setup.segments}; {_where(machine)}.")
+    costs = measuring.estimate(plan, measuring.calibrate(plan))
+    total = sum(costs.values())
+    console.print(f"That will take {_about(total)}, by one short step of each. Ctrl-C keeps what is measured.")
+    with stage(console, "measuring", total, weighted=True) as advance:
+        values = measuring.measure_efficiency(plan, path, costs, advance)
+    plots = plot_efficiency(values, path.with_suffix(""))
+    _show(console, efficiency_tables(values), values, [path, *plots])
+
+
+def _documents(
+    documents: str,
+    config: str,
+    mixers: str | None,
+    tokenizer: str | None,
+    max_length: int,
+    machine: "Machine",
+    quick: bool,
+    rounds: int | None,
+    seconds: float | None,
+    patience: float | None,
+    json: Path | None,
+    seed: int,
+) -> None:
+    from ponet.benchmarks import documents as measuring
+    from ponet.benchmarks.progress import stage
+    from ponet.report.efficiency import efficiency_tables
+
+    plan = measuring.DocumentsPlan(
+        documents,
+        config,
+        _names(mixers) or measuring.MIXERS,
+        tokenizer,
+        max_length,
+        batches=(measuring.QUICK_BATCHES if quick else measuring.BATCHES) if rounds is None else rounds,
+        seconds=seconds or (measuring.QUICK_SECONDS if quick else measuring.SECONDS),
+        patience=patience,
+        machine=machine,
+        limit=measuring.QUICK_DOCUMENTS if quick else measuring.DOCUMENTS,
+        seed=seed,
+    )
+    path = _json_file(json, f"efficiency-documents-{config}")
+    console = _console()
+    read = measuring.read_documents(plan)
+    total = 2 * plan.seconds + 10
+    console.print(f"{len(read.ids):,} documents, {plan.setup.name}; {_where(machine)}. That will take {_about(total)}.")
+    with stage(console, "measuring", measuring.count_kinds()) as advance:
+        values = measuring.measure_documents(plan, read, path, advance)
+    _show(console, efficiency_tables(values), values, [path])
+
+
+def _machine(device: str, dtype: str, threads: int | None) -> "Machine":
+    from ponet.benchmarks.options import Machine
+
+    return Machine(device, dtype, threads)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """`a,b` as names; None for none."""
+    if text is None:
+        return None
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip())) or None
+
+
+def _json_file(given: Path | None, name: str) -> Path:
+    from ponet.errors import PoNetError
+
+    path = given or Path("runs", "benchmark", f"{name}.json")
+    if path.is_dir():
+        raise PoNetError(f"'{path}' is a folder: name a file, for example {path / name}.json.")
+    return path if path.suffix == ".json" else path.with_name(f"{path.name}.json")
+
+
+def _check_unused(option: str, **others: Any) -> None:
+    from ponet.errors import PoNetError
+
+    for name, value in others.items():
+        if value is not None:
+            raise PoNetError(
+                f"--{name.replace('_', '-')} doesn't go with {option}: documents have lengths of their own."
+            )
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+def _where(machine: "Machine") -> str:
+    import torch
+
+    if machine.device == "cuda":
+        return f"{torch.cuda.get_device_name(0)}, {machine.dtype}"
+    threads = machine.threads or torch.get_num_threads()
+    return f"{threads} thread{'s' if threads > 1 else ''}, {machine.dtype}"
+
+
+def _about(seconds: float) -> str:
+    return f"about {seconds / 60:.0f} minutes" if seconds > 90 else "about a minute"
+
+
+def _list() -> None:
+    from ponet.benchmarks.encoders import MAIN, variants
+
+    known = variants()
+    width = max(len(name) for name in known)
+    for name, variant in known.items():
+        typer.echo(f"{name:<{width}}  {variant.name}{'' if name in MAIN else '  (not in base or quick unless named)'}")
+
+
+def _show(console: "Console", tables: list[Any], values: dict[str, Any], paths: list[Path]) -> None:
+    """The tables but for the targets, which are lines here; what was written; and how long it took."""
+    from rich.console import Console
+
+    from ponet.report.benchmarks import target_lines
+
+    notes = []
+    for table in tables:
+        notes += table.notes
+        table.notes = []
+        if "Target" not in table.columns:
+            made = table.rich()
+            # a line that the terminal breaks is better than a figure that is left out
+            needed = console.measure(made, options=console.options.update(width=WIDEST)).maximum
+            Console(width=max(console.width, needed), highlight=False).print(made)
+    for note in notes:
+        console.print(f"{note.replace('`', '')}\n", markup=False, soft_wrap=not console.is_terminal)
+    if lines := target_lines(values):
+        console.print("Targets, met or missed:")
+        for line in lines:
+            console.print(f"  {line}", markup=False)
+    console.print(f"\nWritten: {', '.join(map(str, paths))}", markup=False)
+
+
+__all__ = ["benchmark"]

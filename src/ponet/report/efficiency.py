@@ -1,0 +1,139 @@
+"""Suite `efficiency`: speed and memory by length, and real documents packed against padded."""
+
+from pathlib import Path
+from typing import Any
+
+from ponet.report.benchmarks import (
+    Values,
+    absent,
+    greatest_spread,
+    load_benchmarks,
+    machine_note,
+    made_by,
+    spread,
+    target_table,
+)
+from ponet.report.tables import ABSENT, Table, count, memory
+
+SUITE = "efficiency"
+KINDS = {"training": "Training step", "inference": "Inference"}
+WAYS = ("packed", "padded")
+
+
+def efficiency(results: Path) -> list[Table]:
+    """The tables of every result file, each followed by its targets."""
+    tables: list[Table] = []
+    for values in load_benchmarks(results, SUITE, "variants", "config").values():
+        tables += efficiency_tables(values)
+    if not tables:
+        tables.append(Table("Efficiency", ("Nothing is measured yet: `ponet benchmark efficiency`",)))
+    return tables
+
+
+def efficiency_tables(values: Values) -> list[Table]:
+    """The tables of one result."""
+    main = _documents(values) if "documents" in values else _lengths(values)
+    main.notes += [machine_note(values), made_by(values)]
+    targets = target_table(f"Targets: {main.title}", values)
+    return [main, *([targets] if targets else [])]
+
+
+def _lengths(values: Values) -> Table:
+    """Rows are variants, columns lengths; a section for each kind and figure."""
+    lengths = values["lengths"]
+    table = Table(values["setup"]["description"], ("Tokens a document", *(f"{n:,}" for n in lengths), "Spread"))
+    blank = [""] * (len(lengths) + 1)
+    for kind in values["setup"]["kinds"]:
+        speed = "steps/s" if kind == "training" else "tokens/s"
+        rows = {key: v for key, v in values["variants"].items() if kind in v}
+        table.sections.append(len(table.rows))
+        table.rows.append([f"{KINDS[kind]}, {speed}", *blank])
+        for variant in rows.values():
+            cells = [variant[kind].get(str(length), {}) for length in lengths]
+            figures = [_speed(cell, speed) for cell in cells]
+            around = greatest_spread([spread(cell.get("time", {})) for cell in cells])
+            table.rows.append([variant["name"], *figures, around])
+        table.sections.append(len(table.rows))
+        table.rows.append([f"{KINDS[kind]}, peak memory", *blank])
+        for variant in rows.values():
+            memories = [variant[kind].get(str(length), {}).get("memory", {}) for length in lengths]
+            figures = [memory(one["peak_bytes"]) if "peak_bytes" in one else absent(one) for one in memories]
+            table.rows.append([variant["name"], *figures, ""])
+    table.notes = [_length_note(values)]
+    return table
+
+
+def _speed(cell: Values, speed: str) -> str:
+    figure = cell.get(speed.replace("/", "_per_").replace("_s", "_second"))
+    if figure is None:
+        return absent(cell.get("time", {}))
+    return count(figure) if speed == "tokens/s" else f"{figure:.3g}"
+
+
+def _length_note(values: Values) -> str:
+    setup = values["setup"]
+    sizes = [
+        f"{batch} of {int(length):,}" for length, batch in setup["batch"].items() if int(length) in values["lengths"]
+    ]
+    held = (
+        "growth of the process's resident memory in one step, over weights and inputs"
+        if setup["device"] == "cpu"
+        else "most memory allocated in one step, weights and inputs included"
+    )
+    return (
+        "All variants are one encoder that differs in how it mixes tokens; the published form is PoNet with five "
+        "projections in eager PyTorch. SDPA is PyTorch's fused attention, without dropout of its weights, for which it "
+        "has no fused kernel on a CPU; eager attention keeps its weights and has it. "
+        f"Documents of a batch: {', '.join(sizes)} tokens. Times are medians of steps taken in turns; spread is half "
+        "the distance of the quartiles over the median, the greatest of a row. "
+        f"Peak memory: {held}. Too slow: a step of more than {setup['patience_seconds']:g} s."
+    )
+
+
+def _documents(values: Values) -> Table:
+    """Rows are variants, columns packed and padded for each kind."""
+    documents, setup = values["documents"], values["setup"]
+    columns = [f"{KINDS[kind]}, {way}" for kind in KINDS for way in (*WAYS, "ratio")]
+    table = Table(
+        f"Documents of {documents['name']}: {values['setup']['description']}", ("Real tokens/s", *columns, "Spread")
+    )
+    for variant in values["variants"].values():
+        cells: list[str] = []
+        spreads: list[float | None] = []
+        for kind in KINDS:
+            measured = [variant.get(kind, {}).get(way, {}) for way in WAYS]
+            rates = [one.get("tokens_per_second") for one in measured]
+            cells += [absent(one) if rate is None else count(rate) for one, rate in zip(measured, rates, strict=True)]
+            cells.append(f"{rates[0] / rates[1]:.2f}×" if all(rates) else ABSENT)
+            spreads += [spread(one, "tokens_per_second", "quartiles_tokens_per_second") for one in measured]
+        table.rows.append([variant["name"], *cells, greatest_spread(spreads)])
+    table.notes = [
+        f"{documents['count']:,} documents of {documents['mean_tokens']:,.0f} tokens on average (median "
+        f"{documents['median_tokens']:,.0f}, longest {documents['longest_tokens']:,}, cut at {setup['max_length']:,}; "
+        f"{setup['tokenizer']}) in up to {setup['batches']} random batches of {setup['batch']}, the same for all. "
+        "Packed is how this package computes them (attention pads within the mixer). Padded is the same model on rows "
+        "that are all as long as their batch's longest, every token computed as if it were real: what it costs to "
+        "carry padding through a model, without what masking it costs on top. That is "
+        f"{documents['computed_over_real']:.2f} times as many tokens; only the real ones count in tokens/s. Spread is "
+        "that of single batches, which differ in their documents."
+    ]
+    return table
+
+
+def plot_efficiency(values: Values, stem: Path) -> list[Path]:
+    """Draws speed and memory by length into `stem-speed.png` and `stem-memory.png`; nothing for documents."""
+    if "documents" in values or not values["lengths"]:
+        return []
+    from ponet.report.efficiency_plots import draw
+
+    def speed(cell: Any) -> float | None:
+        return cell.get("tokens_per_second")
+
+    def held(cell: Any) -> float | None:
+        peak = cell.get("memory", {}).get("peak_bytes")
+        return peak / 2**20 if peak else None
+
+    return [
+        draw(values, speed, "tokens/s", stem.with_name(f"{stem.name}-speed.png")),
+        draw(values, held, "peak memory, MiB", stem.with_name(f"{stem.name}-memory.png")),
+    ]
