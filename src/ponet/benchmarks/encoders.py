@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ponet.benchmarks.inputs import SENTENCE, fixed_ids, pack, sentence_ids
 from ponet.errors import PoNetError, suggest
-from ponet.mixers import AttentionMixer, mixer_names
+from ponet.mixers import mixer_names
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
 from ponet.ops import use_backend
@@ -104,8 +104,6 @@ class Variant:
     """Fields of `PoNetConfig` that differ from the configuration's."""
     backend: str | None = None
     """The ops' backend; None leaves the choice to them."""
-    eager: bool = False
-    """Whether attention keeps its weights, as it did before there were fused kernels."""
     recomputes: Literal["", "mixer", "layer"] = ""
     """What is computed again on the way back, in the place of keeping it; matters in training alone."""
 
@@ -135,7 +133,7 @@ def variants() -> dict[str, Variant]:
         "pooling-checkpointing": Variant("PoNet, layer recomputed", "pooling", recomputes="layer"),
         "fourier": Variant("FNet", "fourier"),
         "attention": Variant("Transformer, SDPA", "attention", _NO_WEIGHT_DROPOUT),
-        "attention-eager": Variant("Transformer, eager", "attention", eager=True),
+        "attention-eager": Variant("Transformer, eager", "attention", {"attention_kernel": "eager"}),
     }
     return made | {name: Variant(_NAMES.get(name, name), name) for name in mixer_names() if name not in made}
 
@@ -205,11 +203,6 @@ def build(setup: Setup, variant: Variant, positions: int, seed: int, **changes: 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = PoNetForSequenceClassification(PoNetConfig(**fields | changes))
-    if variant.eager:
-        for module in model.modules():
-            if isinstance(module, AttentionMixer):
-                module.register_forward_pre_hook(lambda _, args: (*args[:2], True))
-                module.register_forward_hook(lambda _, args, output: (output[0], None))
     if variant.recomputes == "layer":
         # the second name is the one before transformers 5.20 or so
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable

@@ -75,7 +75,7 @@ def efficiency(
     mixers: Annotated[
         str | None,
         typer.Option(
-            help="Mixers and variants, as --list shows them, or all.  \\[default: all; base and quick: the first 7]"
+            help="Mixers and variants, as --list shows them, or all.  \\[default: all; base, quick: the first 7]"
         ),
     ] = None,
     kinds: Annotated[
