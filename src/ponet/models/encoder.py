@@ -13,6 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from ponet.mixers import Mixer, build_mixer
 from ponet.mixers.pooling_parts import part_borders
 from ponet.models.configuration_ponet import PoNetConfig
+from ponet.ops.dropout import dropout
 from ponet.ops.layout import Layout
 
 
@@ -44,7 +45,7 @@ class PoNetEmbeddings(nn.Module):
         if hasattr(self, "token_type_embeddings"):
             x = x + self.token_type_embeddings(positions.new_zeros(1) if token_types is None else token_types)
         x = x + self.position_embeddings(positions)
-        return self.dropout(self.LayerNorm(x))
+        return dropout(self.LayerNorm(x), self.dropout)
 
     def resize_positions(self, num_positions: int) -> None:
         """Keeps the first `num_positions` rows, or repeats the rows in order until there are as many."""
@@ -96,7 +97,7 @@ class PoNetAttention(nn.Module):
 
     def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
         """The residual sum behind the linear map, and post-norm: `[T, d]`, `[T, d]` -> `[T, d]`."""
-        x = x + self.output.dropout(mixed)
+        x = dropout(mixed, self.output.dropout, x)
         return x if self.pre_norm else self.output.LayerNorm(x)
 
 
@@ -111,7 +112,7 @@ class PoNetIntermediate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[T, d]` -> `[T, f]`."""
-        return self.dropout(self.activation(self.dense(x)))
+        return dropout(self.activation(self.dense(x)), self.dropout)
 
 
 class PoNetOutput(nn.Module):
@@ -155,7 +156,7 @@ class PoNetLayer(GradientCheckpointingLayer):
         """The feed-forward block: `[T, d]` -> `[T, d]`."""
         output = self.output
         fed = self.intermediate(output.LayerNorm(x) if self.pre_norm else x)
-        x = x + output.dropout(output.dense(fed))
+        x = dropout(output.dense(fed), output.dropout, x)
         return x if self.pre_norm else output.LayerNorm(x)
 
 

@@ -97,12 +97,21 @@ def pool_and_fuse(g: Tensor, projections: Tensor, layout: Layout, backend: str |
     return _backend(backend, projections, g).pool_and_fuse(g, projections, layout)
 
 
+def chosen_backend(tokens: Tensor, *others: Tensor) -> str:
+    """The name of the backend for an op on `tokens [T, d]` and other tensors, where a call names none."""
+    return _automatic(tokens, *others) if _chosen == "auto" else _chosen
+
+
+def _automatic(tokens: Tensor, *others: Tensor) -> str:
+    fused = _fused(tokens, *others)
+    return fused if fused is not None and _loads(fused, notice=True) else "reference"
+
+
 def _backend(name: str | None, tokens: Tensor, *others: Tensor) -> Backend:
     """The backend of that name, by default the chosen one, for an op on `tokens [T, d]` and other tensors."""
     name = name or _chosen
     if name == "auto":
-        fused = _fused(tokens, *others)
-        name = fused if fused is not None and _loads(fused, notice=True) else "reference"
+        name = _automatic(tokens, *others)
     elif name not in _BACKENDS:
         _check(name)
         if not _loads(name, notice=False):

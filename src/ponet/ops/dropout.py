@@ -1,0 +1,72 @@
+"""Dropout and the residual sum behind it, on a CPU as one pass where the Numba backend is there."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.nn import functional as F
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from ponet.ops.dispatch import chosen_backend
+
+# By name, not by an import statement: a saved model's folder has a copy of this file, and not of the kernel.
+_KERNEL = "ponet.ops.numba_dropout"
+
+
+def dropout(x: Tensor, module: nn.Module, residual: Tensor | None = None) -> Tensor:
+    """`module(x)`, or `residual + module(x)`, where `module` is an `nn.Dropout` (or whatever took its place).
+
+    Args:
+        x: any shape.
+        module: has the probability, and says whether it trains.
+        residual: as `x`.
+    """
+    if type(module) is not nn.Dropout or module._forward_hooks or module._forward_pre_hooks or module.inplace:
+        dropped = module(x)
+        return dropped if residual is None else residual + dropped
+    if not module.training or module.p == 0:
+        return x if residual is None else residual + x
+    if module.p < 1 and _suits(x, residual):
+        seed = int(torch.randint(2**63 - 1, ()))  # from PyTorch's own generator, so that its seed decides
+        return _Dropout.apply(x, residual, module.p, seed)
+    dropped = F.dropout(x, module.p)
+    return dropped if residual is None else residual + dropped
+
+
+def _suits(x: Tensor, residual: Tensor | None) -> bool:
+    given = (x,) if residual is None else (x, residual)
+    return (
+        not torch.compiler.is_compiling()
+        and all(
+            type(each) is Tensor
+            and each.is_contiguous()
+            and (each.dtype, each.device, each.shape) == (x.dtype, x.device, x.shape)
+            for each in given
+        )
+        and x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.bfloat16, torch.float64)
+        and not torch._C._are_functorch_transforms_active()
+        and not is_in_torch_dispatch_mode()
+        and chosen_backend(x) == "numba"
+    )
+
+
+class _Dropout(Function):
+    """The way back drops the same numbers again: nothing is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, residual: Tensor | None, p: float, seed: int) -> Tensor:
+        ctx.p, ctx.seed = p, seed
+        compute: Callable[..., Tensor] = importlib.import_module(_KERNEL).dropout
+        return compute(x, residual, p, seed)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (dy,) = gradients
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = _Dropout.apply(dy.contiguous(), None, ctx.p, ctx.seed)
+        return dx, dy if ctx.needs_input_grad[1] else None, None, None
