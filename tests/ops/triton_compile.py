@@ -1,6 +1,6 @@
 """Compiles Triton's kernels for a GPU that isn't there, with the arguments that they would be launched with."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -27,7 +27,8 @@ class Launch(NamedTuple):
     kernel: JITFunction
     arguments: dict[str, Any]
     config: triton.Config
-    grid: Callable[[dict[str, Any]], tuple[int, ...]] | tuple[int, ...]
+    key: tuple[Any, ...] = ()
+    """What configs are tuned for."""
 
     def __str__(self) -> str:
         return f"{self.kernel.fn.__module__.removeprefix('ponet.ops.')}.{self.kernel.fn.__name__} {self.config}"
@@ -57,17 +58,15 @@ def recorded() -> Iterator[list[Launch]]:
     """Within the block kernels aren't run: their launches are kept, one for each config that would be tried."""
     launches: list[Launch] = []
 
-    def keep(kernel: JITFunction, configs: list[triton.Config], args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        grid = named.pop("grid")
-        arguments = dict(zip(kernel.arg_names, args, strict=False)) | named
-        launches.extend(Launch(kernel, arguments, config, grid) for config in configs)
+    def run(self: JITFunction, *args: Any, grid: Any, warmup: bool, **named: Any) -> None:
+        arguments = dict(zip(self.arg_names, args, strict=False)) | named
+        launches.append(Launch(self, arguments, triton.Config({})))
 
-    def run(self: JITFunction, *args: Any, warmup: bool, **named: Any) -> None:
-        keep(self, [triton.Config({})], args, named)
-
-    def run_tuned(self: Autotuner, *args: Any, warmup: bool, **named: Any) -> None:
+    def run_tuned(self: Autotuner, *args: Any, grid: Any, warmup: bool, **named: Any) -> None:
         self.nargs = dict(zip(self.arg_names, args, strict=False))
-        keep(self.fn, self.prune_configs(named), args, dict(named))
+        arguments = self.nargs | named
+        key = tuple(arguments[name] for name in self.keys)
+        launches.extend(Launch(self.fn, arguments, config, key) for config in self.prune_configs(named))
 
     before = JITFunction.run, Autotuner.run
     JITFunction.run, Autotuner.run = run, run_tuned
@@ -77,26 +76,29 @@ def recorded() -> Iterator[list[Launch]]:
         JITFunction.run, Autotuner.run = before
 
 
-def launches_of(kernels: Any, T: int, d: int, heads: int, dtype: torch.dtype, every: bool) -> list[Launch]:
-    """The launches of all ops, forward and backward; with `every`, also those with weights, flags and orders."""
-    from ponet.ops import Layout
+def launches_of(
+    kernels: Any, T: int, d: int, heads: int, dtype: torch.dtype, every: bool, device: str = "cpu"
+) -> list[Launch]:
+    """The launches of all ops, forward and backward; with `every`, also those with weights, flags and orders.
+
+    On the device "meta" tensors have no values, so that whoever looks at one fails.
+    """
     from ponet.ops.library import Places
 
-    layout = Layout.from_packed(torch.tensor([0, T // 2, T]))
-    tensors = {"dtype": dtype}
-    x, projections = torch.zeros(T, d, **tensors), torch.zeros(T, 3 * d, **tensors)
-    queries, g = torch.zeros(2, heads, d, **tensors), torch.zeros(2, d, **tensors)
+    B, S, numbers = 2, T // 30, {"dtype": torch.int64, "device": device}
+    tensors = {"dtype": dtype, "device": device}
+    x, projections = torch.empty(T, d, **tensors), torch.empty(T, 3 * d, **tensors)
+    queries, g = torch.empty(B, heads, d, **tensors), torch.empty(B, d, **tensors)
+    cu_seqlens, cu_segments = torch.empty(B + 1, **numbers), torch.empty(S + 1, **numbers)
+    flags, tokens = torch.empty(T, dtype=torch.bool, device=device), torch.empty(T, **numbers)
     with recorded() as launches:
-        kernels.document_mean(x, layout.cu_seqlens)
+        kernels.document_mean(x, cu_seqlens)
         for weights in (False, True)[: 1 + every]:
-            z, lse, a = kernels.attention_pool(x, queries, layout.cu_seqlens, weights)
-            kernels.attention_pool_backward(z, a if weights else None, x, queries, lse, lse, layout.cu_seqlens)
+            z, lse, a = kernels.attention_pool(x, queries, cu_seqlens, weights)
+            kernels.attention_pool_backward(z, a if weights else None, x, queries, lse, lse, cu_seqlens)
         for special, unsorted, keep in ((True, False, True), (False, True, False), (True, True, True))[: 1 + 2 * every]:
-            places = Places(*(getattr(layout, field) for field in Places._fields))
-            places = places._replace(
-                special=torch.zeros(T, dtype=torch.bool) if special else None,
-                segment_order=torch.arange(T) if unsorted else None,
-            )
+            order, some = tokens if unsorted else None, flags if special else None
+            places = Places(cu_seqlens, tokens, cu_segments, tokens, order, flags, some)
             y, top, argmax = kernels.pool_and_fuse(g, projections, places, keep)
             if keep:
                 kernels.pool_and_fuse_backward(y, g, projections, top, argmax, places)

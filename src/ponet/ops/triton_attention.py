@@ -69,9 +69,9 @@ def attention_pool(
     if not (B and h and d):
         return z, lse.zero_(), weights.zero_()
     shape = Shape.of(x, h, _WIDEST)
-    numbers = {"dtype": torch.float32, "device": x.device}
-    scores = torch.empty(T if output_weights or not shape.whole else 0, h, **numbers)
-    parts, part_sums = torch.empty(2 * shape.blocks, h, d, **numbers), torch.empty(2, 2 * shape.blocks, h, **numbers)
+    scores = x.new_empty(T if output_weights or not shape.whole else 0, h, dtype=torch.float32)
+    parts = x.new_empty(2 * shape.blocks, h, d, dtype=torch.float32)
+    part_sums = x.new_empty(2, 2 * shape.blocks, h, dtype=torch.float32)
     places = T, B, shape.block
     constants = {"d": d, "h": h} | OPTIONS
     with torch.cuda.device_of(x):
@@ -113,7 +113,7 @@ def _scores(
     """A program a block: the scores `[T, h]` of its tokens, `BD` channels at a time."""
     begin = tl.program_id(0).to(tl.int64) * block
     limit = tl.minimum(begin + block, T)
-    o_h = tl.arange(0, H)
+    o_h = tl.arange(0, H).to(tl.int64)
     document, low = find_run(offsets, B, begin), begin
     while low < limit:
         high = tl.minimum(tl.load(offsets + document + 1), limit)
@@ -154,7 +154,7 @@ def _attend(
     head, its greatest score and the sum of exponentials relative to that.
     """
     b = tl.program_id(0).to(tl.int64)
-    o_d, o_h = tl.program_id(1) * D + tl.arange(0, D), tl.arange(0, H)
+    o_d, o_h = tl.program_id(1) * D + tl.arange(0, D), tl.arange(0, H).to(tl.int64)
     m_h = o_h < h
     mask = m_h[:, None] & (o_d < d)[None, :]
     begin = b * block
@@ -251,7 +251,7 @@ def _weights(
     """A program a block: weights of its tokens' scores."""
     begin = tl.program_id(0).to(tl.int64) * block
     limit = tl.minimum(begin + block, T)
-    o_h = tl.arange(0, H)
+    o_h = tl.arange(0, H).to(tl.int64)
     document, low = find_run(offsets, B, begin), begin
     while low < limit:
         high = tl.minimum(tl.load(offsets + document + 1), limit)

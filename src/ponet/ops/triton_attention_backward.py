@@ -34,9 +34,8 @@ def attention_pool_backward(
     if not (B and h and d):
         return dx.zero_(), dqueries
     shape = Shape.of(x, h, _WIDEST)
-    numbers = {"dtype": torch.float32, "device": x.device}
-    pairs = torch.empty(2, 0 if shape.whole else T, h, **numbers)
-    parts = torch.empty(2 * shape.blocks, h, d, **numbers)
+    pairs = x.new_empty(2, 0 if shape.whole else T, h, dtype=torch.float32)
+    parts = x.new_empty(2 * shape.blocks, h, d, dtype=torch.float32)
     inputs = dz, delta if dweights is None else dweights, x, queries, lse, delta.contiguous(), cu_seqlens, pairs
     constants = {"d": d, "h": h, "H": shape.H, "WEIGHTS": dweights is not None} | OPTIONS
     with torch.cuda.device_of(x):
@@ -75,7 +74,7 @@ def _pairs(
     """A program a block: weights and the gradients of scores, `[2, T, h]`, `BD` channels at a time."""
     begin = tl.program_id(0).to(tl.int64) * block
     limit = tl.minimum(begin + block, T)
-    o_h = tl.arange(0, H)
+    o_h = tl.arange(0, H).to(tl.int64)
     document, low = find_run(offsets, B, begin), begin
     while low < limit:
         high = tl.minimum(tl.load(offsets + document + 1), limit)
@@ -120,7 +119,7 @@ def _gradients(
     Weights and the gradients of scores are read where `GIVEN`, else made.
     """
     b = tl.program_id(0).to(tl.int64)
-    o_d, o_h = tl.program_id(1) * D + tl.arange(0, D), tl.arange(0, H)
+    o_d, o_h = tl.program_id(1) * D + tl.arange(0, D), tl.arange(0, H).to(tl.int64)
     m_d, m_h = o_d < d, o_h < h
     m_z = m_h[:, None] & m_d[None, :]
     begin = b * block

@@ -48,7 +48,7 @@ def document_mean(x: Tensor, cu_seqlens: Tensor) -> Tensor:
         {"R": 32, "BD": 128, "warps": 4},
         {"R": 32, "BD": 64, "warps": 4},
     ],
-    interpreted=[{"R": 8, "BD": 64}, {"R": 8, "BD": 256}],
+    interpreted=[{"R": 8, "BD": 64}, {"R": 8, "BD": 512}],
 )
 @triton.jit(do_not_specialize=["T", "B", "block", "size"])
 def _sums(

@@ -15,7 +15,6 @@ from ponet.ops.triton_tools import (
     OPTIONS,
     block_length,
     end_of_piece,
-    flags,
     rounded,
     size_class,
     slots_of_parts,
@@ -53,9 +52,9 @@ def pool_and_fuse(g: Tensor, projections: Tensor, places: Places, keep: bool) ->
 
 
 def flags_of(places: Places) -> tuple[Tensor, Tensor]:
-    """Which tokens are joined to the next, and which are special; where none is, something in their place."""
-    joins = flags(places.joins_next)
-    return joins, joins if places.special is None else flags(places.special)
+    """As bytes, which tokens are joined to the next and which are special; where none is, something in their place."""
+    joins = places.joins_next.contiguous().view(torch.uint8)
+    return joins, joins if places.special is None else places.special.contiguous().view(torch.uint8)
 
 
 @triton.jit
@@ -91,7 +90,7 @@ def _top(best, best_places, KEEP: tl.constexpr):
         {"R": 16, "BD": 64, "warps": 1},
         {"R": 16, "BD": 64, "warps": 2},
     ],
-    interpreted=[{"R": 8, "BD": 64}, {"R": 8, "BD": 256}],
+    interpreted=[{"R": 8, "BD": 64}, {"R": 8, "BD": 512}],
 )
 @triton.jit(do_not_specialize=["T", "block", "size"])
 def _maxima(
@@ -189,7 +188,7 @@ def _maxima_of_parts(
         {"BT": 32, "BD": 64, "warps": 4},
         {"BT": 16, "BD": 64, "warps": 2},
     ],
-    interpreted=[{"BT": 64, "BD": 64}, {"BT": 64, "BD": 256}],
+    interpreted=[{"BT": 64, "BD": 64}, {"BT": 64, "BD": 512}],
 )
 @triton.jit(do_not_specialize=["T", "size"])
 def _fuse(

@@ -68,7 +68,7 @@ def pool_and_fuse_backward(
         {"R": 16, "BD": 128, "warps": 2},
         {"R": 16, "BD": 64, "warps": 2},
     ],
-    interpreted=[{"R": 8, "BD": 64}, {"R": 8, "BD": 256}],
+    interpreted=[{"R": 8, "BD": 64}, {"R": 8, "BD": 512}],
 )
 @triton.jit(do_not_specialize=["T", "block", "size"])
 def _sums(
@@ -199,7 +199,7 @@ def _winner(b_left, b_centre, b_right, from_left, from_right):
         {"BT": 8, "BD": 128, "warps": 4},
         {"BT": 16, "BD": 64, "warps": 4},
     ],
-    interpreted=[{"BT": 64, "BD": 64}, {"BT": 64, "BD": 256}],
+    interpreted=[{"BT": 64, "BD": 64}, {"BT": 64, "BD": 512}],
 )
 @triton.jit(do_not_specialize=["T", "size"])
 def _gradients(

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 INTERPRETED: bool = triton.knobs.runtime.interpret
 """Whether kernels run in Triton's interpreter, on CPU tensors: decided when this module is first imported."""
@@ -68,11 +67,6 @@ def size_class(T: int) -> int:
 def block_length(T: int, d: int) -> int:
     """Tokens a block: enough programs to fill a GPU, and beyond that no more parts than needed."""
     return max(32, triton.next_power_of_2(T * triton.cdiv(d, 256) // 1024))
-
-
-def flags(mask: Tensor) -> Tensor:
-    """A bool tensor as the bytes that it is."""
-    return mask.view(torch.uint8)
 
 
 @triton.jit

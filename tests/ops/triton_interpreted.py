@@ -1,0 +1,173 @@
+"""What `test_triton.py` runs in a process of its own, where Triton interprets kernels on the CPU.
+
+Triton decides that when it is imported, and for the whole process, so the tests' own process can't.
+"""
+
+import os
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+from unittest import mock
+
+import torch
+from tests.ops.cases import CASES, NAN_CASES, OPS, Case, call, check, lengths_and_segments, poisoned, results, runs
+from torch import Tensor
+
+from ponet.ops import dispatch
+from ponet.ops.dispatch import Backend
+from ponet.ops.library import Places
+
+EXTRA = (
+    Case("short segments", lengths_and_segments([50, 0, 20], runs(1, 1, 2), "some"), 20),
+    Case("as wide as to read x twice", lengths_and_segments([140, 0, 3], runs(70, 20)), 1030, heads=3),
+)
+EVERY = {str(case): case for case in (*CASES, *NAN_CASES, *EXTRA)}
+
+
+class Interpreter:
+    """A child process that computes the functions of this module."""
+
+    def __init__(self) -> None:
+        self.executor = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        with mock.patch.dict(os.environ, TRITON_INTERPRET="1"):
+            self.executor.submit(_begin).result()
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return self.executor.submit(function, *arguments).result()
+
+    def close(self) -> None:
+        self.executor.shutdown()
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)  # NaNs are wanted
+    _backend()
+
+
+def _backend() -> Backend:
+    from ponet.ops import triton_kernels
+    from ponet.ops.triton_tools import INTERPRETED
+
+    assert INTERPRETED
+    return Backend(triton_kernels.document_mean, triton_kernels.attention_pool, triton_kernels.pool_and_fuse)
+
+
+def _inputs(name: str, dtype: torch.dtype = torch.float32) -> Any:
+    return EVERY[name].inputs(dtype)
+
+
+def agrees(op: str, name: str, dtype: torch.dtype) -> None:
+    check(op, EVERY[name], _backend(), dtype)
+
+
+def is_the_same_again(op: str, name: str) -> None:
+    layout, inputs = _inputs(name)
+    first = results(_backend(), op, inputs, layout)
+    with poisoned():
+        again = results(_backend(), op, inputs, layout)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+
+
+def takes_memory_in_any_order(op: str, name: str) -> None:
+    layout, inputs = _inputs(name)
+    expected = results(_backend(), op, inputs, layout)
+    strided = {
+        key: torch.stack([tensor.detach()] * 2, -1).transpose(0, 1)[..., 0].transpose(0, 1).requires_grad_()
+        for key, tensor in inputs.items()
+    }
+    assert not any(tensor.is_contiguous() for tensor in strided.values())
+    found = results(_backend(), op, strided, layout)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def takes_expanded_gradients(op: str, name: str) -> None:
+    layout, inputs = _inputs(name)
+    found = []
+    for gradient in (torch.ones(()), None):  # one number in all places; a tensor of ones
+        outputs = list(call(_backend(), op, inputs, layout).values())
+        gradients = [torch.ones_like(one) if gradient is None else gradient.expand_as(one) for one in outputs]
+        leaves = [tensor for tensor in inputs.values() if _used(op, tensor, inputs)]
+        found.append(torch.autograd.grad(outputs, leaves, gradients))
+    assert all(map(torch.equal, *found))
+
+
+def _used(op: str, tensor: Tensor, inputs: dict[str, Tensor]) -> bool:
+    names = {"document_mean": ("x",), "pool_and_fuse": ("g", "projections")}.get(op, ("x", "queries"))
+    return any(tensor is inputs[name] for name in names)
+
+
+def is_the_same_without_gradients(op: str, name: str) -> None:
+    layout, inputs = _inputs(name)
+    expected = call(_backend(), op, inputs, layout)
+    with torch.no_grad(), poisoned():
+        found = call(_backend(), op, inputs, layout)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    assert not any(output.requires_grad for output in found.values())
+
+
+def is_registered_soundly(name: str) -> None:
+    layout, inputs = _inputs(name)
+    _backend()
+    ops, opcheck = torch.ops.ponet, torch.library.opcheck
+    places = tuple(getattr(layout, field) for field in Places._fields)
+    opcheck(ops.triton_document_mean, (inputs["x"], layout.cu_seqlens, layout.document))
+    opcheck(ops.triton_attention_pool, (inputs["x"], inputs["queries"], layout.cu_seqlens, layout.document, True))
+    opcheck(ops.triton_pool_and_fuse, (inputs["g"], inputs["projections"], *places, True))
+
+
+def is_whole_when_compiled(op: str, name: str) -> None:
+    @torch.compile(fullgraph=True, backend="aot_eager", dynamic=True)
+    def compiled(tensors: dict[str, Tensor], layout: Any) -> dict[str, Tensor]:
+        return {key: output * 2 for key, output in call(_backend_, op, tensors, layout).items()}
+
+    _backend_ = _backend()
+    layout, inputs = _inputs(name)
+    expected = results(_backend_, op, inputs, layout)
+    outputs = compiled(inputs, layout)
+    leaves = [tensor for tensor in inputs.values() if _used(op, tensor, inputs)]
+    found = torch.autograd.grad(sum(output.sum() for output in outputs.values()), leaves)
+    whole = call(_backend_, op, inputs, layout)
+    gradients = torch.autograd.grad(sum(output.sum() * 2 for output in whole.values()), leaves)
+    for key, output in outputs.items():
+        torch.testing.assert_close(output, expected[key] * 2)
+    for one, other in zip(found, gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def is_chosen_by_name(name: str) -> None:
+    layout, inputs = _inputs(name)
+    assert "triton" in dispatch.backends()
+    with dispatch.use_backend("triton"):
+        found = dispatch.pool_and_fuse(inputs["g"], inputs["projections"], layout)
+    assert torch.equal(found, _backend().pool_and_fuse(inputs["g"], inputs["projections"], layout))
+
+
+def message_for_float64() -> str:
+    layout, inputs = EVERY["T=63"].inputs(torch.float64)
+    try:
+        _backend().document_mean(inputs["x"], layout)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def launches() -> dict[str, int]:
+    """Kernels launched by each op and its backward."""
+    from triton.runtime.interpreter import InterpretedFunction
+
+    number = {}
+    layout, inputs = EVERY["T=63"].inputs(torch.float32)
+    for op in OPS:
+        for part in ("forward", "backward"):
+            with mock.patch.object(
+                InterpretedFunction, "run", autospec=True, side_effect=InterpretedFunction.run
+            ) as run:
+                outputs = call(_backend(), op, inputs, layout)
+                if part == "backward":
+                    run.reset_mock()
+                    sum(output.sum() for output in outputs.values()).backward()
+            number[f"{op} {part}"] = run.call_count
+    return number
