@@ -77,7 +77,7 @@ def make_backend(name: str, kernels: Kernels, device: str, dtypes: tuple[torch.d
     The ops raise `ValueError` for other tensors, and have first derivatives: a second backward raises `RuntimeError`.
     """
     mean = _document_mean(name, kernels, device)
-    attend = _attention_pool(name, kernels, device)
+    attend = _attention_pool(name, kernels, device, mean)
     fuse = _pool_and_fuse(name, kernels, device)
 
     def check(layout: Layout, *tensors: Tensor) -> None:
@@ -147,7 +147,9 @@ def _document_mean(name: str, kernels: Kernels, device: str) -> Callable[..., Te
 # --- attention_pool --------------------------------------------------------------------------------------------------
 
 
-def _attention_pool(name: str, kernels: Kernels, device: str) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+def _attention_pool(
+    name: str, kernels: Kernels, device: str, mean: Callable[..., Tensor]
+) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     def compute(
         x: Tensor, queries: Tensor, cu_seqlens: Tensor, document: Tensor, output_weights: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -203,7 +205,9 @@ def _attention_pool(name: str, kernels: Kernels, device: str) -> Callable[..., t
         dz = torch.zeros_like(z) if dz is None else dz
         delta = (z.to(lse.dtype) * dz).sum(-1)
         if dweights is not None:
-            delta = delta.index_add(0, document, weights.to(lse.dtype) * dweights)
+            # Not by `index_add`, which on a GPU adds in no fixed order
+            products = weights.to(lse.dtype) * dweights
+            delta = delta + mean(products, cu_seqlens, document) * cu_seqlens.diff()[:, None]
         compute_ = choose(gradients, gradients, compute_gradients, (dz, x, queries))
         return *compute_(dz, dweights, x, queries, lse, delta, cu_seqlens), None, None, None
 
