@@ -181,9 +181,8 @@ def _two_curves(random: np.random.Generator, tries: int, length: int) -> _Curves
 def _two_first_dashes(random: np.random.Generator, count: int) -> tuple[_Ends, _Ends]:
     """The first dash of one curve near the middle, that of the other one at a distance from it, in any direction."""
     table = shapes()
-    possible = np.array([direction for direction in range(_DEGREES) if len(table.starts[direction])])
-    direction = random.choice(possible, count)
     numbers = np.array([len(start) for start in table.starts])
+    direction = random.choice(np.flatnonzero(numbers), count)
     firsts = np.concatenate([[0], np.cumsum(numbers)])
     chosen = firsts[direction] + random.integers(numbers[direction])
     start = np.concatenate(table.starts)[chosen]
@@ -274,6 +273,7 @@ def _first_dash(random: np.random.Generator, claims: Bytes) -> tuple[Integers, _
     left = np.arange(count)
     for _ in range(_DRAWS):
         direction[left] = random.integers(_DEGREES, size=len(left))
+        left = left[table.possible[direction[left]]]
         free = _free(claims, left, direction[left])
         room = np.cumsum(free, axis=1, dtype=np.int16)
         left, room = left[room[:, -1] > 0], room[room[:, -1] > 0]  # without any room, nothing else is tried

@@ -45,7 +45,7 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Shapes:
-    """Tables by direction: 0 to 359 are those of a first dash, -180 to 179 degrees, and the `k` behind them those that a
+    """Tables by direction: 0 to 359 are those of a first dash, -180 to 179 degrees; the `k` behind them, those that a
     curve can go on in."""
 
     lines: Bytes
@@ -66,8 +66,10 @@ class Shapes:
     """`[k, 2]` from a later dash's far end to its near one."""
     weights: NDArray[np.float64]
     """`[360 + k, k]` how likely each of these is by the angle alone."""
+    possible: NDArray[np.bool_]
+    """`[360]` which of the first directions are ever taken, see `_possible`."""
     starts: list[Integers]
-    """`[n, 2]` for each first direction: where the first curve of an image can begin."""
+    """`[n, 2]` for each first direction: where the first curve of an image can begin; none for one never taken."""
     needed: Integers
     """`[360, m]` rows of `shifts`, some of them twice: the pixels around a first dash's begin that have to be free."""
     shifts: Integers
@@ -91,6 +93,7 @@ def shapes() -> Shapes:
     lines = np.stack([line for line, _ in drawn])
     claims = np.stack([claim for _, claim in drawn])
     reaches = [np.argwhere(claim[: 2 * REACH - 1, : 2 * REACH - 1] == 255) - (REACH - 1) for claim in claims[:_DEGREES]]
+    possible = np.array([_possible(reach) for reach in reaches])
     most = max(map(len, reaches))
     heads = _moved(first, DASH)
     back = np.where(first < 0, first + np.pi, first - np.pi)
@@ -104,7 +107,8 @@ def shapes() -> Shapes:
         turns=turns,
         tails=_moved(flipped, DASH),
         weights=_weights(directions, onward),
-        starts=[_starts(reach) for reach in reaches],
+        possible=possible,
+        starts=[_starts(reach)[: None if taken else 0] for reach, taken in zip(reaches, possible, strict=True)],
         needed=np.stack([np.resize(_shift_rows(reach), most) for reach in reaches]),
         shifts=_cells(_SHIFTS)[:PIXELS].T.copy(),
         patches=_cells(np.argwhere(np.ones((PATCH, PATCH))) - REACH),
@@ -138,6 +142,18 @@ def _weights(directions: NDArray[np.float64], onward: NDArray[np.float64]) -> ND
     turned = np.abs(onward - directions[:, None])
     turned = np.minimum(np.minimum(turned, 2 * np.pi - turned) * CONTINUITY, np.pi / 2)
     return np.maximum(np.cos(turned), 0) ** 2
+
+
+def _possible(reach: Integers) -> bool:
+    """Whether a first dash is ever laid in a direction, from the pixels around its begin that have to be free.
+
+    The published script looks for room by dilating the claimed pixels with OpenCV, which gives the lowest number there
+    is to a pixel all of whose needed pixels lie outside the image, and it takes an image with a negative number in it
+    for one without room. At this size that happens to all directions but -150 to -120 degrees, so that the first curve
+    always sets out to the upper left, and most of the tries to place a short one come to nothing.
+    """
+    needed = np.argwhere(np.ones((SIDE, SIDE)))[:, None] + reach
+    return bool(((needed >= 0) & (needed < SIDE)).all(axis=2).any(axis=1).all())
 
 
 def _starts(reach: Integers) -> Integers:
