@@ -10,8 +10,13 @@ from torch.autograd import gradcheck
 from ponet.mixers.by_document import document_rows, padded_rows
 from ponet.ops import Layout
 
-NAMES = ["linear", "linformer", "performer"]
-FORMS = [(name, {}) for name in NAMES]
+FORMS: list[tuple[str, dict]] = [
+    ("linear", {}),
+    ("linformer", {}),
+    ("performer", {}),
+    ("nystrom", {}),
+    ("nystrom", {"nystrom_kernel_size": 0}),
+]
 quick = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
 

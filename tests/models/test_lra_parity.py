@@ -18,6 +18,7 @@ MIXERS = {
     "linear": "linear",
     "linformer": "linformer",
     "performer": "performer",
+    "nystromformer": "nystrom",
 }
 CASES = {
     "ponet": "ponet",
@@ -28,6 +29,7 @@ CASES = {
     "linear": "linear",
     "linformer": "linformer",
     "performer": "performer",
+    "nystromformer": "nystromformer",
 }
 PROJECTIONS = {
     "pooling": {
@@ -40,7 +42,11 @@ PROJECTIONS = {
     "fourier": {},
 }
 ATTENTION = {"W_q": "query", "W_k": "key", "W_v": "value"}
-OTHERS = {"attn.E": "E.weight", "attn.attn_fn.projection_matrix": "projection_matrix"}
+OTHERS = {
+    "attn.E": "E.weight",
+    "attn.attn_fn.projection_matrix": "projection_matrix",
+    "attn.conv.weight": "conv.weight",
+}
 
 
 @pytest.fixture(params=[b for b in backends() if b != "auto"])
@@ -92,6 +98,8 @@ def load(case: str):
         mixer_form="published",
         linformer_features=settings.get("linformer_k", 1),
         performer_features=settings.get("rp_dim", 1),
+        nystrom_landmarks=settings.get("num_landmarks", 1),
+        nystrom_kernel_size=settings.get("conv_kernel_size", 1),
         classifier_pooling="padded_mean",
         classifier_hidden_size=settings["transformer_hidden_dim"],
         classifier_pairs="input.input_ids_1" in tensors,

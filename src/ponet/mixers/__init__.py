@@ -5,6 +5,7 @@ from ponet.mixers.base import Mixer, build_mixer, mixer_names, register_mixer
 from ponet.mixers.fourier import FourierMixer
 from ponet.mixers.linear import LinearMixer
 from ponet.mixers.linformer import LinformerMixer
+from ponet.mixers.nystrom import NystromMixer
 from ponet.mixers.performer import PerformerMixer
 from ponet.mixers.pooling import PoolingMixer
 
@@ -14,6 +15,7 @@ __all__ = [
     "LinearMixer",
     "LinformerMixer",
     "Mixer",
+    "NystromMixer",
     "PerformerMixer",
     "PoolingMixer",
     "build_mixer",

@@ -125,51 +125,52 @@ def mixing_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 class DocumentAttention(Mixer):
-    """Multi-head mixing of queries, keys and values within each document, with BERT's parameter names.
+    """Multi-head mixing within each document of projections of its tokens: BERT's queries, keys and values, or others.
 
     `config.mixer_form` "exact" gives each document a row of its own real tokens, so that the result doesn't depend on
     the batch; "published" gives the padded batch, for parity with the published Arena code. What is done with either
     is the subclass's `attend`. In float32 at least, under autocast too.
     """
 
-    split_at = 0
-    """See `document_rows`."""
-    row_multiple = 1
-    """See `padded_rows`."""
+    projections: tuple[str, ...] = ("query", "key", "value")
+    """The names of the linear maps, in the order in which `attend` has them."""
+    bias = True
+    """Whether those have one."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         d = config.hidden_size
         self.num_heads = config.num_attention_heads
         self.published = config.mixer_form == "published"
-        self.query = nn.Linear(d, d)
-        self.key = nn.Linear(d, d)
-        self.value = nn.Linear(d, d)
+        for name in self.projections:
+            self.add_module(name, nn.Linear(d, d, bias=self.bias))
 
     def forward(
         self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """`[T, d]` -> `[T, d]`; the weights of no single pair of tokens are computed, so there are none to give."""
-        projected = joint_linear(hidden_states, (self.query, self.key, self.value))
+        """`[T, d]` -> `[T, d]`; the weights of all pairs of tokens are never computed, so there are none to give."""
+        projected = joint_linear(hidden_states, [self.get_submodule(name) for name in self.projections])
         dtype = projected.dtype
         with torch.autocast(hidden_states.device.type, enabled=False):
             mixed = self.mix(projected.to(mixing_dtype(dtype)), layout)
         return mixed.to(dtype), None
 
     def mix(self, projected: Tensor, layout: Layout) -> Tensor:
-        """`q | k | v [T, 3 d]` -> `[T, d]`."""
-        parts, order = (
-            padded_rows(layout, self.row_multiple) if self.published else document_rows(layout, self.split_at)
-        )
+        """The `p` projections side by side, `[T, p d]` -> `[T, d]`."""
+        parts, order = self.rows(layout)
         if not parts:
-            return projected.chunk(3, 1)[2]  # no token, but the graph that gradients go through
+            return projected.chunk(len(self.projections), 1)[-1]  # no token, but the graph that gradients go through
         mixed = []
         for rows in parts:
-            q, k, v = rows.pad(projected).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-            mixed.append(rows.unpad(self.attend(q, k, v, rows).transpose(1, 2).flatten(2)))
+            padded = rows.pad(projected).unflatten(2, (len(self.projections), self.num_heads, -1))
+            mixed.append(rows.unpad(self.attend(padded.permute(2, 0, 3, 1, 4), rows).transpose(1, 2).flatten(2)))
         together = torch.cat(mixed) if len(mixed) > 1 else mixed[0]
         return together if order is None else together.index_select(0, order)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
-        """Queries, keys, values `[b, h, n, e]`, zeros at padding -> `[b, h, n, e]`, of which real tokens count."""
+    def rows(self, layout: Layout) -> tuple[list[Rows], Tensor | None]:
+        """The documents as `attend` has them, and their order; see `document_rows`."""
+        return padded_rows(layout) if self.published else document_rows(layout)
+
+    def attend(self, projected: Tensor, rows: Rows) -> Tensor:
+        """Projections `[p, b, h, n, e]`, zeros at padding -> `[b, h, n, e]`, of which real tokens count."""
         raise NotImplementedError

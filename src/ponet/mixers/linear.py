@@ -19,8 +19,9 @@ class LinearMixer(DocumentAttention):
     The authors' `fast-transformers` isn't used: it has had no release for current PyTorch, and this is four products.
     """
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
+    def attend(self, projected: Tensor, rows: Rows) -> Tensor:
         """See `DocumentAttention.attend`."""
+        q, k, v = projected
         q, k = F.elu(q) + 1, F.elu(k) + 1
         if rows.mask is not None:
             k = k * rows.mask[:, None, :, None]

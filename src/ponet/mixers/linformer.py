@@ -30,8 +30,9 @@ class LinformerMixer(DocumentAttention):
         # A linear layer and not a bare parameter: models initialise those, with the published 0.02.
         self.E = nn.Linear(length, self.num_heads * config.linformer_features, bias=False)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
+    def attend(self, projected: Tensor, rows: Rows) -> Tensor:
         """See `DocumentAttention.attend`."""
+        q, k, v = projected
         E, n = self.E.weight.to(k.dtype), rows.length
         E = E[:, :n] if n <= E.shape[1] else E[:, torch.arange(n, device=E.device) % E.shape[1]]
         E = E.unflatten(0, (self.num_heads, -1))  # [h, k, n]

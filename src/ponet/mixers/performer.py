@@ -42,8 +42,9 @@ class PerformerMixer(DocumentAttention):
             with torch.no_grad():
                 self.projection_matrix.copy_(orthogonal_features(*self.projection_matrix.shape))
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows) -> Tensor:
+    def attend(self, projected: Tensor, rows: Rows) -> Tensor:
         """See `DocumentAttention.attend`."""
+        q, k, v = projected
         mask = None if rows.mask is None or self.published else rows.mask[:, None, :, None]
         q = self._features(q, (3,), None)
         k = self._features(k, (2, 3), mask)

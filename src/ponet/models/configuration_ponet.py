@@ -40,10 +40,11 @@ class PoNetConfig(PreTrainedConfig):
             local part themselves. True in the published language models, False in the Long Range Arena.
         mixer_types (`str` or `list[str]`):
             The token mixer of all layers, or of each: "pooling" (PoNet), "attention" (BERT), "fourier" (FNet), or any
-            that `ponet.mixers.register_mixer` added; further "linear" (Linear Transformer), "linformer", "performer".
+            that `ponet.mixers.register_mixer` added; further "linear" (Linear Transformer), "linformer", "performer",
+            "nystrom" (Nystromformer).
         mixer_form (`str`):
-            "exact": a document's result depends on nothing but the document. "published": linear, linformer and
-            performer as in the published Arena code, where padding and the padded length count.
+            "exact": a document's result depends on nothing but the document. "published": linear, linformer,
+            performer and nystrom as in the published Arena code, where padding and the padded length count.
         attention_kernel (`str`):
             What computes attention: "sdpa", PyTorch's fused kernels, or "eager", which keeps the weights of all pairs.
         linformer_features (`int`):
@@ -53,6 +54,10 @@ class PoNetConfig(PreTrainedConfig):
             the configuration is made.
         performer_features (`int`):
             Random features of a Performer's head.
+        nystrom_landmarks (`int`):
+            Landmarks of a document in Nystromformer; documents of no more tokens have full attention.
+        nystrom_kernel_size (`int`):
+            Width of Nystromformer's convolution over the values; odd, or 0 for none.
         pooling_formulation (`str`):
             "absorbed" computes three projections a token, "published" five, with the same result.
         mixer_checkpointing (`bool`):
@@ -110,6 +115,8 @@ class PoNetConfig(PreTrainedConfig):
     linformer_features: int = 256
     linformer_length: int | None = None
     performer_features: int = 256
+    nystrom_landmarks: int = 64
+    nystrom_kernel_size: int = 35
     pooling_formulation: Literal["absorbed", "published"] = "absorbed"
     mixer_checkpointing: bool = False
     chunk_size: int | None = None
@@ -163,6 +170,8 @@ class PoNetConfig(PreTrainedConfig):
             raise ValueError(
                 f"pad_token_id ({self.pad_token_id}) must be None or one of the {self.vocab_size} words, from 0 on"
             )
+        if self.nystrom_kernel_size and (self.nystrom_kernel_size < 0 or self.nystrom_kernel_size % 2 == 0):
+            raise ValueError(f"nystrom_kernel_size must be odd, or 0 for none, not {self.nystrom_kernel_size}")
         if self.hidden_act not in ACT2FN:
             raise ValueError(f"unknown hidden_act '{self.hidden_act}'; known: {', '.join(sorted(ACT2FN))}")
         if self.problem_type not in (None, *_PROBLEM_TYPES):
