@@ -65,11 +65,12 @@ def test_measured_from_end_to_end(tmp_path: Path) -> None:
     path = corpus(tmp_path / "texts.jsonl")
     plan = DocumentsPlan(
         str(path),
-        mixers=("pooling", "fourier"),
+        mixers=("pooling",),
         tokenizer="bytes",
         max_length=64,
         batches=2,
         machine=Machine(threads=1),
+        warm_tokens=16,
     )
     read = read_documents(plan)
     said: list[str] = []

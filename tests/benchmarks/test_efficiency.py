@@ -158,15 +158,15 @@ def test_a_place_that_cannot_be_written_is_told_first(tmp_path: Path) -> None:
 
 def test_real_cells_of_a_tiny_length(tmp_path: Path) -> None:
     """Both kinds, with memory in a process of its own."""
-    plan = Plan(lengths=(24, 48), mixers=("pooling", "fourier"), batch_tokens=48, rounds=1, machine=Machine(threads=1))
+    plan = Plan(
+        lengths=(24,), mixers=("pooling",), batch_tokens=48, rounds=1, machine=Machine(threads=1), warm_tokens=16
+    )
     costs = estimate(plan, calibrate(plan))
     assert all(0 < seconds < 600 for seconds in costs.values())
     values = measure_efficiency(plan, tmp_path / "x.json", costs)
-    for variant in values["variants"].values():
-        for kind in KINDS:
-            for length in ("24", "48"):
-                cell = variant[kind][length]
-                assert cell["memory"]["status"] == cell["time"]["status"] == "ok", cell
-                assert cell["steps_per_second"] > 0
-                assert cell["memory"]["peak_bytes"] < 2**28
+    for kind in KINDS:
+        cell = values["variants"]["pooling"][kind]["24"]
+        assert cell["memory"]["status"] == cell["time"]["status"] == "ok", cell
+        assert cell["steps_per_second"] > 0
+        assert cell["memory"]["peak_bytes"] < 2**28
     assert values["machine"]["threads"] == 1

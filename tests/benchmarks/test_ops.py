@@ -80,7 +80,9 @@ def test_a_run_on_tiny_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_half_precision_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ops, "QUICK_CASES", {"lra-text": SMALL})
-    monkeypatch.setattr(ops, "QUICK_MIXER_TOKENS", 16)
+    # kernels of a second type take long to compile: so few numbers are left to the reference
+    monkeypatch.setattr(ops, "QUICK_MIXER_TOKENS", 7)
+    monkeypatch.setattr(ops, "backends", lambda: ("auto", "reference"))
     values = measure_ops(OpsPlan(Machine(dtype="bfloat16", threads=1), quick=True, rounds=1), tmp_path / "ops.json")
     states = {
         cell["status"]

@@ -70,6 +70,8 @@ class DocumentsPlan:
     patience: float | None = None
     machine: Machine = field(default_factory=Machine)
     limit: int = DOCUMENTS
+    warm_tokens: int = WARM_TOKENS
+    """Tokens of the document that each model sees before it is measured."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -277,10 +279,10 @@ def _walk(
 ) -> Callable[[], object]:
     """A function whose calls make a step on one batch after the other."""
     machine = plan.machine
-    positions = max(plan.max_length, WARM_TOKENS)
+    positions = max(plan.max_length, plan.warm_tokens)
     model = build(plan.setup, variant, positions, plan.seed, vocab_size=vocab_size)
     step = make_step(model, variant, kind, machine.dtype, machine.device)
-    step(move(make_batch(plan.setup, WARM_TOKENS, 1, plan.seed, vocab_size), machine.device))
+    step(move(make_batch(plan.setup, plan.warm_tokens, 1, plan.seed, vocab_size), machine.device))
     turns = iter(batches)
     return lambda: step(move(next(turns), machine.device))
 

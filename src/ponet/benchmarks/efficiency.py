@@ -57,6 +57,8 @@ class Plan:
     """For the timing of one group (all variants at one length); None for what the configuration says."""
     patience: float | None = None
     """Seconds that one step may take; None for what the configuration says."""
+    warm_tokens: int = WARM_TOKENS
+    """Tokens of the document that each model sees before it is measured, and that the estimate is made with."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -115,7 +117,8 @@ class Plan:
     def cell(self, variant: str, kind: str, length: int, batch: int | None = None) -> Cell:
         """One place in the table."""
         machine, batch = self.machine, batch or self.batch(length)
-        return Cell(self.config, variant, kind, length, batch, machine.dtype, machine.device, seed=self.seed)
+        where = (machine.dtype, machine.device, self.seed, self.warm_tokens)
+        return Cell(self.config, variant, kind, length, batch, *where)
 
     def rounds_of(self, round_seconds: float) -> tuple[int, int]:
         """Rounds to warm up and rounds to measure at least, by the seconds that one round of a group takes."""
@@ -131,13 +134,13 @@ Costs = dict[tuple[str, int], float]
 
 
 def calibrate(plan: Plan) -> dict[tuple[str, str], float]:
-    """Seconds of one step on `WARM_TOKENS` tokens, by variant and kind; infinite for what can't be run."""
+    """Seconds of one step on `plan.warm_tokens` tokens, by variant and kind; infinite for what can't be run."""
     found = {}
     with plan.machine.threaded():
         for kind in plan.measured:
             for key in plan.chosen(kind):
                 try:
-                    step = prepare_warm(plan.cell(key, kind, WARM_TOKENS, batch=1))
+                    step = prepare_warm(plan.cell(key, kind, plan.warm_tokens, batch=1))
                 except Exception:  # it will fail again where it is reported
                     found[key, kind] = math.inf
                     continue
@@ -158,9 +161,9 @@ def estimate(plan: Plan, calibrated: Mapping[tuple[str, str], float]) -> Costs:
         for length in plan.lengths:
             steps = []
             for key, variant in plan.chosen(kind).items():
-                seconds = calibrated[key, kind] * plan.tokens(length) / WARM_TOKENS
+                seconds = calibrated[key, kind] * plan.tokens(length) / plan.warm_tokens
                 if variant.mixer == "attention":
-                    seconds *= (1 + length / (6 * hidden)) / (1 + WARM_TOKENS / (6 * hidden))
+                    seconds *= (1 + length / (6 * hidden)) / (1 + plan.warm_tokens / (6 * hidden))
                 if seconds <= plan.limit:
                     steps.append(seconds)
             one_round = sum(steps)

@@ -175,6 +175,10 @@ def choose_variants(names: Sequence[str] | None, setup: Setup, kinds: Sequence[s
     return {name: known[name] for name in names if "training" in kinds or not known[name].recomputes}
 
 
+WARM_TOKENS = 512
+"""Enough that "auto" takes the same backend as for more."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One model on one batch: a place in the table. Plain values, which a child process can be given."""
@@ -190,6 +194,8 @@ class Cell:
     dtype: str = "float32"
     device: str = "cpu"
     seed: int = 0
+    warm_tokens: int = WARM_TOKENS
+    """Tokens of the document that a warm model has seen."""
 
 
 def build(setup: Setup, variant: Variant, positions: int, seed: int, **changes: Any) -> PoNetForSequenceClassification:
@@ -235,10 +241,10 @@ def prepare(cell: Cell, warm: bool = False) -> Callable[[], object]:
             allocations are there before memory is watched.
     """
     setup, variant = SETUPS[cell.setup], variants()[cell.variant]
-    model = build(setup, variant, max(cell.length, WARM_TOKENS), cell.seed)
+    model = build(setup, variant, max(cell.length, cell.warm_tokens), cell.seed)
     step = make_step(model, variant, cell.kind, cell.dtype, cell.device)
     if warm:
-        step(move(make_batch(setup, WARM_TOKENS, 1, cell.seed), cell.device))
+        step(move(make_batch(setup, cell.warm_tokens, 1, cell.seed), cell.device))
     inputs = move(make_batch(setup, cell.length, cell.batch, cell.seed), cell.device)
     return lambda: step(inputs)
 
@@ -246,10 +252,6 @@ def prepare(cell: Cell, warm: bool = False) -> Callable[[], object]:
 def prepare_warm(cell: Cell) -> Callable[[], object]:
     """As `prepare`, warm."""
     return prepare(cell, warm=True)
-
-
-WARM_TOKENS = 512
-"""Enough that "auto" takes the same backend as for more."""
 
 
 def make_step(

@@ -155,6 +155,6 @@ def ops_targets(result: Mapping[str, Any]) -> list[Target]:
     else:
         cases = against_copy("pool_and_fuse forward", fused, "copy")
         made.append(Target("pool_and_fuse forward: time over copying its bytes", "at most", 2.0, cases))
-    mixer = {"mixer": ratio(seconds("mixer", "forward", "published"), seconds("mixer", "forward", "ours"))}
+    mixer = {"": ratio(seconds("mixer", "forward", "published"), seconds("mixer", "forward", "ours"))}
     made.append(Target("one mixer, forward: speed over the published form's", "at least", 2.0 if gpu else 2.5, mixer))
     return [target for target in made if any(value is not None for value in target.measured.values())]

@@ -150,9 +150,6 @@ def efficiency(
     from ponet.benchmarks.progress import stage
     from ponet.report.efficiency import efficiency_tables, plot_efficiency
 
-    given = {"seconds": seconds, "patience": patience}
-    if quick:
-        given = {"seconds": seconds or measuring.QUICK_SECONDS, "patience": patience or measuring.QUICK_PATIENCE}
     plan = measuring.Plan(
         config,
         numbers(lengths, "--lengths") if lengths else measuring.QUICK_LENGTHS if quick else measuring.LENGTHS,
@@ -161,8 +158,9 @@ def efficiency(
         batch_tokens,
         machine,
         rounds=(measuring.QUICK_ROUNDS if quick else measuring.ROUNDS) if rounds is None else rounds,
+        seconds=measuring.QUICK_SECONDS if quick and seconds is None else seconds,
+        patience=measuring.QUICK_PATIENCE if quick and patience is None else patience,
         seed=seed,
-        **given,
     )
     path = _json_file(json, f"efficiency-{config}")
     console = _console()
@@ -174,6 +172,43 @@ def efficiency(
         values = measuring.measure_efficiency(plan, path, costs, advance)
     plots = plot_efficiency(values, path.with_suffix(""))
     _show(console, efficiency_tables(values), values, [path, *plots])
+
+
+@benchmark.command("long")
+@told
+def long(
+    lengths: Annotated[
+        str | None, typer.Option(help="Tokens, rising; k is 1024.  \\[default: 16000,64000,256000,1000000]")
+    ] = None,
+    chunk_size: Annotated[int, typer.Option(help="Tokens at a time in each layer.")] = 16384,
+    dtype: Dtype = "float32",
+    threads: Threads = None,
+    json: Annotated[Path | None, typer.Option(help="The result file.  \\[default: runs/benchmark/long.json]")] = None,
+    seed: Seed = 0,
+) -> None:
+    """One document of up to a million tokens through an encoder, in bounded memory.
+
+    6 layers, d 256, inference on a CPU: `chunk_size` in the configuration takes so
+    many tokens at a time through each layer. Beside it the same all at once, where
+    memory allows. Takes about ten minutes and up to 12 GiB.
+
+    Example:
+
+      ponet benchmark long --lengths 16k,64k
+    """
+    from ponet.benchmarks import long as measuring
+    from ponet.benchmarks.options import numbers
+    from ponet.benchmarks.progress import stage
+    from ponet.report.long import long_tables
+
+    machine = _machine("cpu", dtype, threads)
+    chosen = numbers(lengths, "--lengths") if lengths else measuring.LENGTHS
+    plan = measuring.LongPlan(chosen, chunk_size, machine, seed)
+    path = _json_file(json, "long")
+    console = _console()
+    with stage(console, "measuring", 2 * sum(chosen), weighted=True) as advance:
+        values = measuring.measure_long(plan, path, advance)
+    _show(console, long_tables(values), values, [path])
 
 
 def _documents(

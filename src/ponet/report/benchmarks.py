@@ -60,15 +60,9 @@ def target_table(title: str, values: Values) -> Table | None:
     table = Table(title, ("Target", "Wanted", "Measured", "Verdict"))
     for target in values["targets"]:
         figures = target["measured"].items()
-        if len(figures) == 1:
-            measured = _figure(next(iter(target["measured"].values())))
-        else:
-            measured = ", ".join(f"{_case(case)}: {_figure(value)}" for case, value in figures)
-        if len(figures) == 1 and (case := next(iter(target["measured"]))).isdecimal():
-            measured = f"{_case(case)}: {measured}"
-        table.rows.append(
-            [target["what"], f"{SIGNS[target['bound']]} {target['wanted']:g}", measured, _verdict(target)]
-        )
+        measured = ", ".join(f"{_case(case)}: {_figure(value)}" if case else _figure(value) for case, value in figures)
+        wanted = f"{SIGNS[target['bound']]} {target['wanted']:g}"
+        table.rows.append([target["what"], wanted, measured, _verdict(target)])
     return table if table.rows else None
 
 
