@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli import models, reports, runs
+from ponet.cli import benchmarks, models, reports, runs
 from ponet.cli.errors import set_up
 
 HELP = """
@@ -61,4 +61,5 @@ app.command()(models.evaluate)
 app.command()(models.predict)
 app.add_typer(reports.recipes, name="recipes")
 app.add_typer(models.tokenizer, name="tokenizer")
+app.add_typer(benchmarks.benchmark, name="benchmark")
 app.command()(reports.report)
