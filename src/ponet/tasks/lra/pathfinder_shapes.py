@@ -153,7 +153,8 @@ def _possible(reach: Integers) -> bool:
     always sets out to the upper left, and most of the tries to place a short one come to nothing.
     """
     needed = np.argwhere(np.ones((SIDE, SIDE)))[:, None] + reach
-    return bool(((needed >= 0) & (needed < SIDE)).all(axis=2).any(axis=1).all())
+    inside = ((needed >= 0) & (needed < SIDE)).all(axis=2)
+    return bool(np.any(inside, axis=1).all())
 
 
 def _starts(reach: Integers) -> Integers:

@@ -1,5 +1,6 @@
 """The files of the published archive, `lra_release.gz`: where they are, and its TSV files line by line."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,8 +95,36 @@ def blocks(path: Path, header: bool = False, size: int = BLOCK) -> list[Block]:
     except OSError as error:
         raise explain(error, path) from error
     if not found:
-        raise PoNetError(f"'{path}' is empty: copy it from the published archive again.")
+        raise _empty(path)
     return found
+
+
+def check_end(path: Path) -> None:
+    """A look at the end of a file alone, since reading all before it may take long.
+
+    Raises:
+        PoNetError: where the file is empty or its last line has no end: then it has been cut off.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            size = file.tell()
+            if not size:
+                raise _empty(path)
+            file.seek(size - 1)
+            if file.read(1) == b"\n":
+                return
+            file.seek(0)
+            lines = 1
+            while chunk := file.read(BLOCK):
+                lines += chunk.count(b"\n")
+    except OSError as error:
+        raise explain(error, path) from error
+    raise wrong(path, lines, "has no end: the file has been cut off")
+
+
+def _empty(path: Path) -> PoNetError:
+    return PoNetError(f"'{path}' is empty: copy it from the published archive again.")
 
 
 def wrong(path: Path, line: int, problem: str) -> PoNetError:

@@ -1,0 +1,91 @@
+"""Retrieval: pairs of papers from the ACL Anthology Network (AAN), as bytes; 1 where they share citations.
+
+Read from `new_aan_pairs.{train,eval,test}.tsv` of the published archive: `label, id, id, text, text` between tabs,
+without a header. The texts are taken as they stand in the file, with `b'...'` around them, as the published pipeline
+does.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ponet.errors import PoNetError
+from ponet.files import data_folder
+from ponet.tasks.lra.plan import Plan, Stream
+from ponet.tasks.lra.published import Block, blocks, check_end, count_differences, find, sizes, wrong
+from ponet.tasks.lra.store import Examples
+from ponet.tasks.lra.texts import from_texts
+
+if TYPE_CHECKING:
+    from ponet.tasks.lra.data import DataOptions
+
+VERSION = 1
+_FILES = {"train": "new_aan_pairs.train.tsv", "validation": "new_aan_pairs.eval.tsv", "test": "new_aan_pairs.test.tsv"}
+_LABELS = {b"0": 0, b"1": 1, b"0.0": 0, b"1.0": 1}
+_COLUMNS = 5
+
+
+def plan(options: "DataOptions") -> Plan:
+    """The whole data set."""
+    from ponet.tasks.lra.data import TASKS
+
+    about = TASKS["retrieval"]
+    source = options.source or _default()
+    shown = {"train": options.train_size, "validation": options.validation_size, "test": options.test_size}
+
+    def files() -> dict[str, Path]:
+        return {split: find(source, f"tsv_data/{name}") for split, name in _FILES.items()}
+
+    def streams() -> list[Stream]:
+        found = files()
+        for path in found.values():
+            check_end(path)  # before hours are spent on what comes before the end
+        return [Stream(read_block, blocks(path), {split: None}, per_job=32, unit="MB") for split, path in found.items()]
+
+    def differences(examples: Mapping[str, int], notes: Mapping[str, int]) -> list[str]:
+        empty = [f"{notes['empty']:,} pairs with an empty text left out."] if notes.get("empty") else []
+        return [*count_differences(about.official, examples, shown), *empty]
+
+    return Plan(
+        task=about.name,
+        version=VERSION,
+        parameters={"source": str(Path(source).expanduser().resolve())},
+        source="the published archive",
+        streams=streams,
+        inputs=lambda: sizes(files().values()),
+        shift=1,
+        shown=shown,
+        differences=differences,
+    )
+
+
+def _default() -> str:
+    data = data_folder()
+    if data is not None and (data / "lra_release").is_dir():
+        return str(data / "lra_release")
+    raise PoNetError(
+        "The pairs of 'retrieval' can't be made: name the folder 'lra_release' of the published archive as source, or "
+        "take 'retrieval-wikipedia', a task of the same form made from Wikipedia."
+    )
+
+
+def read_block(block: Block) -> Examples:
+    """Lines `label, id, id, text, text` of a published file.
+
+    Raises:
+        PoNetError: for a line that is something else, by its number.
+    """
+    first: list[bytes] = []
+    second: list[bytes] = []
+    labels: list[int] = []
+    for number, line in block.lines():
+        columns = line.split(b"\t")
+        if len(columns) != _COLUMNS:
+            raise wrong(block.path, number, f"has {len(columns)} columns instead of {_COLUMNS}")
+        if columns[0] not in _LABELS:
+            label = columns[0].decode(errors="replace")[:20]
+            raise wrong(block.path, number, f"has the label '{label}', not 0.0 or 1.0")
+        labels.append(_LABELS[columns[0]])
+        first.append(columns[3])
+        second.append(columns[4])
+    return from_texts([first, second], labels)

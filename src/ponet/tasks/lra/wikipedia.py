@@ -1,0 +1,228 @@
+"""Retrieval from Wikipedia, for those who don't have AAN: are two texts from one article, or of two on a like topic?
+
+A pair is a text from the first half of an article and one from the second half, of the same article (1) or of another
+one (0), in random order. Every text has exactly 4,000 bytes and begins with a paragraph, and within a round every
+article gives one text to a pair of each kind on each side; so neither length nor one text alone tells anything, only
+the comparison does. No article is in two splits.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ponet.errors import PoNetError
+from ponet.files import data_folder
+from ponet.tasks.lra.parts import digest
+from ponet.tasks.lra.plan import Plan, Stream
+from ponet.tasks.lra.published import source_sizes
+from ponet.tasks.lra.store import Examples
+from ponet.tasks.lra.texts import LIMIT, from_texts
+from ponet.tasks.lra.topics import neighbours, partners
+
+if TYPE_CHECKING:
+    from ponet.tasks.lra.data import DataOptions
+
+VERSION = 1
+DEFAULT = "wikipedia"
+ROUNDS = 8
+"""How often the articles of a split are used, at most."""
+_OPENING = 1_000
+"""Characters of an article that say what it is about."""
+_HEADLINE = 100
+_LONGEST = 40_000
+"""Bytes of an article that are used, which bounds what is held in memory."""
+_PER_JOB = 1_000
+
+Row = tuple[int, int, int, bool, int]
+"""Articles of the text of a first and of a second half, round, whether they change places, label."""
+
+
+def plan(options: "DataOptions") -> Plan:
+    """The whole data set."""
+    from ponet.tasks.lra.data import TASKS
+
+    about = TASKS["retrieval-wikipedia"]
+    source = options.source or DEFAULT
+    wanted = options.sizes(about)
+
+    def streams() -> list[Stream]:
+        articles = read_articles(source, options.seed, max(sum(wanted.values()) // 2, 2 * len(wanted)))
+        found = []
+        for split, numbers in _shares(articles, wanted, source).items():
+            rows = make_pairs(articles, numbers, wanted[split], options.seed)
+            jobs = [rows[start : start + _PER_JOB] for start in range(0, len(rows), _PER_JOB)]
+            make = partial(_make, articles, options.seed)
+            found.append(Stream(make, jobs, {split: wanted[split]}, per_job=_PER_JOB, unit="pairs", parallel=False))
+        return found
+
+    def differences(examples: Mapping[str, int], notes: Mapping[str, int]) -> list[str]:
+        return [
+            "Not an official task: Wikipedia articles in the place of AAN papers, one article or two of like topic in "
+            "the place of shared citations.",
+            *(
+                f"{split}: {count:,} pairs as chosen, by default {about.official[split]:,}."
+                for split, count in examples.items()
+                if count != about.official[split]
+            ),
+        ]
+
+    path = Path(source).expanduser()
+    return Plan(
+        task=about.name,
+        version=VERSION,
+        parameters={
+            "source": str(path.resolve()) if path.exists() else source,
+            "seed": options.seed,
+            "sizes": wanted,
+        },
+        source=f"Wikipedia from '{source}'",
+        streams=streams,
+        inputs=lambda: source_sizes(source),
+        shift=1,
+        differences=differences,
+    )
+
+
+class Articles:
+    """The articles that are used: all in memory, since their number is no more than that of the pairs."""
+
+    def __init__(self, bodies: list[bytes]) -> None:
+        self.bodies = bodies
+
+    def __len__(self) -> int:
+        return len(self.bodies)
+
+    def openings(self, numbers: NDArray[np.int64]) -> list[str]:
+        """What each of these articles is about."""
+        return [self.bodies[number][: 4 * _OPENING].decode(errors="ignore")[:_OPENING] for number in numbers]
+
+    def text(self, number: int, half: int, seed: int, round_: int) -> bytes:
+        """4,000 bytes of the first or second half (0 or 1) of an article, from a paragraph's begin where one fits."""
+        body = self.bodies[number]
+        middle = len(body) // 2
+        low, high = (0, middle - LIMIT) if half == 0 else (middle, len(body) - LIMIT)
+        starts = [start for start in _paragraphs(body) if low <= start <= high]
+        if not starts:
+            space = body.find(b" ", low, high) + 1
+            starts = [space or low]
+        chosen = np.random.default_rng([seed, 1, number, half, round_]).integers(len(starts))
+        start = starts[int(chosen)]
+        return body[start : start + LIMIT]
+
+
+@lru_cache(maxsize=4)
+def _paragraphs(body: bytes) -> list[int]:
+    starts = [0]
+    while (end := body.find(b"\n", starts[-1])) >= 0:
+        starts.append(end + 1)
+    return starts
+
+
+def read_articles(source: str, seed: int, most: int) -> Articles:
+    """Up to `most` different articles long enough for two texts, a random choice from all; read in constant memory.
+
+    Raises:
+        PoNetError: as the readers of files do.
+    """
+    seen: set[bytes] = set()
+    fitting = []
+    for number, text in enumerate(_texts(source)):
+        body = _body(text)
+        key = digest(body[:LIMIT])
+        if len(body) >= 2 * LIMIT and key not in seen:
+            seen.add(key)
+            fitting.append(number)
+    chosen = np.random.default_rng([seed, 0]).permutation(len(fitting))[:most]
+    order = {fitting[int(place)]: rank for rank, place in enumerate(chosen)}
+    bodies = [b""] * len(chosen)
+    for number, text in enumerate(_texts(source)):
+        if number in order:
+            bodies[order[number]] = _body(text)
+    return Articles(bodies)
+
+
+def _body(text: str) -> bytes:
+    """An article without a headline, which would give both its parts' topic away."""
+    first, line, rest = text.strip().partition("\n")
+    body = rest.lstrip() if line and len(first) <= _HEADLINE else text.strip()
+    return body.encode(errors="replace")[:_LONGEST]
+
+
+def _texts(source: str) -> Iterator[str]:
+    from ponet.corpus import Corpus
+
+    path = Path(source).expanduser()
+    data = data_folder()
+    if not path.exists() and data is not None and (data / source).exists():
+        path = data / source
+    if not path.exists():
+        yield from _from_hub(source)
+        return
+    corpus = Corpus([path])
+    for file in corpus.files:
+        for text, _ in corpus.documents(file, limit=1 << 24):
+            yield text
+
+
+def _from_hub(source: str) -> Iterator[str]:
+    from ponet.tasks.text.sources import open_source
+
+    if source == DEFAULT:
+        raise PoNetError(
+            "There is no folder 'wikipedia' in the data folder ($PONET_DATA): name a folder or a hub data set of "
+            "articles as source, with a column 'text'."
+        )
+    table = open_source(source).splits["train"]
+    if "text" not in table.columns:
+        raise PoNetError(f"'{table.origin}' has no column 'text', as Wikipedia has on the hub.")
+    for batch in table.data.select(["text"]).to_batches(max_chunksize=64):
+        for text in batch.column(0).to_pylist():
+            yield text or ""
+
+
+def _shares(articles: Articles, wanted: Mapping[str, int], source: str) -> dict[str, NDArray[np.int64]]:
+    """Which articles each split may use: as many of each as it has of the pairs."""
+    total = sum(wanted.values())
+    ends = np.round(np.cumsum([0, *wanted.values()]) * (len(articles) / total)).astype(int)
+    shares = {split: np.arange(ends[place], ends[place + 1]) for place, split in enumerate(wanted)}
+    for split, numbers in shares.items():
+        if len(numbers) < 2 or -(-wanted[split] // 2) > ROUNDS * len(numbers):
+            raise PoNetError(
+                f"'{source}' has {len(articles):,} different articles of {2 * LIMIT:,} bytes or more, too few for "
+                f"{total:,} pairs: ask for fewer or give more text."
+            )
+    return shares
+
+
+def make_pairs(articles: Articles, numbers: NDArray[np.int64], count: int, seed: int) -> list[Row]:
+    """`count` pairs of these articles in random order, half of them (the odd one too) of one article."""
+    random = np.random.default_rng([seed, 2, int(numbers[0])])
+    nearest = neighbours(articles.openings(numbers))
+    rows: list[Row] = []
+    left = -(-count // 2)
+    round_ = 0
+    while left:
+        chosen = random.permutation(len(numbers))[: max(left, 2)]
+        others = partners(nearest, chosen, random)
+        for text, other in zip(chosen[:left], others[:left], strict=True):
+            first, second = int(numbers[text]), int(numbers[other])
+            swaps = random.integers(2, size=2)
+            rows.append((first, first, round_, bool(swaps[0]), 1))
+            rows.append((first, second, round_, bool(swaps[1]), 0))
+        left -= min(left, len(numbers))
+        round_ += 1
+    rows = rows[:count]
+    return [rows[place] for place in random.permutation(len(rows))]
+
+
+def _make(articles: Articles, seed: int, rows: list[Row]) -> Examples:
+    first, second = [], []
+    for one, other, round_, swapped, _ in rows:
+        texts = articles.text(one, 0, seed, round_), articles.text(other, 1, seed, round_)
+        first.append(texts[swapped])
+        second.append(texts[1 - swapped])
+    return from_texts([first, second], [label for *_, label in rows])
