@@ -16,6 +16,8 @@ FORMS: list[tuple[str, dict]] = [
     ("performer", {}),
     ("nystrom", {}),
     ("nystrom", {"nystrom_kernel_size": 0}),
+    ("lsh", {}),
+    ("lsh", {"lsh_hashes": 1, "lsh_chunk_length": 4}),
 ]
 quick = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 

@@ -5,6 +5,7 @@ from ponet.mixers.base import Mixer, build_mixer, mixer_names, register_mixer
 from ponet.mixers.fourier import FourierMixer
 from ponet.mixers.linear import LinearMixer
 from ponet.mixers.linformer import LinformerMixer
+from ponet.mixers.lsh import LSHMixer
 from ponet.mixers.nystrom import NystromMixer
 from ponet.mixers.performer import PerformerMixer
 from ponet.mixers.pooling import PoolingMixer
@@ -12,6 +13,7 @@ from ponet.mixers.pooling import PoolingMixer
 __all__ = [
     "AttentionMixer",
     "FourierMixer",
+    "LSHMixer",
     "LinearMixer",
     "LinformerMixer",
     "Mixer",

@@ -41,10 +41,10 @@ class PoNetConfig(PreTrainedConfig):
         mixer_types (`str` or `list[str]`):
             The token mixer of all layers, or of each: "pooling" (PoNet), "attention" (BERT), "fourier" (FNet), or any
             that `ponet.mixers.register_mixer` added; further "linear" (Linear Transformer), "linformer", "performer",
-            "nystrom" (Nystromformer).
+            "nystrom" (Nystromformer), "lsh" (Reformer).
         mixer_form (`str`):
             "exact": a document's result depends on nothing but the document. "published": linear, linformer,
-            performer and nystrom as in the published Arena code, where padding and the padded length count.
+            performer, nystrom and lsh as in the published Arena code, where padding and the padded length count.
         attention_kernel (`str`):
             What computes attention: "sdpa", PyTorch's fused kernels, or "eager", which keeps the weights of all pairs.
         linformer_features (`int`):
@@ -58,6 +58,10 @@ class PoNetConfig(PreTrainedConfig):
             Landmarks of a document in Nystromformer; documents of no more tokens have full attention.
         nystrom_kernel_size (`int`):
             Width of Nystromformer's convolution over the values; odd, or 0 for none.
+        lsh_hashes (`int`):
+            Rounds of hashing in Reformer.
+        lsh_chunk_length (`int`):
+            Tokens of the chunks in which Reformer attends.
         pooling_formulation (`str`):
             "absorbed" computes three projections a token, "published" five, with the same result.
         mixer_checkpointing (`bool`):
@@ -117,6 +121,8 @@ class PoNetConfig(PreTrainedConfig):
     performer_features: int = 256
     nystrom_landmarks: int = 64
     nystrom_kernel_size: int = 35
+    lsh_hashes: int = 2
+    lsh_chunk_length: int = 64
     pooling_formulation: Literal["absorbed", "published"] = "absorbed"
     mixer_checkpointing: bool = False
     chunk_size: int | None = None
