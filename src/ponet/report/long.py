@@ -30,9 +30,7 @@ def long_tables(values: Values) -> list[Table]:
             row.append(memory(cell["peak_bytes"]) if measured else absent(cell))
         table.rows.append(row)
     if values["growth"] is not None:
-        table.notes.append(
-            f"Time grows with the power {values['growth']:.2f} of length, from the first to the last row."
-        )
+        table.notes.append(f"Time grows with the power {values['growth']:.2f} of length, from first to last row.")
     table.notes += [
         f"{values['setup']['description']}; random weights. Memory is what inference adds to weights and inputs; the "
         "hidden states, once in and once out of a layer, are most of it. Each cell is one run in a process of its own.",
