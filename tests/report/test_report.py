@@ -8,7 +8,7 @@ import pytest
 
 from ponet.errors import PoNetError
 from ponet.report.command import report
-from ponet.report.readme import check_reports, write_reports
+from ponet.report.readme import check_reports, pages, write_reports
 from ponet.report.registry import markdown, tables
 from ponet.report.results import load_results
 from ponet.report.tables import ABSENT, Table, count, memory, percent, seconds
@@ -144,8 +144,25 @@ def test_wrong_markers(tmp_path: Path, text: str, message: str) -> None:
     assert readme.read_text() == text
 
 
-def test_this_readme_is_current() -> None:
-    check_reports(README, README.parent / "results")
+def test_these_pages_are_current() -> None:
+    for page in pages(README):
+        check_reports(page, README.parent / "results")
+
+
+def test_pages_in_docs_are_filled_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path / "results", "imdb", "pooling", 0, 0.871)
+    block = "<!-- report:documents -->\n<!-- /report -->\n"
+    (tmp_path / "docs").mkdir()
+    for name, text in (("README.md", block), ("docs/a.md", f"# A\n{block}"), ("docs/b.md", "no block")):
+        (tmp_path / name).write_text(text)
+    report(None, tmp_path / "results", write_readme=True, readme=tmp_path / "README.md")
+    assert [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()] == ["filled anew"] * 2
+    assert "87.1" in (tmp_path / "docs/a.md").read_text()
+    assert (tmp_path / "docs/b.md").read_text() == "no block"
+    report(None, tmp_path / "results", check=True, readme=tmp_path / "README.md")
+    put(tmp_path / "results", "imdb", "fourier", 0, 0.8)
+    with pytest.raises(PoNetError, match="--write-readme"):
+        report(None, tmp_path / "results", check=True, readme=tmp_path / "README.md")
 
 
 def test_how_figures_are_written() -> None:

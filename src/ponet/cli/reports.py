@@ -53,8 +53,10 @@ def report(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="One report.  \\[default: all]")] = None,
     results: Annotated[Path, typer.Option(help="The folder of result files.")] = Path("results"),
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown instead of tables for the terminal.")] = False,
-    write_readme: Annotated[bool, typer.Option("--write-readme", help="Fill the tables of README.md.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Fail if README.md isn't what the results give.")] = False,
+    write_readme: Annotated[
+        bool, typer.Option("--write-readme", help="Fill the tables of README.md and docs/.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Fail if they aren't what the results give.")] = False,
     plots: Annotated[Path | None, typer.Option(help="Draw what can be drawn into this folder.")] = None,
 ) -> None:
     """The measured results as tables, from the result files under results/."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ponet.errors import PoNetError
-from ponet.report.readme import check_reports, write_reports
+from ponet.report.readme import check_reports, pages, write_reports
 from ponet.report.registry import markdown, plot, report_names, tables
 
 
@@ -22,8 +22,8 @@ def report(
         name: one of `report_names()`; None for all.
         results: the folder of result files.
         as_markdown: Markdown text instead of tables for the terminal.
-        write_readme: fill the report blocks of `readme` instead of printing.
-        check: print nothing and fail if a block of `readme` is not what the result files give.
+        write_readme: fill the report blocks of `readme`, and of the pages in `docs` beside it, instead of printing.
+        check: print nothing and fail if one of those blocks is not what the result files give.
         readme: the Markdown file with the blocks.
         plots: the folder to draw into, instead of printing, where a report has something to draw.
 
@@ -33,10 +33,11 @@ def report(
     if not results.is_dir():
         raise PoNetError(f"There is no folder '{results}' of results here: name it, or run this where it is.")
     if check:
-        check_reports(readme, results)
+        for page in pages(readme):
+            check_reports(page, results)
     elif write_readme:
-        changed = write_reports(readme, results)
-        print(f"{readme}: {'filled anew' if changed else 'was up to date'}")
+        for page in pages(readme):
+            print(f"{page}: {'filled anew' if write_reports(page, results) else 'was up to date'}")
     elif plots is not None:
         drawn = [path for each in _chosen(name) if (path := plot(each, results, plots)) is not None]
         print("\n".join(map(str, drawn)) if drawn else "There is nothing to draw yet.")

@@ -34,6 +34,12 @@ def filled(path: Path, results: Path = Path("results")) -> tuple[str, str]:
     return text, _BLOCK.sub(fill, text)
 
 
+def pages(readme: Path) -> list[Path]:
+    """The Markdown files with report blocks: `readme`, and in `docs` beside it those that have any."""
+    docs = sorted(readme.parent.glob("docs/*.md"))
+    return [readme, *(path for path in docs if _OPENING.search(path.read_text(encoding="utf-8")))]
+
+
 def write_reports(path: Path, results: Path = Path("results")) -> bool:
     """Fills every report block of the file; says whether that changed anything."""
     before, after = filled(path, results)
