@@ -10,7 +10,8 @@ from ponet.ops import Layout
 
 D, HEADS = 6, 2
 SMALL = {"linformer_features": 3, "linformer_length": 9, "performer_features": 5}
-SMALL |= {"nystrom_landmarks": 4, "nystrom_kernel_size": 5, "lsh_chunk_length": 3}
+SMALL |= {"nystrom_landmarks": 4, "nystrom_kernel_size": 5, "lsh_chunk_length": 3, "external_memory": 4}
+SMALL |= {"attention_probs_dropout_prob": 0.0}
 """Sizes at which documents of 1 to 25 tokens show every case."""
 
 

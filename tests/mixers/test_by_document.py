@@ -16,6 +16,8 @@ FORMS: list[tuple[str, dict]] = [
     ("performer", {}),
     ("nystrom", {}),
     ("nystrom", {"nystrom_kernel_size": 0}),
+    ("external", {}),
+    ("external", {"external_form": "softmax_mlp"}),
     ("lsh", {}),
     ("lsh", {"lsh_hashes": 1, "lsh_chunk_length": 4}),
 ]

@@ -12,7 +12,7 @@ from ponet.mixers import AttentionMixer, Mixer, PoolingMixer, base, build_mixer,
 from ponet.ops import Layout
 
 D, HEADS = 12, 3
-NAMES = ["pooling", "attention", "fourier", "linear", "linformer", "performer", "nystrom", "lsh"]
+NAMES = ["pooling", "attention", "fourier", "linear", "linformer", "performer", "nystrom", "lsh", "external"]
 ROUGH = ["nystrom"]
 """Those in which rounding grows: smaller scores, better conditioned."""
 MASK = torch.tensor([[0, 1, 1, 1, 0, 1, 1], [0] * 7, [1, 1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0, 1]])

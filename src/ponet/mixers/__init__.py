@@ -2,6 +2,7 @@
 
 from ponet.mixers.attention import AttentionMixer
 from ponet.mixers.base import Mixer, build_mixer, mixer_names, register_mixer
+from ponet.mixers.external import ExternalMixer
 from ponet.mixers.fourier import FourierMixer
 from ponet.mixers.linear import LinearMixer
 from ponet.mixers.linformer import LinformerMixer
@@ -12,6 +13,7 @@ from ponet.mixers.pooling import PoolingMixer
 
 __all__ = [
     "AttentionMixer",
+    "ExternalMixer",
     "FourierMixer",
     "LSHMixer",
     "LinearMixer",

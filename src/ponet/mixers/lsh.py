@@ -99,7 +99,7 @@ class LSHMixer(DocumentAttention):
 
     def _buckets(self, x: Tensor, mask: Tensor | None, lengths: Tensor) -> Tensor:
         """`[b, h, n, e]` -> `[b, h, R, n]`, padding in the last bucket of all."""
-        b, h, n, e = x.shape
+        b, h, n, _ = x.shape
         rotations = self.rotations.to(x.dtype)
         counted = [n] * b if self.published else lengths.tolist()
         exponents = [self._bucket_exponent(length) for length in counted]

@@ -41,7 +41,7 @@ class PoNetConfig(PreTrainedConfig):
         mixer_types (`str` or `list[str]`):
             The token mixer of all layers, or of each: "pooling" (PoNet), "attention" (BERT), "fourier" (FNet), or any
             that `ponet.mixers.register_mixer` added; further "linear" (Linear Transformer), "linformer", "performer",
-            "nystrom" (Nystromformer), "lsh" (Reformer).
+            "nystrom" (Nystromformer), "lsh" (Reformer), "external" (External Attention).
         mixer_form (`str`):
             "exact": a document's result depends on nothing but the document. "published": linear, linformer,
             performer, nystrom and lsh as in the published Arena code, where padding and the padded length count.
@@ -62,6 +62,10 @@ class PoNetConfig(PreTrainedConfig):
             Rounds of hashing in Reformer.
         lsh_chunk_length (`int`):
             Tokens of the chunks in which Reformer attends.
+        external_form (`str`):
+            "external": External Attention; "softmax_mlp": the simpler view of it that PoNet started from.
+        external_memory (`int`):
+            Units of External Attention's memory.
         pooling_formulation (`str`):
             "absorbed" computes three projections a token, "published" five, with the same result.
         mixer_checkpointing (`bool`):
@@ -123,6 +127,8 @@ class PoNetConfig(PreTrainedConfig):
     nystrom_kernel_size: int = 35
     lsh_hashes: int = 2
     lsh_chunk_length: int = 64
+    external_form: Literal["external", "softmax_mlp"] = "external"
+    external_memory: int = 64
     pooling_formulation: Literal["absorbed", "published"] = "absorbed"
     mixer_checkpointing: bool = False
     chunk_size: int | None = None
