@@ -21,9 +21,9 @@ Besides, `pool_and_fuse` writes `S d (e + 4)` bytes of maxima and their places a
 backward reads both and writes and reads `S d e` of gradients; documents, segments and flags are 16 to 18 bytes a token.
 A document or segment longer than a block (`triton_tools.block_length`, 32 tokens and more; 128 and more in
 `attention_pool`) leaves a part in every block that it crosses: `d (e + 4)` bytes of maxima and places, `4 d` of a sum,
-`4 h d` of an attention pool. `attention_pool` is `4 h d` operations a token, its backward `10 h d`, on tensor cores, with
-`h` filled up to 16. Where `d` is greater than 1024 (backward: 512) in 16 bits, or than 256 (128) in 32, it is a launch
-more, and reads `x` once more, and scores of `4 h` bytes a token (8 in backward).
+`4 h d` of an attention pool. `attention_pool` is `4 h d` operations a token, its backward `10 h d`, on tensor cores,
+with `h` filled up to 16. Where `d` is greater than 1024 (backward: 512) in 16 bits, or than 256 (128) in 32, it is a
+launch more, and reads `x` once more, and scores of `4 h` bytes a token (8 in backward).
 """
 
 import torch
