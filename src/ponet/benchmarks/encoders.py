@@ -85,8 +85,8 @@ SETUPS = {
         kinds=("inference",),
         cpu_batch_tokens=1,
         gpu_batch_tokens=65_536,
-        seconds=100.0,
-        patience=40.0,
+        seconds=60.0,
+        patience=60.0,
         main_only=True,
     ),
 }

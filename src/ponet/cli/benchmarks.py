@@ -101,7 +101,7 @@ def efficiency(
         float | None, typer.Option(help="To time all variants at one length.  \\[default: by configuration]")
     ] = None,
     patience: Annotated[
-        float | None, typer.Option(help="Seconds a step may take before it is too slow.  \\[default: lra 15, base 40]")
+        float | None, typer.Option(help="Seconds a step may take before it is too slow.  \\[default: lra 15, base 60]")
     ] = None,
     batch_tokens: Annotated[
         int | None, typer.Option(help="Tokens of a batch; one document at least.  \\[default: by configuration]")
