@@ -1,1 +1,0 @@
-"""Pre-training: raw text to token shards (`prepare`), and shards to a stream of examples (`stream`)."""
