@@ -12,7 +12,7 @@ FEATURES, POSITIONS = 3, 9
 def expected(mixer, x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Attention to E K and E V, a sum over the columns of the places."""
     q, k, v = (heads(p(x)) for p in (mixer.query, mixer.key, mixer.value))
-    E = mixer.E.weight.reshape(HEADS, FEATURES, POSITIONS)[:, :, places % POSITIONS]
+    E = mixer.E.weight[places % POSITIONS].T.unflatten(0, (HEADS, FEATURES))
     weights = (q @ (E @ k).transpose(1, 2) / (D // HEADS) ** 0.5).softmax(2)
     return (weights @ (E @ v)).transpose(0, 1).flatten(1)
 
@@ -45,5 +45,5 @@ def test_more_positions_leave_the_projection_and_open_again(tmp_path):
     expected = model(ids).logits
     model.save_pretrained(tmp_path)
     again = PoNetForSequenceClassification.from_pretrained(tmp_path).eval()
-    assert again.ponet.encoder.layer[0].attention.self.E.in_features == 8
+    assert again.ponet.encoder.layer[0].attention.self.E.num_embeddings == 8
     torch.testing.assert_close(again(ids).logits, expected)

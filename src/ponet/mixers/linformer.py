@@ -14,11 +14,11 @@ from ponet.mixers.by_document import DocumentAttention, Rows
 class LinformerMixer(DocumentAttention):
     """`softmax(Q (E K)' / sqrt(e)) (E V)`, where `E [k, n]` projects along the tokens: its eq. 7.
 
-    `E` is learned for `config.linformer_length` positions and `config.linformer_features` (the Arena's 256) features a
-    head, shared by keys and values. A document of n tokens meets its first n columns, as right padding with zeros has
-    it in the published code; a longer one meets them again from the first, as with repeated position embeddings. So
-    the "exact" and the "published" form differ where padding lies elsewhere than on the right: published columns
-    follow places in the padded row.
+    `E` (kept with a row for each of its columns, as embeddings are) is learned for `config.linformer_length` positions
+    and `config.linformer_features` (the Arena's 256) features a head, shared by keys and values. A document of n
+    tokens meets its first n columns, as right padding with zeros has it in the published code; a longer one meets them
+    again from the first, as with repeated position embeddings. So the "exact" and the "published" form differ where
+    padding lies elsewhere than on the right: published columns follow places in the padded row.
 
     Each layer has its own `E`. The published code has one for all layers (and all models of a process); the paper
     counts both among its variants (section 4, "Additional Efficiency Techniques").
@@ -27,13 +27,12 @@ class LinformerMixer(DocumentAttention):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         length = config.linformer_length or config.max_position_embeddings
-        # A linear layer and not a bare parameter: models initialise those, with the published 0.02.
-        self.E = nn.Linear(length, self.num_heads * config.linformer_features, bias=False)
+        # By position an embedding and no bare parameter: models initialise those, with the published 0.02.
+        self.E = nn.Embedding(length, self.num_heads * config.linformer_features)
 
     def attend(self, projected: Tensor, rows: Rows) -> Tensor:
         """See `DocumentAttention.attend`."""
         q, k, v = projected
-        E, n = self.E.weight.to(k.dtype), rows.length
-        E = E[:, :n] if n <= E.shape[1] else E[:, torch.arange(n, device=E.device) % E.shape[1]]
-        E = E.unflatten(0, (self.num_heads, -1))  # [h, k, n]
+        columns = torch.arange(rows.length, device=k.device) % self.E.num_embeddings
+        E = self.E(columns).to(k.dtype).unflatten(1, (self.num_heads, -1)).permute(1, 2, 0)  # [h, k, n]
         return F.scaled_dot_product_attention(q, E @ k, E @ v)

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import initialization as init
 
 from ponet.mixers.base import register_mixer
 from ponet.mixers.by_document import DocumentAttention, Rows, document_rows, padded_rows
@@ -47,10 +48,9 @@ class LSHMixer(DocumentAttention):
         self.init_buffers()
 
     def init_buffers(self) -> None:
-        """Draws `rotations` from PyTorch's default generator, as weights are."""
+        """Draws `rotations` from PyTorch's default generator, as weights are, unless a file had it."""
         if not self.rotations.is_meta:
-            with torch.no_grad():
-                self.rotations.copy_(torch.randn(self.rotations.shape, device="cpu"))
+            init.copy_(self.rotations, torch.randn(self.rotations.shape, device="cpu"))
 
     def rows(self, layout: Layout) -> tuple[list[Rows], Tensor | None]:
         """See `DocumentAttention.rows`."""

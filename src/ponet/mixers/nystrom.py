@@ -59,7 +59,7 @@ class NystromMixer(DocumentAttention):
             # softmax(Q K~') times m small vectors a head
             mixed = F.scaled_dot_product_attention(q, k_marks, inverse @ gathered)
         if self.conv is not None:
-            mixed = mixed + F.conv2d(v, self.conv.weight.to(v.dtype), padding=self.conv.padding, groups=self.num_heads)
+            mixed = mixed + self.conv(v.to(self.conv.weight.dtype)).to(v.dtype)
         return mixed
 
     def _landmarks(self, x: Tensor, rows: Rows) -> Tensor:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import initialization as init
 
 from ponet.mixers.base import register_mixer
 from ponet.mixers.by_document import DocumentAttention, Rows
@@ -37,10 +38,9 @@ class PerformerMixer(DocumentAttention):
         self.init_buffers()
 
     def init_buffers(self) -> None:
-        """Draws `projection_matrix` from PyTorch's default generator, as weights are."""
+        """Draws `projection_matrix` from PyTorch's default generator, as weights are, unless a file had it."""
         if not self.projection_matrix.is_meta:
-            with torch.no_grad():
-                self.projection_matrix.copy_(orthogonal_features(*self.projection_matrix.shape))
+            init.copy_(self.projection_matrix, orthogonal_features(*self.projection_matrix.shape))
 
     def attend(self, projected: Tensor, rows: Rows) -> Tensor:
         """See `DocumentAttention.attend`."""
