@@ -21,6 +21,7 @@ from ponet.ops.library import Places
 
 EXTRA = (
     Case("short segments", lengths_and_segments([50, 0, 20], runs(1, 1, 2), "some"), 20),
+    Case("as long as a block", lengths_and_segments([3, 128, 129], runs(5, 32, 33, 9)), 20, numbers="ties"),
     Case("as wide as to read x twice", lengths_and_segments([140, 0, 3], runs(70, 20)), 1030, heads=3),
 )
 EVERY = {str(case): case for case in (*CASES, *NAN_CASES, *EXTRA)}

@@ -88,7 +88,6 @@ def _sums(
     if not SORTED:
         token = tl.load(order + begin)
     segment, low = start_of_block(offsets, tl.load(segment_of + token), begin, block)
-    first = low
     b_document = tl.zeros([R, BD], tl.float32)
     while low < limit:
         start, stop = tl.load(offsets + segment), tl.load(offsets + segment + 1)
@@ -120,10 +119,10 @@ def _sums(
         document_start, document_stop = tl.load(cu_seqlens + document), tl.load(cu_seqlens + document + 1)
         if (high == document_stop) | (high >= limit):
             b_total = tl.sum(b_document, 0)
-            if (document_start >= first) & (high == document_stop):
+            if (document_start >= begin) & (high == document_stop):
                 tl.store(dg + document * d + o_d, rounded(b_total, dg.dtype.element_ty), mask=m_d)
             else:
-                slot = 2 * b + (document_start >= first).to(tl.int64)
+                slot = 2 * b + (document_start >= begin).to(tl.int64)
                 tl.store(document_parts + slot * d + o_d, b_total, mask=m_d)
             b_document = tl.zeros([R, BD], tl.float32)
         segment += 1
