@@ -18,6 +18,13 @@ _POSITIVE = (
     "num_sentence_labels",
     "classifier_hidden_size",
     "chunk_size",
+    "external_memory",
+    "linformer_features",
+    "linformer_length",
+    "lsh_chunk_length",
+    "lsh_hashes",
+    "nystrom_landmarks",
+    "performer_features",
 )
 _PROBABILITIES = (
     "hidden_dropout_prob",
