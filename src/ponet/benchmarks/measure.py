@@ -7,13 +7,15 @@ process held when the cell was set up. Memory on a GPU: the most that torch allo
 
 import gc
 import os
+import signal
 import statistics
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import get_all_start_methods, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
@@ -154,7 +156,8 @@ def peak_memory(
     receiver, sender = context.Pipe(duplex=False)
     cell = (sender, setup, tuple(args), limit_bytes, torch.get_num_threads())
     process = context.Process(target=_cell, args=cell, daemon=True)  # type: ignore[attr-defined]
-    process.start()
+    with _deaf_children():
+        process.start()
     sender.close()
     try:
         if not receiver.poll(timeout):
@@ -195,6 +198,23 @@ def allocated_peak(setup: Callable[..., Callable[[], object]], args: Sequence[An
         run = None  # type: ignore[assignment] # its weights go before the cache is emptied
         gc.collect()
         torch.cuda.empty_cache()
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes that are started within the block don't hear Ctrl-C, which would have them print where they were.
+
+    This process hears it behind the block, and ends them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it would unblock the signal again when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def classify(error: BaseException) -> tuple[Status, str]:
