@@ -18,6 +18,9 @@ import torch
 import triton
 import triton.language as tl
 
+if not hasattr(triton, "knobs"):
+    raise ImportError(f"the kernels need Triton 3.4 or newer, not {triton.__version__}")
+
 INTERPRETED: bool = triton.knobs.runtime.interpret
 """Whether kernels run in Triton's interpreter, on CPU tensors: decided when this module is first imported."""
 PRECISE = tl.constexpr("tf32x3")
