@@ -126,6 +126,20 @@ def test_peak_memory_is_the_growth_alone(setup: Callable[[int], Callable[[], obj
     assert 96 * MIB <= memory.peak_bytes < 112 * MIB
 
 
+def free_some(mebibytes: int) -> Callable[[], object]:
+    """Set-up that frees much in pieces, which an allocator likes to keep and to use again."""
+    for _ in range(3):
+        pieces = [torch.ones(MIB // 4) for _ in range(mebibytes)]
+        del pieces
+    return lambda: [torch.ones(MIB // 4) for _ in range(mebibytes)]
+
+
+def test_freed_memory_is_not_kept_for_the_run() -> None:
+    memory = peak_memory(free_some, (64,), timeout=300)
+    assert memory.peak_bytes is not None
+    assert 64 * MIB <= memory.peak_bytes < 72 * MIB
+
+
 @pytest.mark.parametrize(
     ("by", "status", "message"),
     [

@@ -1,11 +1,13 @@
 """Tables, plots and targets of benchmark results whose figures are known."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from ponet.errors import PoNetError
 from ponet.report.benchmarks import machine_note, spread, target_lines
@@ -13,7 +15,7 @@ from ponet.report.command import report
 from ponet.report.efficiency import efficiency_tables, plot_efficiency
 from ponet.report.ops import ops_tables
 from ponet.report.registry import markdown, tables
-from ponet.report.tables import ABSENT
+from ponet.report.tables import ABSENT, show
 
 MACHINE = {"machine": {"cpu": "Abacus", "cores": 2, "threads": 2}, "commit": "0123456789abcdef", "complete": True}
 
@@ -218,6 +220,15 @@ def test_spread_and_machine_where_little_is_known(lengths: dict[str, Any]) -> No
     assert spread({"median_seconds": 2.0, "quartiles_seconds": [1.0, 2.0]}) == 0.25
     gpu = {"setup": {"device": "cuda", "dtype": "bfloat16"}, "machine": {"gpu": "H"}, "complete": False}
     assert machine_note(gpu) == "Measured on H, bfloat16. The measurement was stopped before its end."
+
+
+def test_a_narrow_terminal_loses_no_figure(ops: dict[str, Any]) -> None:
+    text = io.StringIO()
+    layout = ops_tables(ops)[0]
+    show(layout, Console(file=text, width=40))
+    lines = text.getvalue().splitlines()
+    for row in layout.rows:
+        assert any(all(cell in line for cell in row) for line in lines), row
 
 
 def test_reports_from_a_folder(

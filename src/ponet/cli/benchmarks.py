@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 benchmark = typer.Typer(help="Measure speed and memory on this machine, side by side.", no_args_is_help=True)
 
-WIDEST = 200
-"""Characters of a table's line, at most."""
-
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or on a GPU float16.")]
 Threads = Annotated[int | None, typer.Option(help="Threads of a CPU.  \\[default: torch's own choice]")]
@@ -314,19 +311,15 @@ def _list() -> None:
 
 def _show(console: "Console", tables: list[Any], values: dict[str, Any], paths: list[Path]) -> None:
     """The tables but for the targets, which are lines here; what was written; and how long it took."""
-    from rich.console import Console
-
     from ponet.report.benchmarks import target_lines
+    from ponet.report.tables import show
 
     notes = []
     for table in tables:
         notes += table.notes
         table.notes = []
         if "Target" not in table.columns:
-            made = table.rich()
-            # a line that the terminal breaks is better than a figure that is left out
-            needed = console.measure(made, options=console.options.update(width=WIDEST)).maximum
-            Console(width=max(console.width, needed), highlight=False).print(made)
+            show(table, console)
     for note in notes:
         console.print(f"{note.replace('`', '')}\n", markup=False, soft_wrap=not console.is_terminal)
     if lines := target_lines(values):

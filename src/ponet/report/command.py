@@ -5,6 +5,7 @@ from pathlib import Path
 from ponet.errors import PoNetError
 from ponet.report.readme import check_reports, pages, write_reports
 from ponet.report.registry import markdown, plot, report_names, tables
+from ponet.report.tables import show
 
 
 def report(
@@ -49,7 +50,7 @@ def report(
         console = Console()
         for each in _chosen(name):
             for table in tables(each, results):
-                console.print(table.rich())
+                show(table, console)
 
 
 def _chosen(name: str | None) -> list[str]:

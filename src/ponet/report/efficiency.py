@@ -76,7 +76,7 @@ def _length_note(values: Values) -> str:
         f"{batch} of {int(length):,}" for length, batch in setup["batch"].items() if int(length) in values["lengths"]
     ]
     held = (
-        "growth of the process's resident memory in one step, over weights and inputs"
+        "growth of the process's resident memory in one step, over weights and inputs, freed memory given back at once"
         if setup["device"] == "cpu"
         else "most memory allocated in one step, weights and inputs included"
     )

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table as RichTable
 
 ABSENT = "–"
 """Stands where a figure makes no sense or was not taken."""
+WIDEST = 200
+"""Characters of a table's line on a terminal, at most."""
 
 
 @dataclass
@@ -47,6 +50,15 @@ class Table:
                 table.add_section()
             table.add_row(*map(escape, cells))
         return table
+
+
+def show(table: Table, console: "Console") -> None:
+    """Prints a table; where it is too wide, the terminal breaks its lines, and no figure is left out."""
+    from rich.console import Console
+
+    made = table.rich()
+    needed = console.measure(made, options=console.options.update(width=WIDEST)).maximum
+    Console(file=console.file, width=max(console.width, needed), highlight=False).print(made)
 
 
 def percent(values: Sequence[float | None]) -> str:
