@@ -71,7 +71,7 @@ class Corpus:
                     yield from ((part, position) for part in _parts(text, limit))
                 return
             rest, position = "", 0
-            for block, position in rows:  # noqa: B007  # the last one counts
+            for block, position in rows:  # the last one counts
                 rest += block
                 if len(rest) > limit:
                     *whole, rest = _parts(rest, limit)

@@ -45,8 +45,7 @@ def test_chunks_change_no_number():
 
 @pytest.mark.slow
 def test_a_million_tokens_pass_through():
-    """6 layers of d 256, on a CPU: little more memory than the hidden states before and behind a layer."""
+    """6 layers of d 256, on a CPU: in the memory of four hidden states (embeddings, into and out of a layer, parts)."""
     memory = peak_memory(prepare, (1_000_000, 16_384, "float32", 0), timeout=1800, preload=("ponet.benchmarks.long",))
     assert memory.status == "ok", memory.message
-    states = 2 * 1_000_000 * 256 * 4
-    assert memory.peak_bytes < 1.5 * states
+    assert memory.peak_bytes < 4 * 1_000_000 * 256 * 4

@@ -12,6 +12,7 @@ from ponet.tasks.lra.listops import CLASSES, TOKENS
 PATIENCE = 20.0
 """Seconds that a step may take; a model that is slower isn't measured at greater lengths."""
 ROUNDS = 10
+WARM_LENGTH = 512
 
 
 def training_step(mixer: str, length: int, seed: int) -> Callable[[], object]:
@@ -31,8 +32,11 @@ def training_step(mixer: str, length: int, seed: int) -> Callable[[], object]:
 
 
 def warm_step(mixer: str, length: int, seed: int) -> Callable[[], object]:
-    """As `training_step`, behind a small step, so that the libraries' own first allocations don't count."""
-    training_step(mixer, 64, seed)()
+    """As `training_step`, behind a small step, so that the libraries' own first allocations don't count.
+
+    Small, but not so small that it is mixed without kernels: loading them is such an allocation.
+    """
+    training_step(mixer, WARM_LENGTH, seed)()
     return training_step(mixer, length, seed)
 
 

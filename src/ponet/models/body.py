@@ -33,6 +33,8 @@ class PoNetPreTrainedModel(PreTrainedModel):
         bias = getattr(module, "bias", None)
         if isinstance(bias, nn.Parameter) and not isinstance(module, nn.Linear | nn.LayerNorm):
             init.zeros_(bias)  # the prediction head's own
+        if hasattr(module, "init_buffers"):
+            module.init_buffers()  # type: ignore[operator] # fixed random features, which a checkpoint of another mixer doesn't have
 
     def get_position_embeddings(self) -> nn.Embedding:
         """The position embeddings."""

@@ -33,7 +33,8 @@ def long_tables(values: Values) -> list[Table]:
         table.notes.append(f"Time grows with the power {values['growth']:.2f} of length, from first to last row.")
     table.notes += [
         f"{values['setup']['description']}; random weights. Memory is what inference adds to weights and inputs; the "
-        "hidden states, once in and once out of a layer, are most of it. Each cell is one run in a process of its own.",
+        "hidden states (the embeddings, and into and out of a layer) are most of it. Each cell is one run in a process "
+        "of its own.",
         machine_note(values),
         made_by(values),
     ]

@@ -30,8 +30,8 @@ _ROWS = 2_500
 _IMAGE_COLUMNS = ("img", "image")
 _CLASSES = 10
 
-Job = tuple[str, str, int]
-"""Source, split, first row."""
+Job = tuple[str, str, int, int]
+"""Source, split in it, first row and the one behind the last."""
 
 
 def plan(options: "DataOptions") -> Plan:
@@ -47,21 +47,16 @@ def plan(options: "DataOptions") -> Plan:
         if train < 2:
             raise PoNetError(f"'{source}' has {train} training images: it needs two, to keep some for validation.")
         kept = max(1, min(train - 1, train * 9 // 10))
-        by_file: dict[str, Mapping[str, int | None]] = {
-            "train": {"train": kept, "validation": None},
-            "test": {"test": None},
+        rows = {
+            "train": ("train", 0, kept),
+            "validation": ("train", kept, train),
+            "test": ("test", 0, len(_table(source, "test"))),
         }
-        return [
-            Stream(
-                _read,
-                [(source, file, start) for start in range(0, len(_table(source, file)), _ROWS)],
-                sizes,
-                per_job=_ROWS,
-                unit="images",
-                parallel=False,
-            )
-            for file, sizes in by_file.items()
-        ]
+        found = []
+        for split, (file, first, stop) in rows.items():
+            jobs = [(source, file, start, min(start + _ROWS, stop)) for start in range(first, stop, _ROWS)]
+            found.append(Stream(_read, jobs, {split: None}, per_job=_ROWS, unit="images", parallel=False))
+        return found
 
     def differences(examples: Mapping[str, int], notes: Mapping[str, int]) -> list[str]:
         found = count_differences(about.official, examples, shown)
@@ -107,10 +102,10 @@ def _table(source: str, split: str) -> "Table":
 
 
 def _read(job: Job) -> Examples:
-    source, split, start = job
+    source, split, start, stop = job
     table = _table(source, split)
     column = next(name for name in _IMAGE_COLUMNS if name in table.columns)
-    rows = table.data.slice(start, _ROWS)
+    rows = table.data.slice(start, stop - start)
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
     notes = {"jpeg": 0, "empty": 0}
@@ -122,10 +117,14 @@ def _read(job: Job) -> Examples:
             continue
         if not isinstance(label, int) or not 0 <= label < _CLASSES:
             raise PoNetError(f"{where} has the label {label!r}: CIFAR-10's are 0 to 9.")
+        gray = to_gray(_decode(content, where))
+        if not gray.any():  # black pixels are padding: nothing would be left of it
+            notes["empty"] += 1
+            continue
         notes["jpeg"] += content.startswith(b"\xff\xd8")
-        images.append(_decode(content, where))
+        images.append(gray)
         labels.append(label)
-    pixels = to_gray(np.stack(images)) if images else np.empty(0, np.uint8)
+    pixels = np.stack(images) if images else np.empty(0, np.uint8)
     return Examples(
         [pixels.reshape(-1)], [np.full(len(labels), SIDE * SIDE, np.int64)], np.array(labels, np.uint8), notes
     )
