@@ -11,7 +11,7 @@ import pytest
 from ponet.benchmarks import efficiency, measure
 from ponet.benchmarks.efficiency import Plan, calibrate, estimate, gave_up, measure_efficiency
 from ponet.benchmarks.encoders import KINDS, Cell
-from ponet.benchmarks.measure import Memory
+from ponet.benchmarks.measure import HELD, Memory
 from ponet.benchmarks.options import Machine
 from ponet.benchmarks.record import BenchmarkInterruptedError
 from ponet.errors import PoNetError
@@ -52,6 +52,7 @@ def test_a_table_of_known_times(tmp_path: Path, no_waiting: list[Cell]) -> None:
     assert json.loads((tmp_path / "new/lra.json").read_text()) == json.loads(json.dumps(values))
     assert sum(said) == pytest.approx(sum(costs.values()))
     assert values["complete"] is True
+    assert values["setup"]["memory"] == HELD
     assert values["lengths"] == [100, 200, 400, 800]
     assert values["setup"]["batch"] == {"100": 4, "200": 2, "400": 1, "800": 1}
     pooling = values["variants"]["pooling"]["training"]

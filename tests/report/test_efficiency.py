@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from ponet.benchmarks.measure import HELD
 from ponet.errors import PoNetError
 from ponet.report.benchmarks import machine_note, spread, target_lines
 from ponet.report.command import report
@@ -179,6 +180,9 @@ def test_speed_and_memory_by_length(lengths: dict[str, Any]) -> None:
     ]
     notes = " ".join(table.notes)
     assert "32 of 512, 16 of 1,024 tokens" in notes
+    assert "freed memory that the allocator keeps included" in notes
+    lengths["setup"]["memory"] = HELD
+    assert "freed memory given back at once" in efficiency_tables(lengths)[0].notes[0]
     assert "Abacus, 2 cores, 2 threads, float32, at commit `0123456789`" in notes
     assert "`ponet benchmark efficiency`" in notes
     assert target_lines(lengths)[0] == "missed at 1,024: time over FNet's ≤ 1.3: 512: 1.25, 1,024: 1.40"

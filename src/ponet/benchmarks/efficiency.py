@@ -16,7 +16,7 @@ from ponet.benchmarks.encoders import (
     choose_variants,
     prepare_warm,
 )
-from ponet.benchmarks.measure import Memory, Timing, allocated_peak, classify, interleave, peak_memory
+from ponet.benchmarks.measure import HELD, Memory, Timing, allocated_peak, classify, interleave, peak_memory
 from ponet.benchmarks.options import Machine
 from ponet.benchmarks.progress import Advance
 from ponet.benchmarks.record import Record
@@ -222,6 +222,7 @@ def _head(plan: Plan) -> dict[str, Any]:
             "kinds": list(plan.measured),
             "rounds": plan.rounds,
             "patience_seconds": plan.limit,
+            "memory": HELD if plan.machine.device == "cpu" else "allocated",
             "batch": {str(length): plan.batch(length) for length in plan.lengths},
         },
         "lengths": [],

@@ -29,6 +29,8 @@ Status = Literal["ok", "timeout", "out_of_memory", "error"]
 clock = time.perf_counter
 
 _OVER_LIMIT = 77  # exit code of a cell that stopped itself
+HELD = "held"
+"""What `peak_memory` measures, for a result file: memory that is held, without what an allocator keeps back."""
 _SAMPLE_SECONDS = 0.002
 _M_MMAP_THRESHOLD = -3  # glibc's malloc.h
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from ponet.benchmarks.measure import HELD
 from ponet.report.benchmarks import (
     Values,
     absent,
@@ -75,11 +76,12 @@ def _length_note(values: Values) -> str:
     sizes = [
         f"{batch} of {int(length):,}" for length, batch in setup["batch"].items() if int(length) in values["lengths"]
     ]
-    held = (
-        "growth of the process's resident memory in one step, over weights and inputs, freed memory given back at once"
-        if setup["device"] == "cpu"
-        else "most memory allocated in one step, weights and inputs included"
-    )
+    if setup["device"] != "cpu":
+        held = "most memory allocated in one step, weights and inputs included"
+    else:
+        held = "growth of the process's resident memory in one step, over weights and inputs"
+        back = "given back at once" if setup.get("memory") == HELD else "that the allocator keeps included"
+        held = f"{held}, freed memory {back}"
     return (
         "All variants are one encoder that differs in how it mixes tokens; the published form is PoNet with five "
         "projections in eager PyTorch. SDPA is PyTorch's fused attention, without dropout of its weights, for which it "
