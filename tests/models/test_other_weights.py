@@ -145,3 +145,20 @@ def test_fnet_encoder():
     _, mine, _ = ours(layout.unpad(x), layout, True, False)
     for a, b in zip(mine, states, strict=True):
         assert (layout.pad(a) - b).abs().max() <= 1e-5 * max(1.0, b.abs().max().item())
+
+
+@pytest.mark.parametrize("mixer", ["performer", "lsh"])
+def test_fixed_features_are_drawn_where_weights_of_another_model_have_none(mixer, tmp_path):
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 16}
+    transformers.BertModel(BertConfig(vocab_size=110, max_position_embeddings=8, **sizes)).save_pretrained(
+        tmp_path / "bert"
+    )
+    model = PoNetModel.from_pretrained(tmp_path / "bert", mixer_types=mixer)
+    drawn = dict(model.named_buffers())
+    assert drawn
+    for name, values in drawn.items():
+        assert values.isfinite().all(), name
+        assert 0.1 < values.std() < 10, name
+    model.save_pretrained(tmp_path / "saved")
+    again = dict(PoNetModel.from_pretrained(tmp_path / "saved").named_buffers())
+    assert all(again[name].equal(values) for name, values in drawn.items())

@@ -147,9 +147,20 @@ def test_without_the_backend_it_is_pytorchs_own():
     torch.testing.assert_close(y, residual + torch.nn.functional.dropout(x, 0.5))
 
 
-def test_float16_subclasses_and_slices_are_pytorchs_own():
+def test_strided_numbers_are_dropped_by_their_place_as_others_are():
+    """As FNet's are, the real parts of complex numbers."""
+    x, residual = torch.randn(100, 200, dtype=torch.complex64).real, torch.randn(200, 100).T
+    results = []
+    for each, other in ((x, residual), (x.clone(memory_format=torch.contiguous_format), residual.contiguous())):
+        torch.manual_seed(6)
+        results.append(dropout(each, nn.Dropout(0.5), other))
+    assert results[0].equal(results[1])
+    torch.manual_seed(6)
+    assert not results[0].equal(residual + torch.nn.functional.dropout(x, 0.5))  # not PyTorch's masks
+
+
+def test_what_kernels_do_not_know_is_pytorchs_own():
     assert dropout(torch.ones(100, 200, dtype=torch.float16), nn.Dropout(0.5)).dtype == torch.float16
-    assert dropout(torch.ones(200, 100).T, nn.Dropout(0.5)).shape == (100, 200)
     assert dropout(torch.ones(100, 200), nn.Dropout(0.5), torch.ones(200)).shape == (100, 200)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ponet.ops.dispatch import document_mean, pool_and_fuse
 from ponet.ops.layout import Layout
+from ponet.ops.reference import accumulator
 
 Read = Callable[[int, int], Tensor]
 """`(begin, end) -> [end - begin, d]`: hidden states, or a projection of them."""
@@ -40,7 +41,7 @@ def document_means(read: Read, layout: Layout, borders: Sequence[int]) -> Tensor
         part = layout.part(begin, end)
         x = read(begin, end)
         if total is None:
-            total = x.new_zeros((layout.batch_size, x.shape[1]), dtype=_accumulator(x))
+            total = x.new_zeros((layout.batch_size, x.shape[1]), dtype=accumulator(x.dtype))
         documents = slice(*_documents(layout, begin, end))
         total[documents] += document_mean(x, part).to(total.dtype) * part.cu_seqlens.diff()[:, None]
     assert total is not None
@@ -50,7 +51,7 @@ def document_means(read: Read, layout: Layout, borders: Sequence[int]) -> Tensor
 def attention_pools(read: Read, queries: Tensor, layout: Layout, borders: Sequence[int]) -> Tensor:
     """`attention_pool` in parts, by an online softmax: queries `[B, h, d]` -> `[B, h, d]`."""
     B, h, _ = queries.shape
-    q = queries.to(_accumulator(queries))
+    q = queries.to(accumulator(queries.dtype))
     z = torch.zeros_like(q)
     denominator = q.new_zeros(B, h)
     top = q.new_full((B, h), -torch.inf)
@@ -134,7 +135,3 @@ def _maxima(
         tops.scatter_reduce_(0, rows[known][:, None].expand_as(s), s, "amax")
     assert tops is not None
     return tops
-
-
-def _accumulator(x: Tensor) -> torch.dtype:
-    return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype

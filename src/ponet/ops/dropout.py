@@ -41,9 +41,7 @@ def _suits(x: Tensor, residual: Tensor | None) -> bool:
     return (
         not torch.compiler.is_compiling()
         and all(
-            type(each) is Tensor
-            and each.is_contiguous()
-            and (each.dtype, each.device, each.shape) == (x.dtype, x.device, x.shape)
+            type(each) is Tensor and (each.dtype, each.device, each.shape) == (x.dtype, x.device, x.shape)
             for each in given
         )
         and x.device.type == "cpu"
@@ -61,7 +59,7 @@ class _Dropout(Function):
     def forward(ctx: Any, x: Tensor, residual: Tensor | None, p: float, seed: int) -> Tensor:
         ctx.p, ctx.seed = p, seed
         compute: Callable[..., Tensor] = importlib.import_module(_KERNEL).dropout
-        return compute(x, residual, p, seed)
+        return compute(x.contiguous(), None if residual is None else residual.contiguous(), p, seed)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

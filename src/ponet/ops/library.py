@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ponet.ops.dispatch import Backend
 from ponet.ops.layout import Layout
+from ponet.ops.reference import accumulator
 from ponet.ops.registration import choose, eager, needs_grad, once, register
 
 
@@ -64,11 +65,6 @@ class Kernels(NamedTuple):
     """
     pool_and_fuse_backward: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Places], tuple[Tensor, Tensor]]
     """`(dy [T, d], g, projections, top, argmax, places) -> (dg [B, d], dprojections [T, 3 d])`."""
-
-
-def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """The type in which sums of numbers of `dtype` are made."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def make_backend(name: str, kernels: Kernels, device: str, dtypes: tuple[torch.dtype, ...]) -> Backend:

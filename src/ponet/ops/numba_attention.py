@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ponet.ops.library import accumulator
 from ponet.ops.numba_blocks import BLOCK_NUMBERS, PIECE, Runs, block_of, border, find, going_on, slot, sum_parts
 from ponet.ops.numba_products import add_products, dot_products, exponentials, greatest, total
 from ponet.ops.numba_threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
@@ -32,6 +31,7 @@ from ponet.ops.numba_tools import (
     stored,
     sums,
 )
+from ponet.ops.reference import accumulator
 
 
 def document_mean(x: Tensor, cu_seqlens: Tensor) -> Tensor:

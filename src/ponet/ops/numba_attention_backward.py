@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ponet.ops.library import accumulator
 from ponet.ops.numba_attention import attention_block
 from ponet.ops.numba_blocks import PIECE, Runs, border, find, slot, sum_parts
 from ponet.ops.numba_products import add_products, dot_products, exponentials
@@ -24,6 +23,7 @@ from ponet.ops.numba_tools import (
     stored,
     sums,
 )
+from ponet.ops.reference import accumulator
 
 _TOKENS = 16
 """Tokens whose gradients are summed at a time."""

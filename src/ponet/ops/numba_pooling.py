@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ponet.ops.library import Places, accumulator
+from ponet.ops.library import Places
 from ponet.ops.numba_blocks import BLOCK_NUMBERS, PIECE, Runs, block_of, border, find, going_on, slot
 from ponet.ops.numba_threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
 from ponet.ops.numba_tools import (
@@ -34,6 +34,7 @@ from ponet.ops.numba_tools import (
     sums,
     tokens,
 )
+from ponet.ops.reference import accumulator
 
 
 class Order(NamedTuple):

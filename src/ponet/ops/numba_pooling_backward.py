@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ponet.ops.library import Places, accumulator
+from ponet.ops.library import Places
 from ponet.ops.numba_blocks import BLOCK_NUMBERS, PIECE, Runs, block_of, border, find, slot, sum_parts
 from ponet.ops.numba_pooling import Order, described, joined, places_at
 from ponet.ops.numba_threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
@@ -28,6 +28,7 @@ from ponet.ops.numba_tools import (
     sums,
     tokens,
 )
+from ponet.ops.reference import accumulator
 
 _ROWS = 7
 """Rows of a worker's scratch: two sums, a factor, two gradients to come, and two of the storage type."""

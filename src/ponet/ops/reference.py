@@ -13,8 +13,8 @@ from ponet.ops.layout import Layout
 
 def document_mean(x: Tensor, layout: Layout) -> Tensor:
     """The mean over each document's tokens: `[T, d]` -> `[B, d]`."""
-    total = x.new_zeros(layout.batch_size, x.shape[1], dtype=_accumulator(x)).index_add(
-        0, layout.document, x.to(_accumulator(x))
+    total = x.new_zeros(layout.batch_size, x.shape[1], dtype=accumulator(x.dtype)).index_add(
+        0, layout.document, x.to(accumulator(x.dtype))
     )
     return (total / layout.cu_seqlens.diff().clamp(min=1)[:, None]).to(x.dtype)
 
@@ -37,7 +37,7 @@ def attention_pool(
         return _attention_pool_vectorised(x, queries, layout, output_weights)
     pooled, weights = [], []
     for tokens, query in zip(x.split(layout.lengths), queries.unbind(), strict=True):
-        a = (tokens @ query.T).to(_accumulator(x)).softmax(0).to(x.dtype)  # [n, h]
+        a = (tokens @ query.T).to(accumulator(x.dtype)).softmax(0).to(x.dtype)  # [n, h]
         pooled.append(a.T @ tokens)
         weights.append(a)
     z = torch.stack(pooled) if pooled else queries.new_zeros(queries.shape)
@@ -48,7 +48,7 @@ def _attention_pool_vectorised(
     x: Tensor, queries: Tensor, layout: Layout, output_weights: bool
 ) -> tuple[Tensor, Tensor | None]:
     """`attention_pool` without a loop over documents, so that a compiled graph doesn't depend on their lengths."""
-    document, tokens = layout.document, x.to(_accumulator(x))[:, None, :]
+    document, tokens = layout.document, x.to(accumulator(x.dtype))[:, None, :]
     a = _document_softmax((tokens * queries[document]).sum(-1), layout)  # [T, h]
     z = tokens.new_zeros(queries.shape).index_add(0, document, a[:, :, None] * tokens)
     return z.to(x.dtype), a.to(x.dtype) if output_weights else None
@@ -114,7 +114,7 @@ def global_aggregation_published(
     width = q.shape[1] // num_heads
     g = document_mean(q, layout).reshape(-1, num_heads, width)  # stage 1
     if torch.compiler.is_compiling():
-        all_heads = k.to(_accumulator(k)).reshape(-1, num_heads, width)
+        all_heads = k.to(accumulator(k.dtype)).reshape(-1, num_heads, width)
         a = _document_softmax((all_heads * g[layout.document]).sum(-1) * width**-0.5, layout)
         z = all_heads.new_zeros(g.shape).index_add(0, layout.document, a[:, :, None] * all_heads)
         return z.flatten(1).to(k.dtype), a.to(k.dtype) if output_weights else None
@@ -122,7 +122,7 @@ def global_aggregation_published(
     for keys, query in zip(k.split(layout.lengths), g, strict=True):
         heads = keys.reshape(-1, num_heads, width)
         scores = torch.einsum("he,nhe->nh", query, heads) * width**-0.5
-        a = scores.to(_accumulator(k)).softmax(0).to(k.dtype)
+        a = scores.to(accumulator(k.dtype)).softmax(0).to(k.dtype)
         pooled.append(torch.einsum("nh,nhe->he", a, heads).reshape(-1))  # stage 2, the value is the key
         weights.append(a)
     g_prime = torch.stack(pooled) if pooled else q.new_zeros(0, q.shape[1])
@@ -182,6 +182,6 @@ def pool_and_fuse(g: Tensor, projections: Tensor, layout: Layout) -> Tensor:
     return (g.index_select(0, layout.document) + s_pooled) * o + l_pooled
 
 
-def _accumulator(x: Tensor) -> torch.dtype:
-    """Sums and softmaxes of half-precision numbers run in float32."""
-    return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+def accumulator(dtype: torch.dtype) -> torch.dtype:
+    """The type in which sums and softmaxes of numbers of `dtype` run: float64 for float64, else float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32

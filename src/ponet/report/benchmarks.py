@@ -1,6 +1,6 @@
 """What the reports of both benchmarks share: their result files, their targets, and a machine in words."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,22 @@ def load_benchmarks(folder: Path, suite: str, *needed: str) -> dict[str, dict[st
             raise PoNetError(f"'{path}' is not a result of `ponet benchmark {suite}`: remove it or measure again.")
         found[path.stem] = values
     return found
+
+
+def collect(
+    results: Path, suite: str, title: str, tables: Callable[[Values], list[Table]], *needed: str
+) -> list[Table]:
+    """The tables of every result file of a suite; where there is none, one that says which command makes it.
+
+    Args:
+        results: the folder of all results.
+        suite: its folder in there, and the benchmark's name.
+        title: of the one table where nothing is measured.
+        tables: makes those of one result.
+        needed: keys that every file must have.
+    """
+    made = [table for values in load_benchmarks(results, suite, *needed).values() for table in tables(values)]
+    return made or [Table(title, (f"Nothing is measured yet: `ponet benchmark {suite}`",))]
 
 
 def absent(cell: Values) -> str:

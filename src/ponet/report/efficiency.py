@@ -7,8 +7,8 @@ from ponet.benchmarks.measure import HELD
 from ponet.report.benchmarks import (
     Values,
     absent,
+    collect,
     greatest_spread,
-    load_benchmarks,
     machine_note,
     made_by,
     spread,
@@ -23,12 +23,7 @@ WAYS = ("packed", "padded")
 
 def efficiency(results: Path) -> list[Table]:
     """The tables of every result file, each followed by its targets."""
-    tables: list[Table] = []
-    for values in load_benchmarks(results, SUITE, "variants", "config").values():
-        tables += efficiency_tables(values)
-    if not tables:
-        tables.append(Table("Efficiency", ("Nothing is measured yet: `ponet benchmark efficiency`",)))
-    return tables
+    return collect(results, SUITE, "Efficiency", efficiency_tables, "variants", "config")
 
 
 def efficiency_tables(values: Values) -> list[Table]:

@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-from ponet.report.benchmarks import Values, absent, load_benchmarks, machine_note, made_by
+from ponet.report.benchmarks import Values, absent, collect, machine_note, made_by
 from ponet.report.tables import Table, memory, seconds
 
 SUITE = "long"
 
 
 def long(results: Path) -> list[Table]:
-    """The table of every result file."""
-    tables = [table for values in load_benchmarks(results, SUITE, "lengths").values() for table in long_tables(values)]
-    return tables or [Table("Very long documents", ("Nothing is measured yet: `ponet benchmark long`",))]
+    """The tables of every result file."""
+    return collect(results, SUITE, "Very long documents", long_tables, "lengths")
 
 
 def long_tables(values: Values) -> list[Table]:

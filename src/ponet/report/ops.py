@@ -5,8 +5,8 @@ from pathlib import Path
 from ponet.report.benchmarks import (
     Values,
     absent,
+    collect,
     greatest_spread,
-    load_benchmarks,
     machine_note,
     made_by,
     spread,
@@ -26,12 +26,7 @@ MIXER = {
 
 def ops(results: Path) -> list[Table]:
     """The tables of every result file, each followed by its targets."""
-    tables: list[Table] = []
-    for values in load_benchmarks(results, SUITE, "layouts", "groups").values():
-        tables += ops_tables(values)
-    if not tables:
-        tables.append(Table("Ops", ("Nothing is measured yet: `ponet benchmark ops`",)))
-    return tables
+    return collect(results, SUITE, "Ops", ops_tables, "layouts", "groups")
 
 
 def ops_tables(values: Values) -> list[Table]:

@@ -108,6 +108,22 @@ def test_linear_maps_begin_as_published() -> None:
     assert model.ponet.embeddings.position_embeddings.weight.std().item() == pytest.approx(0.02, rel=0.05)
 
 
+@pytest.mark.parametrize(("mixer", "names"), [("lsh", ["query_key", "value"]), ("nystrom", ["conv"])])
+def test_a_mixers_own_maps_begin_as_published(mixer: str, names: list[str]) -> None:
+    torch.manual_seed(0)
+    model = build_model(load_recipe(f"lra/listops/{mixer}").model, TASKS["listops"])
+    for name in names:
+        weight = getattr(model.ponet.encoder.layer[0].attention.self, name).weight
+        bound = weight[0].numel() ** -0.5
+        assert 0.9 * bound < weight.abs().max() <= bound
+
+
+def test_an_external_memory_begins_small() -> None:
+    model = build_model(load_recipe("lra/listops/external").model, TASKS["listops"])
+    weight = model.ponet.encoder.layer[0].attention.self.memory_key.weight
+    assert weight.std().item() == pytest.approx(0.02, rel=0.1)
+
+
 def test_a_pair_goes_side_by_side() -> None:
     examples = [
         {"input_ids": np.array([1, 2, 3]), "input_ids_2": np.array([4]), "labels": 1},

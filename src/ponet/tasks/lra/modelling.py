@@ -57,12 +57,20 @@ def build_model(values: dict[str, Any], task: LraTask) -> "PoNetForSequenceClass
 def begin_as_published(model: "nn.Module") -> None:
     """Draws all linear maps as PyTorch does by itself, uniformly within `1 / sqrt(inputs)`, biases too.
 
-    So do the published Arena models (their golden tensors show it); BERT's start, normal with deviation 0.02 and
-    biases 0, is several times smaller at this width. Embeddings have BERT's in both, and so do maps without a bias,
-    which are matrices of a mixer's own (Linformer's along the tokens).
+    So do the published Arena models (their golden tensors show it), and Nystromformer's convolution; BERT's start,
+    normal with deviation 0.02 and biases 0, is several times smaller at this width. Embeddings have BERT's in both
+    (Linformer's matrix along the tokens is one), and External Attention's memories, which the Arena hasn't, keep it.
     """
     from torch import nn
 
+    from ponet.mixers.external import ExternalMixer
+
+    memories = {
+        memory
+        for mixer in model.modules()
+        if isinstance(mixer, ExternalMixer)
+        for memory in (mixer.memory_key, mixer.memory_value)
+    }
     for module in model.modules():
-        if isinstance(module, nn.Linear) and module.bias is not None:
+        if isinstance(module, nn.Linear | nn.Conv2d) and module not in memories:
             module.reset_parameters()
