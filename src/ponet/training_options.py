@@ -33,6 +33,8 @@ class TrainingOptions:
     budget: str | None = None
     """Time for the training steps of a new run (90s, 25m, 2h), evaluations not counted: some steps are timed first, and
     `max_steps` becomes the number that fills it. The schedule then fits it exactly; keep the machine to this run."""
+    step_seconds: float | None = None
+    """Seconds of one step, where they are known from a trial on a quiet machine: `budget` then times nothing."""
     batch_tokens: int | None = 16384
     """Real tokens in a batch, at most; its documents are of like length. null: `batch_size` documents at random."""
     batch_size: int | None = None
@@ -63,7 +65,7 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         positive = ("learning_rate", "adam_eps", "epochs", "gradient_accumulation", "log_every")
-        positive_or_null = ("max_steps", "batch_tokens", "batch_size", "eval_every", "patience")
+        positive_or_null = ("max_steps", "step_seconds", "batch_tokens", "batch_size", "eval_every", "patience")
         not_negative = ("weight_decay", "warmup", "max_grad_norm")
         for name in (*positive, *positive_or_null, *not_negative):
             value = getattr(self, name)

@@ -35,6 +35,15 @@ def test_as_many_steps_as_fill_it(tiny_recipe: Make, tmp_path: Path, monkeypatch
     assert result["recipe"]["training"]["max_steps"] == 6
 
 
+def test_a_known_step_is_not_timed(tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "time_step", lambda *_: pytest.fail("timed"))
+    result = train(tiny_recipe("budget=2s", "training.step_seconds=0.4"), tmp_path / "run", show=False)
+    assert result["train"]["steps"] == 5
+    assert result["train"]["timed_step_seconds"] == 0.4
+    with pytest.raises(PoNetError, match=r"training\.step_seconds.*greater than 0"):
+        TrainingOptions(step_seconds=0.0)
+
+
 def test_one_step_at_least(tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "time_step", lambda *_: 60.0)
     assert train(tiny_recipe("budget=1s"), tmp_path / "run", show=False)["train"]["steps"] == 1

@@ -36,7 +36,7 @@ def fill_budget(recipe: Recipe, prepared: Prepared, precision: str) -> tuple[Rec
     """The recipe with the `max_steps` that its `training.budget` has time for, and the seconds that one step takes.
 
     Times real steps on the run's first batches, with the trainer that will train, on a copy of the model; nothing
-    of that is seen in the training.
+    of that is seen in the training. Where `training.step_seconds` is given, nothing is timed.
 
     Raises:
         PoNetError: with several processes, whose clocks differ.
@@ -45,7 +45,9 @@ def fill_budget(recipe: Recipe, prepared: Prepared, precision: str) -> tuple[Rec
     assert budget is not None
     if process_count() > 1:
         raise PoNetError("training.budget times the steps of one process: with torchrun, give training.max_steps.")
-    seconds = time_step(recipe, prepared, precision, min(TIMED_SECONDS, budget / 10))
+    seconds = recipe.training.step_seconds
+    if seconds is None:
+        seconds = time_step(recipe, prepared, precision, min(TIMED_SECONDS, budget / 10))
     steps = max(1, math.floor(budget / seconds))
     return replace(recipe, training=replace(recipe.training, max_steps=steps)), seconds
 

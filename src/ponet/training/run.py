@@ -190,7 +190,8 @@ class Training:
         recipe, budget = self.recipe, self.recipe.training.budget
         if self.resumed is not None:
             return replace(recipe, training=self.folder.recipe().training)
-        self.display.notice(f"Timing some steps, to plan as many as {budget} have time for.")
+        if recipe.training.step_seconds is None:
+            self.display.notice(f"Timing some steps, to plan as many as {budget} have time for.")
         filled, self.progress.step_seconds = fill_budget(recipe, self.prepared, self.precision)
         self.display.notice(
             f"A step takes {self.progress.step_seconds:.3g} s: {filled.training.max_steps:,} steps fill {budget}."
