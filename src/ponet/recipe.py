@@ -57,11 +57,12 @@ class Recipe:
 
 
 def available_recipes() -> list[str]:
-    """The names of the recipes that come with the package, sorted. Files called `base...` are there to be inherited."""
+    """The names of the recipes that come with the package, sorted. Files called `base...` are there to be inherited,
+    but for the size of that name."""
     return sorted(
         str(path.relative_to(RECIPES).with_suffix("").as_posix())
         for path in RECIPES.rglob("*.yaml")
-        if not path.stem.startswith("base")
+        if not path.stem.startswith("base") or path == RECIPES / "pretrain" / "base.yaml"
     )
 
 

@@ -39,7 +39,7 @@ class PoNetForPreTrainingOutput(ModelOutput):
     mlm_loss: Tensor | None = None
     sso_loss: Tensor | None = None
     prediction_logits: Tensor | None = None
-    """`[B, N, V]`."""
+    """`[B, N, V]`, or `[M, V]` where positions were given."""
     seq_relationship_logits: Tensor | None = None
     """`[B, 3]`."""
     hidden_states: tuple[Tensor, ...] | None = None
@@ -125,6 +125,7 @@ class PoNetForPreTraining(_WithVocabulary):
         cu_seqlens: Tensor | None = None,
         labels: Tensor | None = None,
         next_sentence_label: Tensor | None = None,
+        prediction_positions: Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
     ) -> PoNetForPreTrainingOutput:
@@ -133,6 +134,8 @@ class PoNetForPreTraining(_WithVocabulary):
         Args:
             labels: `[B, N]` (or `[1, T]`) word ids to predict, -100 elsewhere.
             next_sentence_label: `[B]`: 0 the second span follows the first, 1 they are swapped, 2 it is from elsewhere.
+            prediction_positions: `[M]`, where words are predicted, as places among the batch's real tokens. Scores
+                over the vocabulary are then computed there alone: `labels` are `[M]`, `prediction_logits` `[M, V]`.
         """
         encoded = self.ponet.encode(
             input_ids,
@@ -146,16 +149,20 @@ class PoNetForPreTraining(_WithVocabulary):
             output_attentions,
             output_hidden_states,
         )
-        scores = self.cls.predictions(encoded.hidden)
+        everywhere = prediction_positions is None
+        hidden = encoded.hidden if everywhere else encoded.hidden.index_select(0, prediction_positions)
+        scores = self.cls.predictions(hidden)
         relationship = self.cls.seq_relationship(self.ponet.pool(encoded))
-        mlm_loss = None if labels is None else mean_cross_entropy(scores, encoded.from_border(labels))
+        if labels is not None and everywhere:
+            labels = encoded.from_border(labels)
+        mlm_loss = None if labels is None else mean_cross_entropy(scores, labels)
         sso_loss = None if next_sentence_label is None else mean_cross_entropy(relationship, next_sentence_label)
         losses = [loss for loss in (mlm_loss, sso_loss) if loss is not None]
         return PoNetForPreTrainingOutput(
             loss=torch.stack(losses).sum() if losses else None,
             mlm_loss=mlm_loss,
             sso_loss=sso_loss,
-            prediction_logits=encoded.to_border(scores),
+            prediction_logits=encoded.to_border(scores) if everywhere else scores,
             seq_relationship_logits=relationship,
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,  # type: ignore[arg-type]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
     from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 
-    from ponet.recipe import Recipe
+    from ponet.recipe import Recipe, TrainingOptions
 
 Example = dict[str, Any]
 """One example: `input_ids` and its companions as 1-D arrays or lists of one length, and `labels`."""
@@ -31,6 +31,63 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+
+class Objective(Protocol):
+    """A loss of several parts, each a mean over something else, and their figures, where the model's own won't do.
+
+    Everything is a sum, so that a step's loss and an evaluation's figures are the same however the examples are
+    spread over batches and processes.
+    """
+
+    def counts(self, batch: "dict[str, Tensor]") -> "Tensor":
+        """`[k]`, what each part's mean is over, in this batch."""
+        ...
+
+    def __call__(self, model: "nn.Module", batch: "dict[str, Tensor]", totals: "Tensor") -> "tuple[Tensor, Tensor]":
+        """The batch's share of the loss, given the counts of everything that it is a share of, `[k]`; and the sums
+        `[m]` that figures are made of, without a graph."""
+        ...
+
+    def figures(self, sums: "Tensor") -> dict[str, float]:
+        """Figures by name, such as the loss and accuracy of each part, from sums over any number of batches."""
+        ...
+
+    def flops(self, batch: "dict[str, Tensor]") -> float:
+        """Floating-point operations that a training step needs for this batch; 0 where nobody has counted."""
+        ...
+
+
+class Stream(Protocol):
+    """The batches of a whole training, for `torch.utils.data.DataLoader`; as `ponet.training.batching.TrainingStream`,
+    where the attributes and methods are described."""
+
+    steps: int
+    batches: int
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def tokens_at(self, step: int) -> int:
+        """Real tokens behind us after that many optimizer steps, over all processes."""
+        ...
+
+    def epoch_at(self, step: int) -> float:
+        """Passes over the data behind us."""
+        ...
+
+    def epoch_steps(self) -> list[int]:
+        """The steps at which to evaluate where nothing else is said; the last one too."""
+        ...
+
+
+class MakeStream(Protocol):
+    """Makes the stream of a training from the recipe's options."""
+
+    def __call__(self, options: "TrainingOptions", steps: int | None, process: int, processes: int) -> Stream:
+        """`steps`: optimizer steps, or None for `options.epochs`."""
+        ...
 
 
 @dataclass
@@ -53,6 +110,12 @@ class Prepared:
     """Sentences the user should read before training starts (texts cut, rows dropped, ...)."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the result should say about the data: rows, tokens, classes, texts cut, reductions."""
+    objective: Objective | None = None
+    """The loss and the metrics, in the place of `compute_loss` and `compute_metrics`."""
+    stream: MakeStream | None = None
+    """Makes the batches, where they aren't drawn from `train.lengths`."""
+    fingerprint: str | None = None
+    """Tells the training data from any other, where `train` can't be read through."""
 
 
 @dataclass
@@ -63,6 +126,7 @@ class Evaluation:
     collate: Collate
     compute_metrics: Metrics | None
     notices: list[str] = field(default_factory=list)
+    objective: Objective | None = None
 
 
 class Task(Protocol):

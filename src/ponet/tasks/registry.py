@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _TASKS = {
     "lra": "ponet.tasks.lra.task:ArenaTask",
+    "pretraining": "ponet.tasks.pretraining.task:PretrainingTask",
     "text": "ponet.tasks.text.task:TextTask",
     "text-baseline": "ponet.tasks.text.baseline:BaselineTask",
 }

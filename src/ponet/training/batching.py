@@ -3,9 +3,14 @@
 import bisect
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch.utils.data import Sampler
+
+if TYPE_CHECKING:
+    from ponet.recipe import TrainingOptions
+    from ponet.tasks.base import Prepared, Stream
 
 POOL_BATCHES = 32
 """Documents are sorted by length within random pools of about this many batches: like lengths meet, at random."""
@@ -168,6 +173,36 @@ class TrainingStream(Sampler[list[int]]):
                 planned = len(self._plan(index))
             self._ends.append(planned + (self._ends[-1] if self._ends else 0))
         return self._ends[epoch]
+
+
+def training_stream(
+    prepared: "Prepared",
+    options: "TrainingOptions",
+    seed: int,
+    steps: int | None = None,
+    process: int = 0,
+    processes: int = 1,
+) -> "Stream":
+    """The batches of a training: the task's own stream where it has one, else a `TrainingStream` over its examples.
+
+    Args:
+        steps: optimizer steps; None for `options.epochs`.
+        process, processes: the part that this process takes.
+    """
+    if prepared.stream is not None:
+        return prepared.stream(options, steps, process, processes)
+    return TrainingStream(
+        prepared.train.lengths,
+        options.batch_tokens,
+        options.batch_size,
+        seed,
+        options.epochs,
+        steps,
+        options.gradient_accumulation,
+        process,
+        processes,
+        options.drop_last,
+    )
 
 
 class EvaluationBatches(Sampler[list[int]]):

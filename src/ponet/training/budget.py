@@ -20,7 +20,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from ponet.errors import PoNetError
 from ponet.recipe import Recipe
 from ponet.tasks.base import Prepared
-from ponet.training.batching import TrainingStream
+from ponet.training.batching import training_stream
 from ponet.training.setup import process_count, training_arguments
 from ponet.training.trainer import PoNetTrainer
 
@@ -70,15 +70,8 @@ def time_step(recipe: Recipe, prepared: Prepared, precision: str, at_least: floa
             processing_class=prepared.processing_class,
             compute_loss_func=prepared.compute_loss,
             train=prepared.train,
-            stream=TrainingStream(
-                prepared.train.lengths,
-                options.batch_tokens,
-                options.batch_size,
-                recipe.seed,
-                steps=MOST_STEPS,
-                accumulation=options.gradient_accumulation,
-                drop_last=options.drop_last,
-            ),
+            objective=prepared.objective,
+            stream=training_stream(prepared, options, recipe.seed, MOST_STEPS),
             callbacks=[clock],
         )
         trainer.train()

@@ -16,7 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ponet.files import explain
 from ponet.recipe import TrainingOptions
-from ponet.training.batching import TrainingStream
+from ponet.tasks.base import Stream
 from ponet.training.progress import Progress
 from ponet.training.schedules import evaluation_interval
 
@@ -65,7 +65,7 @@ class Flow(TrainerCallback):
 
     def __init__(
         self,
-        stream: TrainingStream,
+        stream: Stream,
         options: TrainingOptions,
         progress: Progress,
         evaluates: bool,
@@ -120,11 +120,16 @@ class Flow(TrainerCallback):
 
 
 class MetricsFile(TrainerCallback):
-    """Writes metrics.jsonl: one JSON line a logged step or evaluation, there as soon as it is known."""
+    """Writes metrics.jsonl: one JSON line a logged step or evaluation, there as soon as it is known.
 
-    def __init__(self, path: Path, progress: Progress) -> None:
-        self.path, self.progress = path, progress
-        self._tokens, self._seconds = progress.tokens, progress.seconds
+    Args:
+        path, progress: of the run.
+        peak_flops: operations a second that this machine can do, where the task counts the model's.
+    """
+
+    def __init__(self, path: Path, progress: Progress, peak_flops: float | None = None) -> None:
+        self.path, self.progress, self.peak_flops = path, progress, peak_flops
+        self._tokens, self._seconds, self._flops = progress.tokens, progress.seconds, progress.flops
 
     def on_log(
         self,
@@ -138,9 +143,14 @@ class MetricsFile(TrainerCallback):
             return
         progress = self.progress
         seconds, tokens = progress.seconds - self._seconds, progress.tokens - self._tokens
-        self._tokens, self._seconds = progress.tokens, progress.seconds
-        line: dict[str, Any] = {key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs}
+        flops = progress.flops - self._flops
+        self._tokens, self._seconds, self._flops = progress.tokens, progress.seconds, progress.flops
+        line: dict[str, Any] = {key: value for key, value in logs.items() if key != "epoch"}
         line["tokens_per_second"] = round(tokens / seconds, 1) if seconds > 0 else 0.0
+        if flops and seconds > 0:
+            line["flops_per_second"] = float(f"{flops / seconds:.4g}")
+            if self.peak_flops:
+                line["utilisation"] = round(flops / seconds / self.peak_flops, 4)
         self._write(line)
 
     def on_evaluate(

@@ -121,7 +121,8 @@ class Display(TrainerCallback):
             self._evaluating = None
         value = (metrics or {}).get(f"eval_{self._metric}")
         if value is not None and self._training_started():
-            self._latest["metric"] = f"{self._metric} {value:.4f}"
+            name = "validation loss" if self._metric == "loss" else self._metric
+            self._latest["metric"] = f"{name} {value:.4f}"
             self._show()
             if self._bars is None:
                 self._say(state)

@@ -57,6 +57,7 @@ def evaluate(
             options=options,
             collate=evaluation.collate,
             compute_metrics=evaluation.compute_metrics,
+            objective=evaluation.objective,
             callbacks=[display],
         )
         metrics = trainer.evaluate_split(evaluation.split)

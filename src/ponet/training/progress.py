@@ -23,6 +23,10 @@ class Progress:
     """The most memory held at once: resident on a CPU, allocated on a GPU."""
     loss_sum: float = 0.0
     """Sum of the losses of the steps since the last logged one."""
+    figure_sums: list[float] = field(default_factory=list)
+    """What an objective's figures are made of, since the last logged step."""
+    flops: float = 0.0
+    """Floating-point operations that the model needed, where the task counts them."""
     logged_step: int = 0
     """The last step in metrics.jsonl."""
     best_step: int | None = None

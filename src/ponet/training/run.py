@@ -15,7 +15,7 @@ from ponet.errors import PoNetError, suggest
 from ponet.recipe import Recipe
 from ponet.tasks.base import Prepared, Split
 from ponet.tasks.registry import get_task
-from ponet.training.batching import TrainingStream
+from ponet.training.batching import training_stream
 from ponet.training.budget import fill_budget
 from ponet.training.callbacks import Flow, Interruption, MetricsFile, finite
 from ponet.training.card import model_card
@@ -24,6 +24,7 @@ from ponet.training.display import Display
 from ponet.training.folder import RunFolder
 from ponet.training.libraries import quiet_libraries
 from ponet.training.memory import reset_peak
+from ponet.training.peak import peak_flops
 from ponet.training.progress import Progress
 from ponet.training.result import provenance
 from ponet.training.schedules import warmup_steps
@@ -116,18 +117,10 @@ class Training:
         if options.budget is not None:
             self.recipe = self._within_budget()
             options = self.recipe.training
-        self.stream = TrainingStream(
-            prepared.train.lengths,
-            options.batch_tokens,
-            options.batch_size,
-            recipe.seed,
-            options.epochs,
-            options.max_steps,
-            options.gradient_accumulation,
-            process_index(),
-            process_count(),
-            options.drop_last,
+        self.stream = training_stream(
+            prepared, options, recipe.seed, options.max_steps, process_index(), process_count()
         )
+        self.peak_flops = None if prepared.objective is None else peak_flops(self.precision)
         warmup_steps(options.warmup, self.stream.steps)  # too long a warm-up is told before anything is written
         self.interruption = Interruption()
         self.trainer = self._trainer()
@@ -170,7 +163,7 @@ class Training:
 
     def _progress(self) -> tuple[Progress, str | None]:
         """Where to begin: the progress, and the checkpoint it stands in if there is one."""
-        data = fingerprint(self.prepared.train)
+        data = self.prepared.fingerprint or fingerprint(self.prepared.train)
         step, notices = self.folder.store.latest()
         for notice in notices:
             self.display.notice(notice)
@@ -202,7 +195,8 @@ class Training:
         recipe, prepared, options = self.recipe, self.prepared, self.recipe.training
         flow = Flow(self.stream, options, self.progress, prepared.validation is not None, self.interruption)
         self.display.watch(self.progress, self.metric)
-        callbacks: list[TrainerCallback] = [flow, MetricsFile(self.folder.metrics_file, self.progress), self.display]
+        metrics_file = MetricsFile(self.folder.metrics_file, self.progress, self.peak_flops)
+        callbacks: list[TrainerCallback] = [flow, metrics_file, self.display]
         flow.trainer = PoNetTrainer(
             model=prepared.model,
             args=training_arguments(options, self.folder.store.folder, recipe.seed, self.stream.steps, self.precision),
@@ -214,6 +208,7 @@ class Training:
             train=prepared.train,
             validation=prepared.validation,
             stream=self.stream,
+            objective=prepared.objective,
             store=self.folder.store,
             progress=self.progress,
             metric=self.metric,
@@ -230,7 +225,9 @@ class Training:
     def _check_metric(self) -> None:
         """Tells an unknown metric before the training, from a few examples, rather than at the first evaluation."""
         validation, compute_metrics = self.prepared.validation, self.prepared.compute_metrics
-        if self.metric in (self.prepared.best_metric, "loss") or validation is None or compute_metrics is None:
+        if self.metric in (self.prepared.best_metric, "loss") or validation is None:
+            return
+        if compute_metrics is None and self.prepared.objective is None:
             return
         count = min(CHECKED_EXAMPLES, len(validation))
         few = Split([validation.examples[index] for index in range(count)], validation.lengths[:count])
@@ -240,7 +237,15 @@ class Training:
 
     def _figures(self, test: dict[str, float] | None) -> dict[str, Any]:
         progress, model = self.progress, self.prepared.model
-        best = None
+        best, operations = None, {}
+        if progress.flops and progress.seconds:
+            rate = progress.flops / progress.seconds
+            operations = {
+                "flops": progress.flops,
+                "flops_per_second": rate,
+                "peak_flops_per_second": self.peak_flops,
+                "utilisation": rate / self.peak_flops if self.peak_flops else None,
+            }
         if progress.best_step is not None:
             best = {
                 "step": progress.best_step,
@@ -261,6 +266,7 @@ class Training:
                 "tokens_per_second": round(progress.tokens / progress.seconds, 1) if progress.seconds else None,
                 "evaluation_seconds": round(progress.evaluation_seconds, 3),
                 "peak_memory_bytes": progress.peak_memory_bytes,
+                **operations,
                 "precision": self.precision,
                 "stopped_by": progress.stopped,
             },

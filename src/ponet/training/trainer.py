@@ -14,8 +14,8 @@ from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, denumpify
 
 from ponet.errors import PoNetError, suggest
 from ponet.recipe import TrainingOptions
-from ponet.tasks.base import Collate, Metrics, Split
-from ponet.training.batching import EvaluationBatches, TrainingStream
+from ponet.tasks.base import Collate, Metrics, Objective, Split, Stream
+from ponet.training.batching import EvaluationBatches
 from ponet.training.checkpoints import CheckpointStore
 from ponet.training.examples import Examples, count_examples, restore_order, without_prefix
 from ponet.training.memory import peak_bytes
@@ -35,7 +35,7 @@ class PoNetTrainer(Trainer):
         model: trained in place.
         args: what the Trainer itself needs; logging, evaluation and saving are decided by our callbacks.
         options: the recipe's training section.
-        collate, compute_metrics, processing_class, compute_loss_func: the task's.
+        collate, compute_metrics, processing_class, compute_loss_func, objective: the task's.
         train: the training split; None for evaluation only.
         validation: the validation split, if there is one.
         stream, store, progress: batches, checkpoints and counts of this training.
@@ -56,7 +56,8 @@ class PoNetTrainer(Trainer):
         compute_loss_func: Callable[..., Any] | None = None,
         train: Split | None = None,
         validation: Split | None = None,
-        stream: TrainingStream | None = None,
+        stream: Stream | None = None,
+        objective: Objective | None = None,
         store: CheckpointStore | None = None,
         progress: Progress | None = None,
         metric: str | None = None,
@@ -75,10 +76,12 @@ class PoNetTrainer(Trainer):
             callbacks=callbacks,
         )
         self.remove_callback(PrinterCallback)
-        self.options, self.stream, self.store = options, stream, store
+        self.options, self.stream, self.store, self.objective = options, stream, store, objective
         self.progress = progress or Progress()
         self.metric, self.greater_is_better = metric, greater_is_better
         self._examples_in_step = 1
+        self._totals = torch.zeros(0)  # of the objective's counts, over a step
+        self._sums: torch.Tensor | None = None  # of the objective's figures, since they were logged
         self._kept: set[int] = set()
         self._mark = time.perf_counter()
 
@@ -111,16 +114,32 @@ class PoNetTrainer(Trainer):
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The batches of one optimizer step; counts their examples, over all processes, for `compute_loss`."""
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.objective is not None:
+            self._count(batches, device)
+            return batches, items
         count = sum(count_examples(batch) for batch in batches)
         if self.args.world_size > 1:
             count = int(self.accelerator.reduce(torch.tensor(count, device=device), "sum"))
         self._examples_in_step = max(1, count)
         return batches, items
 
+    def _count(self, batches: list[Any], device: torch.device) -> None:
+        """What the objective's means are over in this step, and the operations it takes."""
+        assert self.objective is not None
+        counts = [self.objective.counts(batch).to(device) for batch in batches]
+        flops = sum(self.objective.flops(batch) for batch in batches)
+        totals = torch.cat([torch.stack(counts).sum(0), torch.tensor([flops], dtype=counts[0].dtype, device=device)])
+        if self.args.world_size > 1:
+            totals = self.accelerator.reduce(totals, "sum")
+        self._totals = totals[:-1]
+        self.progress.flops += float(totals[-1])
+
     def take_up(self) -> None:
         """At the start of training: goes on where the progress is, with the loss that isn't logged yet."""
         self._tr_loss += self.progress.loss_sum
         self._globalstep_last_logged = self.progress.logged_step
+        if self.progress.figure_sums and self.args.process_index == 0:  # they are over all processes
+            self._sums = torch.tensor(self.progress.figure_sums, dtype=torch.float64, device=self.args.device)
         self._kept = self._needed()
         self._mark = time.perf_counter()
 
@@ -146,6 +165,13 @@ class PoNetTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """The mean over all examples of an optimizer step, however they are spread over its batches and processes."""
+        if self.objective is not None:
+            totals = self._totals if model.training else self.objective.counts(inputs)
+            loss, sums = self.objective(model, inputs, totals)
+            if model.training:
+                self._sums = sums if self._sums is None else self._sums + sums
+                loss = loss * self.args.world_size  # gradients are averaged over processes
+            return (loss, sums) if return_outputs else loss
         if self.compute_loss_func is not None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         count = count_examples(inputs)
@@ -182,7 +208,18 @@ class PoNetTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Hands logs to the callbacks; metrics.jsonl is their history, so checkpoints needn't carry it."""
         logs["epoch"] = self.progress.epoch
+        if self.objective is not None and "loss" in logs:
+            sums = self._gathered_sums()
+            if sums is not None:
+                logs |= {name: value for name, value in self.objective.figures(sums).items() if name != "loss"}
+            self._sums = None
         self.control = self.callback_handler.on_log(self.args, self.state, self.control, logs)
+
+    def _gathered_sums(self) -> torch.Tensor | None:
+        """The sums behind figures since they were logged, over all processes."""
+        if self.args.world_size == 1 or self._sums is None:
+            return self._sums
+        return cast(torch.Tensor, self.accelerator.reduce(self._sums, "sum"))
 
     # ---- evaluation
 
@@ -223,6 +260,8 @@ class PoNetTrainer(Trainer):
         loss_only = self.compute_metrics is None if prediction_loss_only is None else prediction_loss_only
         model = self._model_for_evaluation()
         self.callback_handler.eval_dataloader = dataloader
+        if self.objective is not None:
+            return self._evaluate_objective(model, dataloader, metric_key_prefix)
         loss_sum, examples = 0.0, 0
         all_logits = EvalLoopContainer(do_nested_concat=True, padding_index=-100)
         all_labels = EvalLoopContainer(do_nested_concat=True, padding_index=-100)
@@ -247,6 +286,20 @@ class PoNetTrainer(Trainer):
             metrics["loss"] = loss_sum / examples
         named = {f"{metric_key_prefix}_{name}": value for name, value in denumpify_detensorize(metrics).items()}
         return EvalLoopOutput(predictions=logits, label_ids=labels, metrics=named, num_samples=len(order))
+
+    def _evaluate_objective(self, model: torch.nn.Module, dataloader: DataLoader, prefix: str) -> EvalLoopOutput:
+        assert self.objective is not None
+        total: torch.Tensor | None = None
+        for inputs in dataloader:
+            inputs = self._prepare_inputs(inputs)
+            with torch.no_grad(), self.compute_loss_context_manager():
+                _, sums = self.objective(model, inputs, self.objective.counts(inputs).to(self.args.device))
+            total = sums if total is None else total + sums
+            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+        figures = {} if total is None else self.objective.figures(total)
+        order = cast(EvaluationBatches, dataloader.batch_sampler).order
+        named = {f"{prefix}_{name}": value for name, value in figures.items()}
+        return EvalLoopOutput(predictions=None, label_ids=None, metrics=named, num_samples=len(order))  # type: ignore[arg-type]
 
     def _model_for_evaluation(self) -> torch.nn.Module:
         model = self._wrap_model(cast(torch.nn.Module, self.model), training=False)
@@ -276,6 +329,10 @@ class PoNetTrainer(Trainer):
         step = self.state.global_step
         self.progress.loss_sum = float(self._tr_loss)
         self.progress.logged_step = self._globalstep_last_logged
+        if self.objective is not None:
+            sums = self._gathered_sums()
+            self.progress.figure_sums = [] if sums is None else sums.tolist()
+            self._sums = sums if self.args.process_index == 0 else None if sums is None else torch.zeros_like(sums)
         if not self.args.should_save:  # another process than the first: only its own random state
             self.accelerator.wait_for_everyone()
             self._save_rng_state(str(self.store.staging(step)))
