@@ -26,6 +26,7 @@ from ponet.models.modeling_ponet import (
     PoNetModel,
 )
 from ponet.models.tokenization_ponet import PoNetTokenizer
+from ponet.shipped import checkpoint
 
 AutoConfig.register("ponet", PoNetConfig, exist_ok=True)
 for _auto, _model in (
@@ -50,4 +51,5 @@ __all__ = [
     "PoNetForTokenClassification",
     "PoNetModel",
     "PoNetTokenizer",
+    "checkpoint",
 ]

@@ -34,7 +34,8 @@ class Recipe:
     data: Any
     """An instance of the task's `options` dataclass."""
     model: dict[str, Any] = field(default_factory=dict)
-    """`init` (a checkpoint's folder or name, or null: from scratch) and `PoNetConfig` fields."""
+    """`init` (a checkpoint's folder or name, or null: from scratch), `init_weights` (false: the checkpoint's tokenizer
+    and architecture, with new weights) and `PoNetConfig` fields."""
     training: TrainingOptions = field(default_factory=TrainingOptions)
     seed: int = 0
     description: str = ""
@@ -232,7 +233,11 @@ def _model_fields() -> list[str]:
     from ponet.models.configuration_ponet import PoNetConfig
 
     private = ("transformers_version", "architectures", "dtype", "auto_map")
-    return ["init", *(name for name in PoNetConfig().to_dict() if name not in private and not name.startswith("_"))]
+    return [
+        "init",
+        "init_weights",
+        *(name for name in PoNetConfig().to_dict() if name not in private and not name.startswith("_")),
+    ]
 
 
 def _check_model(model: dict[str, Any]) -> None:
@@ -242,11 +247,13 @@ def _check_model(model: dict[str, Any]) -> None:
     from ponet.mixers import mixer_names
     from ponet.models.configuration_ponet import PoNetConfig
 
-    known, hints = _model_fields(), {**PoNetConfig.__annotations__, "init": str | None}
+    known, hints = _model_fields(), {**PoNetConfig.__annotations__, "init": str | None, "init_weights": bool}
     for key, value in model.items():
         if key not in known:
             raise PoNetError(f"There is no 'model.{key}'.{suggest(key, known)}")
         model[key] = convert(value, hints.get(key, Any), f"model.{key}")
+    if "init_weights" in model and model.get("init") is None:
+        raise PoNetError("'model.init_weights' says what to take from 'model.init': name a checkpoint there too.")
     mixers = model.get("mixer_types") or []
     for mixer in [mixers] if isinstance(mixers, str) else mixers:
         if mixer not in mixer_names():

@@ -83,7 +83,7 @@ def _figures(result: dict[str, Any]) -> list[str]:
 def _training(recipe: Recipe, result: dict[str, Any]) -> list[str]:
     train, model, machine = result["train"], result.get("model") or {}, result["machine"]
     facts = {
-        "initialised from": recipe.model.get("init") or "scratch",
+        "initialised from": _start(recipe.model),
         "parameters": model.get("parameters"),
         "mixers": ", ".join(model.get("mixers") or []) or None,
         "steps": train.get("steps"),
@@ -96,6 +96,13 @@ def _training(recipe: Recipe, result: dict[str, Any]) -> list[str]:
         "machine": machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores",
     }
     return _list("Training", facts)
+
+
+def _start(model: dict[str, Any]) -> str:
+    init = model.get("init")
+    if init is None:
+        return "scratch"
+    return str(init) if model.get("init_weights", True) else f"scratch, with the architecture of {init}"
 
 
 def _list(title: str, facts: dict[str, Any] | None) -> list[str]:

@@ -33,7 +33,10 @@ def build_model(
     for name in BY_DATA:
         if name in values:
             raise PoNetError(f"model.{name} follows from the prepared data and the objective: leave it out.")
-    init, fields = values.get("init"), {key: value for key, value in values.items() if key != "init"}
+    if not values.get("init_weights", True):
+        raise PoNetError("A pre-training with new weights is one from scratch: leave model.init and init_weights out.")
+    init = values.get("init")
+    fields = {key: value for key, value in values.items() if key not in ("init", "init_weights")}
     classes = max(2, len(CLASSES[options.objective]))
     if init is not None:
         model = _from_checkpoint(str(init), fields, tokenizer, classes)

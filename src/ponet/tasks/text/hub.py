@@ -1,9 +1,13 @@
-"""The Hugging Face hub: asked once, with little patience, before its libraries try for minutes."""
+"""Checkpoints by name: those that come with the package, else the Hugging Face hub's.
+
+The hub is asked once, with little patience, before its libraries try for minutes.
+"""
 
 import re
 from pathlib import Path
 
 from ponet.errors import PoNetError
+from ponet.shipped import find_checkpoint
 
 PATIENCE = 10.0
 """Seconds to wait for the hub's first answer."""
@@ -13,15 +17,18 @@ MODEL_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "pyto
 
 
 def model_folder(name: str, files: tuple[str, ...]) -> Path:
-    """A local copy of a model's files: from the cache, or downloaded.
+    """A local folder of a model's files: shipped with the package, from the cache, or downloaded.
 
     Args:
-        name: `owner/name`, or `name`.
+        name: a shipped checkpoint's (`ponet-tiny`), or the hub's `owner/name` or `name`.
         files: patterns of the files wanted.
 
     Raises:
         PoNetError: no such model, or the hub can't be reached and nothing is in the cache.
     """
+    shipped = find_checkpoint(name)
+    if shipped is not None:
+        return shipped
     import huggingface_hub
     from huggingface_hub.errors import RepositoryNotFoundError
 

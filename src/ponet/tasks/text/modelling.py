@@ -28,6 +28,8 @@ FROM_SCRATCH = {
 }
 """What a CPU trains in minutes; a recipe's `model` section overrides any of it."""
 BY_DATA = ("num_labels", "id2label", "label2id", "problem_type")
+FROM_INIT = ("init", "init_weights")
+"""Keys of the `model` section that aren't fields of the configuration."""
 BY_TOKENIZER = ("pad_token_id", "cls_token_id", "sep_token_id")
 SPREADS = (0.05, 20.0)
 """Standard deviations of regression labels that usual learning rates cope with."""
@@ -36,10 +38,10 @@ MISSING_SHARE = 0.25
 
 
 def check_model_keys(values: dict[str, Any]) -> None:
-    """Raises PoNetError for a key of the recipe's `model` section that isn't `init` or a field of the configuration."""
+    """Raises PoNetError for a key of the `model` section that is neither of FROM_INIT nor a configuration's field."""
     from ponet.models.configuration_ponet import PoNetConfig
 
-    known = ["init", *(name for name in PoNetConfig().to_dict() if name not in BY_DATA)]
+    known = [*FROM_INIT, *(name for name in PoNetConfig().to_dict() if name not in BY_DATA)]
     for key in values:
         if key in BY_DATA:
             raise PoNetError(f"model.{key} follows from the labels: leave it out.")
@@ -77,7 +79,7 @@ def make_tokenizer(options: TextOptions, init: str | None, train: Documents, not
 
 
 def open_tokenizer(name: str) -> "PoNetTokenizer":
-    """From a folder, a `vocab.txt`, a name in the data folder, or the hub.
+    """From a folder, a `vocab.txt`, a name in the data folder, a shipped checkpoint, or the hub.
 
     Raises:
         PoNetError: nothing there, or not a WordPiece tokenizer.
@@ -124,10 +126,14 @@ def build_model(
     Raises:
         PoNetError: an unreadable or unfitting checkpoint, or fields that don't go together.
     """
-    fields = {key: value for key, value in values.items() if key != "init"}
+    fields = {key: value for key, value in values.items() if key not in FROM_INIT}
     init = values.get("init")
     if init is None:
         model = _from_scratch(fields, tokenizer, space, options)
+        _begin_at_mean(model, space, labels, notices)
+        return model
+    if not values.get("init_weights", True):
+        model = _as_checkpoint(str(init), fields, space, options)
         _begin_at_mean(model, space, labels, notices)
         return model
     model, new_head = _from_checkpoint(str(init), fields, space, notices)
@@ -186,11 +192,7 @@ def _from_checkpoint(
 
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
 
-    place = Path(init)
-    if not place.exists():
-        place = model_folder(init, MODEL_FILES)
-    if not (place / "config.json").is_file():
-        raise PoNetError(f"'{init}' is no checkpoint folder: it has no config.json.")
+    place = _checkpoint_folder(init)
     try:
         with quiet():
             loaded: Any = PoNetForSequenceClassification.from_pretrained(
@@ -211,6 +213,34 @@ def _from_checkpoint(
     _check_loaded(init, model, info, notices)
     not_loaded = [*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])]
     return model, any(name.startswith("classifier.") for name in not_loaded)
+
+
+def _as_checkpoint(
+    init: str, fields: dict[str, Any], space: LabelSpace, options: TextOptions
+) -> "PoNetForSequenceClassification":
+    """The checkpoint's architecture with new weights: what a comparison of pre-trained with scratch needs."""
+    from ponet.models.configuration_ponet import PoNetConfig
+    from ponet.models.modeling_ponet import PoNetForSequenceClassification
+
+    place = _checkpoint_folder(init)
+    try:
+        with quiet():
+            config = PoNetConfig.from_pretrained(place, **fields, **space.config_fields())
+        config.max_position_embeddings = max(config.max_position_embeddings, options.max_length)
+        return PoNetForSequenceClassification(config)
+    except Exception as error:  # a foreign configuration raises whatever its reader raises
+        raise PoNetError(
+            f"The configuration of '{init}' with the model section's fields describes no model: {brief(error)}."
+        ) from error
+
+
+def _checkpoint_folder(init: str) -> Path:
+    place = Path(init)
+    if not place.exists():
+        place = model_folder(init, MODEL_FILES)
+    if not (place / "config.json").is_file():
+        raise PoNetError(f"'{init}' is no checkpoint folder: it has no config.json.")
+    return place
 
 
 def _begin_at_mean(model: Any, space: LabelSpace, labels: "np.ndarray", notices: list[str]) -> None:

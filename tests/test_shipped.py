@@ -1,0 +1,118 @@
+"""Checkpoints that come with the package: found by name wherever one is named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ponet
+from ponet import PoNetConfig, PoNetForPreTraining, PoNetModel, shipped
+from ponet.errors import PoNetError
+from ponet.recipe import load_recipe, recipe_from_dict
+from ponet.tasks.text.modelling import open_tokenizer
+from ponet.tasks.text.task import TextTask
+from ponet.tokenizer_training import train_wordpiece
+
+TEXTS = [f"the {colour} {animal} runs over the hill ." for colour in ("red", "blue") for animal in ("cat", "dog")] * 8
+CONFIG: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 32,
+}
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for `ponet-tiny`, as if it came with the package."""
+    monkeypatch.setattr(shipped, "CHECKPOINTS", tmp_path / "checkpoints")
+    folder = tmp_path / "checkpoints" / "ponet-tiny"
+    tokenizer = train_wordpiece(TEXTS, 120)
+    special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "cls_token_id", "sep_token_id")}
+    torch.manual_seed(9)  # no recipe's seed: new weights are others than these
+    PoNetForPreTraining(PoNetConfig(vocab_size=len(tokenizer), **special, **CONFIG)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def text_recipe(folder: Path, **model: Any) -> Any:
+    lines = ["text,label", *(f"{text.replace(',', '')},{'cat' in text}" for text in TEXTS)]
+    (folder / "data.csv").write_text("\n".join(lines) + "\n")
+    data = {"path": str(folder / "data.csv"), "max_length": 24}
+    return recipe_from_dict({"name": "t", "task": "text", "data": data, "model": {"init": "ponet-tiny", **model}})
+
+
+def test_by_name_and_by_default_the_best(tiny: Path) -> None:
+    assert ponet.checkpoint("ponet-tiny") == ponet.checkpoint() == str(tiny)
+    for name in ("ponet-aardvark", "ponet-mini"):
+        (tiny.parent / name).mkdir()
+        (tiny.parent / name / "config.json").write_text("{}")
+    (tiny.parent / "ponet-base").mkdir()  # without a model: not a checkpoint
+    assert shipped.checkpoint_names() == ["ponet-mini", "ponet-tiny", "ponet-aardvark"]
+    assert ponet.checkpoint().endswith("ponet-mini")
+    assert PoNetModel.from_pretrained(ponet.checkpoint("ponet-tiny")).config.hidden_size == 16
+
+
+def test_unknown_names_and_none_at_all(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PoNetError, match=r"No checkpoint 'ponet-tyni' comes with ponet\. Did you mean 'ponet-tiny'"):
+        ponet.checkpoint("ponet-tyni")
+    with pytest.raises(PoNetError, match=r"No checkpoint '\.\./x' comes with ponet\. Known: ponet-tiny"):
+        ponet.checkpoint("../x")
+    with pytest.raises(PoNetError, match=r"no folder 'ponet-tyni', and no such checkpoint.*mean 'ponet-tiny'"):
+        open_tokenizer("ponet-tyni")
+    monkeypatch.setattr(shipped, "CHECKPOINTS", tiny / "nothing")
+    with pytest.raises(PoNetError, match="No pre-trained checkpoint comes with this installation"):
+        ponet.checkpoint()
+
+
+def test_other_names_are_the_hub_s(tiny: Path) -> None:
+    assert shipped.find_checkpoint("ponet-tiny") == tiny
+    assert shipped.find_checkpoint("ponet-labs/model") is None
+    assert shipped.find_checkpoint("bert-base-uncased") is None
+
+
+def test_a_folder_of_that_name_goes_first(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    train_wordpiece(["a few words"] * 4, 60).save_pretrained(here / "ponet-tiny")
+    shipped_size = len(open_tokenizer("ponet-tiny"))
+    monkeypatch.chdir(here)
+    assert len(open_tokenizer("ponet-tiny")) < shipped_size
+
+
+def test_a_recipe_starts_from_it(tiny: Path, tmp_path: Path) -> None:
+    prepared = TextTask().prepare(text_recipe(tmp_path, classifier_pooling="mean"))
+    theirs = PoNetModel.from_pretrained(tiny).state_dict()
+    ours = prepared.model.ponet.state_dict()
+    assert ours
+    for name, weight in ours.items():
+        torch.testing.assert_close(weight, theirs[name], msg=name)
+    assert prepared.facts["vocab_size"] == len(open_tokenizer("ponet-tiny"))
+
+
+def test_or_takes_its_architecture_and_tokenizer_alone(tiny: Path, tmp_path: Path) -> None:
+    made = TextTask().prepare(text_recipe(tmp_path, init_weights=False, hidden_dropout_prob=0.0))
+    other = TextTask().prepare(text_recipe(tmp_path, hidden_dropout_prob=0.0))
+    same = {name: getattr(made.model.config, name) for name in CONFIG}
+    assert same == CONFIG
+    assert made.model.config.vocab_size == other.model.config.vocab_size
+    assert [n for n, _ in made.model.named_parameters()] == [n for n, _ in other.model.named_parameters()]
+    name = "ponet.embeddings.word_embeddings.weight"
+    assert not torch.allclose(made.model.state_dict()[name], other.model.state_dict()[name])
+    assert made.train.examples[0]["input_ids"] == other.train.examples[0]["input_ids"]
+    again = TextTask().prepare(text_recipe(tmp_path, init_weights=False, hidden_dropout_prob=0.0))
+    torch.testing.assert_close(made.model.state_dict()[name], again.model.state_dict()[name])
+
+
+def test_new_weights_have_room_for_the_texts(tiny: Path, tmp_path: Path) -> None:
+    recipe = text_recipe(tmp_path, init_weights=False)
+    recipe.data.max_length = 48
+    assert TextTask().prepare(recipe).model.config.max_position_embeddings == 48
+
+
+def test_init_weights_needs_a_checkpoint() -> None:
+    with pytest.raises(PoNetError, match=r"'model.init_weights' says what to take from 'model.init'"):
+        load_recipe("documents/imdb/pooling", ["init_weights=false"])
+    with pytest.raises(PoNetError, match=r"'model.init_weights' should be true or false"):
+        load_recipe("documents/imdb/pooling", ["init=ponet-tiny", "init_weights=some"])
