@@ -17,12 +17,17 @@ TRAINING_LINES = 200
 """Lines of metrics.jsonl that are kept of the training steps, at even distances; every evaluation is kept."""
 WHEREABOUTS = ("cache", "workers")
 """Keys of the data section that say where this machine kept things, and change nothing in the data."""
+PLACES = (("data", "path"), ("data", "tokenizer"), ("model", "init"))
+"""Keys that may name a folder of this machine; of such a one a result has the last part."""
 
 
 def file_run(
     run: Path | str, results: Path = Path("results"), weights_mb: float = 2.0, overwrite: bool = False
 ) -> Path:
     """Copies a run to `results/<suite>/<task>/<mixer>/seed<k>`, after its recipe's name.
+
+    A pre-training, whose recipe names a size alone, goes to `pretraining/<size>/<mixers>`, with its objective behind a
+    hyphen where that isn't the paper's.
 
     Recipe, result, card, thinned metrics; the model with its configuration where its weights are small enough; a
     tokenizer where there is one. Neither checkpoints nor the model's source code, which `ponet` has.
@@ -40,13 +45,14 @@ def file_run(
         PoNetError: not a complete run, a name that isn't suite/task/mixer, or a result that is there.
     """
     folder = RunFolder(run)
-    recipe = _without_whereabouts(folder.require_complete())
-    if len(Path(recipe.name).parts) != 3 or Path(recipe.name).is_absolute() or ".." in Path(recipe.name).parts:
+    trained = folder.require_complete()
+    recipe, place = _without_whereabouts(trained), _place(trained)
+    if len(place.parts) != 3 or place.is_absolute() or ".." in place.parts:
         raise PoNetError(
             f"The run in '{run}' is called '{recipe.name}': a result's place is suite/task/mixer, so train it from a "
             "recipe of such a name, or with name=suite/task/mixer."
         )
-    target = Path(results) / recipe.name / f"seed{recipe.seed}"
+    target = Path(results) / place / f"seed{recipe.seed}"
     if target.resolve() == folder.path.resolve():
         raise PoNetError(f"'{run}' is a result already: name the run that was trained elsewhere.")
     try:
@@ -64,6 +70,7 @@ def file_run(
     result = folder.result()
     assert result is not None
     result |= {"recipe": recipe.to_dict(), "command": _plain_command(result["command"])}
+    result = _renamed(result, _private(trained))
     write_text(target / METRICS, metrics)
     write_text(target / RECIPE, recipe.to_yaml())
     write_text(target / CARD, model_card(recipe, result))
@@ -71,10 +78,41 @@ def file_run(
     return target
 
 
+def _place(recipe: Recipe) -> Path:
+    """Suite, task and mixer."""
+    name = Path(recipe.name)
+    if recipe.task != "pretraining" or len(name.parts) != 2:
+        return name
+    mixers = recipe.model.get("mixer_types") or "pooling"
+    mixer = mixers if isinstance(mixers, str) else "+".join(dict.fromkeys(mixers))
+    objective = recipe.data.objective
+    suffix = "" if objective == "mlm+sso" else f"-{objective}"
+    return Path("pretraining", name.parts[1], mixer + suffix)
+
+
 def _without_whereabouts(recipe: Recipe) -> Recipe:
     values = recipe.to_dict()
     values["data"] = {key: value for key, value in values["data"].items() if key not in WHEREABOUTS}
-    return recipe_from_dict(values)
+    return recipe_from_dict(_renamed(values, _private(recipe)))
+
+
+def _private(recipe: Recipe) -> dict[str, str]:
+    """The folders of this machine that a recipe names, longest first, and what is put in their place."""
+    values = recipe.to_dict()
+    named = [str(values[section].get(key) or "") for section, key in PLACES]
+    private = [name for name in named if Path(name).is_absolute() or ".." in Path(name).parts]
+    return {name: Path(name).name for name in sorted(private, key=len, reverse=True)}
+
+
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _renamed(part, names) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_renamed(part, names) for part in value]
+    if isinstance(value, str):
+        for name, short in names.items():
+            value = value.replace(name, short)
+    return value
 
 
 def _plain_command(command: str) -> str:

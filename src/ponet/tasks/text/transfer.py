@@ -1,0 +1,139 @@
+"""First transfer: data sets on which a shipped checkpoint is compared with the same model from scratch.
+
+`python -m ponet.tasks.text.transfer` writes the recipes anew from the tables here; a test fails where a file isn't what
+they give. The learning rates of all recipes stand in STARTS.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ponet.files import write_text
+from ponet.recipe import RECIPES
+from ponet.settings import dump_yaml
+
+SUITE = "transfer"
+CHECKPOINT = "ponet-tiny"
+"""Where the pre-trained models start, and whose tokenizer and architecture those from scratch have."""
+
+BASE = f"""\
+# What all transfer recipes share: one checkpoint and one configuration. <set>/base.yaml has a set's data and epochs;
+# beside it `pretrained` starts from the checkpoint's weights, and `scratch`, the same model, from new ones, each at its
+# own learning rate. Written by `python -m ponet.tasks.text.transfer`.
+task: text
+data:
+  max_length: 512
+  segments: sentences
+model:
+  init: {CHECKPOINT}
+  hidden_dropout_prob: 0.1
+  classifier_pooling: mean
+training:
+  weight_decay: 0.01
+  schedule: linear
+  warmup: 0.1
+  batch_tokens: 8192
+  batch_size: 32
+"""
+
+
+@dataclass(frozen=True)
+class Start:
+    """One of the two sides of the comparison."""
+
+    title: str
+    description: str
+    learning_rate: float
+    model: dict[str, Any] = field(default_factory=dict)
+
+
+STARTS = {
+    "pretrained": Start("Pre-trained", f"{CHECKPOINT} fine-tuned", 3e-4),
+    "scratch": Start("From scratch", f"the architecture of {CHECKPOINT} from scratch", 1e-3, {"init_weights": False}),
+}
+"""Recipe -> side. New weights want larger steps than pre-trained ones."""
+
+
+@dataclass(frozen=True)
+class TransferSet:
+    """A data set of the comparison."""
+
+    title: str
+    metrics: dict[str, str]
+    """Its own metrics, as the figures of a result call them, and their names; the first one chooses the checkpoint."""
+    split: Literal["test", "validation"]
+    """What is scored: GLUE's test labels aren't public, so its sets are scored on validation."""
+    epochs: int
+    data: dict[str, Any]
+    seeds: int = 1
+    """Runs that make a row complete."""
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+_SENTENCE = {"max_length": 128, "text": "sentence"}
+_PAIR = {"max_length": 128, "text": "sentence1", "pair": "sentence2"}
+
+SETS = {
+    "imdb": TransferSet("IMDb", {"accuracy": "accuracy"}, "test", 3, {"path": "imdb"}),
+    "hnd": TransferSet(
+        "HND",
+        {"accuracy": "accuracy", "f1": "F1"},
+        "test",
+        10,
+        # test texts that stand in the training texts too are dropped there, as in documents/hnd
+        {"path": "hnd", "max_length": 1024, "overlap": "drop"},
+        seeds=5,
+        training={"batch_tokens": 4096},
+    ),
+    "20newsgroups": TransferSet("20 Newsgroups", {"accuracy": "accuracy"}, "test", 5, {"path": "20newsgroups"}),
+    "cola": TransferSet(
+        "CoLA", {"matthews": "Matthews correlation"}, "validation", 5, {"path": "glue/cola", **_SENTENCE}
+    ),
+    "sst2": TransferSet("SST-2", {"accuracy": "accuracy"}, "validation", 3, {"path": "glue/sst2", **_SENTENCE}),
+    "rte": TransferSet("RTE", {"accuracy": "accuracy"}, "validation", 10, {"path": "glue/rte", **_PAIR}),
+    "mrpc": TransferSet("MRPC", {"accuracy": "accuracy", "f1": "F1"}, "validation", 8, {"path": "glue/mrpc", **_PAIR}),
+    "stsb": TransferSet(
+        "STS-B",
+        {"pearson": "Pearson", "spearman": "Spearman"},
+        "validation",
+        8,
+        {"path": "glue/stsb", **_PAIR, "kind": "regression"},
+    ),
+}
+"""Folder below `recipes/transfer` -> data set."""
+
+
+def recipe_files() -> dict[str, str]:
+    """Every recipe file's text, by its path under `recipes`."""
+    files = {f"{SUITE}/base.yaml": BASE}
+    for name, each in SETS.items():
+        files[f"{SUITE}/{name}/base.yaml"] = dump_yaml(
+            {
+                "base": f"{SUITE}/base",
+                "data": each.data,
+                "training": {"epochs": each.epochs, "metric": next(iter(each.metrics)), **each.training},
+            }
+        )
+        for row, start in STARTS.items():
+            values: dict[str, Any] = {
+                "base": f"{SUITE}/{name}/base",
+                "description": f"{each.title}, {start.description}",
+            }
+            if start.model:
+                values["model"] = start.model
+            files[f"{SUITE}/{name}/{row}.yaml"] = dump_yaml(
+                {**values, "training": {"learning_rate": start.learning_rate}}
+            )
+    return files
+
+
+def write_recipes(folder: Path = RECIPES) -> None:
+    """Writes the files where they differ."""
+    for name, text in recipe_files().items():
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+
+
+if __name__ == "__main__":
+    write_recipes()
