@@ -10,12 +10,17 @@ from ponet.report.long import long
 from ponet.report.lra import lra
 from ponet.report.lra_curves import plot as plot_lra
 from ponet.report.ops import ops
+from ponet.report.pretraining import pretraining
+from ponet.report.pretraining_curves import plot as plot_pretraining
 from ponet.report.results import Result, load_results
 from ponet.report.tables import Table
+from ponet.report.transfer import transfer
 
 REPORTS: dict[str, Callable[[list[Result]], list[Table]]] = {
     "documents": documents,
     "lra": lra,
+    "pretraining": pretraining,
+    "transfer": transfer,
 }
 """Suite (the folder below `results/`) -> its tables."""
 
@@ -28,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
 
 PLOTS: dict[str, Callable[[list[Result], Path], Path | None]] = {
     "lra": plot_lra,
+    "pretraining": plot_pretraining,
 }
 """Suite -> what draws its results into a folder; it returns the file, or None where there is nothing to draw."""
 

@@ -1,0 +1,103 @@
+"""Suite `pretraining`: encoders of equal size, pre-trained on one stream; at the end, and after equal time."""
+
+from ponet.report.lra_curves import machine_of
+from ponet.report.pretraining_curves import FIGURES, Curve, curve_of, curves, name_of, order_of
+from ponet.report.results import Result
+from ponet.report.tables import ABSENT, Table, count, mean, percent
+
+HEADS = ("MLM loss", "MLM %", "SSO loss", "SSO %")
+COLUMNS = ("Model", "Layers", "d", "Seeds", "Steps", "Tokens", "Minutes", "Tokens/s", *HEADS)
+HOW = "Made by `ponet train pretrain/<size> mixer_types=<mixer> data.path=DATA` and `ponet file`"
+
+
+def pretraining(results: list[Result]) -> list[Table]:
+    """For each size (and machine) a table of what was trained, and one of what equal time gives."""
+    if not results:
+        return [Table("Pre-training", COLUMNS, notes=[f"Nothing is measured yet. {HOW}."])]
+    tables: list[Table] = []
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.task, machine_of(result)), []).append(result)
+    found = curves(results)
+    for key, mine in sorted(groups.items()):
+        tables.append(_at_the_end(key, mine))
+        tables += _after_equal_time(key, found.get(key, []))
+    tables[-1].notes.append(f"{HOW}; shown by `ponet report pretraining` (`--plots docs`).")
+    return tables
+
+
+def _at_the_end(key: tuple[str, str], results: list[Result]) -> Table:
+    size, machine = key
+    table = Table(f"Pre-training, {size}: at the end", COLUMNS)
+    for mixer in sorted({result.mixer for result in results}, key=order_of):
+        runs = [result for result in results if result.mixer == mixer]
+        times = [_seconds(run) for run in runs]
+        minutes = mean([None if time is None else time / 60 for time in times])
+        table.rows.append(
+            [
+                name_of(mixer),
+                count(mean([run.number("recipe.model.num_hidden_layers") for run in runs])),
+                count(mean([run.number("recipe.model.hidden_size") for run in runs])),
+                str(len(runs)),
+                count(mean([run.number("train.steps") for run in runs])),
+                count(mean([run.number("train.tokens") for run in runs])),
+                ABSENT if minutes is None else f"{minutes:.1f}",
+                count(mean([_speed(run, time) for run, time in zip(runs, times, strict=True)])),
+                *_cells([{name: _final(run, name) for name in FIGURES} for run in runs]),
+            ]
+        )
+    where = f" On {machine}." if machine else ""
+    table.notes.append(
+        "Loss and accuracy on held-out documents, at the last step: of masked words (MLM), and of whether the second "
+        "span follows the first, precedes it or is from elsewhere (SSO); examples and masks are the same for all. "
+        f"Minutes and tokens/s are those of training steps alone, without evaluations.{where}"
+    )
+    return table
+
+
+def _after_equal_time(key: tuple[str, str], lines: list[Curve]) -> list[Table]:
+    """What each mixer has come to when the quickest run ended; nothing where there is only one mixer."""
+    mixers = sorted({line.mixer for line in lines}, key=order_of)
+    if len(mixers) < 2:
+        return []
+    time = min(line.seconds[-1] for line in lines)
+    table = Table(f"Pre-training, {key[0]}: after {time / 60:.1f} minutes each", ("Model", "Tokens", *HEADS))
+    for mixer in mixers:
+        mine = [line for line in lines if line.mixer == mixer]
+        tokens = mean([line.tokens_at(time) for line in mine])
+        figures = [{name: line.at(time, name) for name in FIGURES} for line in mine]
+        table.rows.append([name_of(mixer), count(tokens), *_cells(figures)])
+    table.notes.append(
+        "Between two evaluations in proportion. The time is the shortest run's; the learning rate of the others hadn't "
+        "come to its end by then, which costs them something."
+    )
+    return [table]
+
+
+def _cells(figures: list[dict[str, float | None]]) -> list[str]:
+    """`FIGURES` of several runs: losses as means, accuracies in percent with their deviation."""
+    cells = []
+    for name in FIGURES:
+        values = [each[name] for each in figures]
+        loss = mean(values)
+        cells.append(percent(values) if name.endswith("accuracy") else ABSENT if loss is None else f"{loss:.3f}")
+    return cells
+
+
+def _final(run: Result, name: str) -> float | None:
+    """At the last evaluation; without curves, of the kept checkpoint."""
+    curve = curve_of(run)
+    if curve is not None:
+        return curve.last(name)
+    value = run.number(f"validation.{name}")
+    return run.number(f"validation.{name.replace('sso_', 'nsp_')}") if value is None else value
+
+
+def _seconds(run: Result) -> float | None:
+    timed, steps = run.number("train.timed_step_seconds"), run.number("train.steps")
+    return run.number("train.seconds") if timed is None or steps is None else timed * steps
+
+
+def _speed(run: Result, seconds: float | None) -> float | None:
+    tokens = run.number("train.tokens")
+    return run.number("train.tokens_per_second") if tokens is None or not seconds else tokens / seconds

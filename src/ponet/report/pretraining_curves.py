@@ -1,0 +1,174 @@
+"""Curves of pre-trainings: held-out masked-word and sentence accuracy over tokens and over time, from metrics.jsonl."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ponet.errors import PoNetError
+from ponet.files import explain, replacing
+from ponet.report.lra_curves import machine_of
+from ponet.report.results import Result
+
+PLOT = "pretraining.png"
+FIGURES = ("mlm_loss", "mlm_accuracy", "sso_loss", "sso_accuracy")
+MIXERS = {"pooling": "PoNet", "attention": "BERT", "fourier": "FNet"}
+"""Folder -> the model that such an encoder is."""
+OBJECTIVES = {"mlm": "MLM alone", "mlm+nsp": "MLM + NSP"}
+"""What may stand behind the mixer and a hyphen in a folder's name -> how it is written."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run's evaluations on held-out documents."""
+
+    size: str
+    mixer: str
+    """The folder's name: `pooling`, or `pooling-mlm` for another objective than MLM + SSO."""
+    seed: int
+    tokens: list[float]
+    """Trained on, at each evaluation: a run's batches are filled to one budget, so tokens go with steps."""
+    seconds: list[float]
+    """In training steps: as counted while training or, where a step was timed alone before, steps times that."""
+    figures: dict[str, list[float]]
+    """`FIGURES`, each that the objective has; of next sentence prediction under SSO's names."""
+
+    def last(self, name: str) -> float | None:
+        """A figure at the end; None where the objective lacks it."""
+        return self.figures[name][-1] if name in self.figures else None
+
+    def at(self, seconds: float, name: str) -> float | None:
+        """A figure after a time, between two evaluations in proportion; None before the first and behind the last."""
+        import numpy as np
+
+        if name not in self.figures or not self.seconds[0] <= seconds <= self.seconds[-1] * 1.001:
+            return None
+        return float(np.interp(seconds, self.seconds, self.figures[name]))
+
+    def tokens_at(self, seconds: float) -> float:
+        """Tokens trained on after a time."""
+        import numpy as np
+
+        return float(np.interp(seconds, [0.0, *self.seconds], [0.0, *self.tokens]))
+
+
+def curves(results: list[Result]) -> dict[tuple[str, str], list[Curve]]:
+    """The curves of all runs that have one, by size and machine."""
+    found: dict[tuple[str, str], list[Curve]] = {}
+    for result in results:
+        curve = curve_of(result)
+        if curve is not None:
+            found.setdefault((result.task, machine_of(result)), []).append(curve)
+    return found
+
+
+def curve_of(result: Result) -> Curve | None:
+    """One run's curve; None where it was never evaluated.
+
+    Raises:
+        PoNetError: a line that isn't an evaluation of a pre-training.
+    """
+    path = None if result.folder is None else result.folder / "metrics.jsonl"
+    if path is None or not path.exists():
+        return None
+    timed, rate = result.number("train.timed_step_seconds"), _tokens_a_step(result)
+    tokens, seconds = [], []
+    figures: dict[str, list[float]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise explain(error, path) from error
+    for number, line in enumerate(lines, 1):
+        try:
+            values: dict[str, Any] = json.loads(line)
+            if "validation" not in values:
+                continue
+            known = {name.replace("nsp_", "sso_"): value for name, value in values["validation"].items()}
+            for name in FIGURES:
+                if name in known:
+                    figures.setdefault(name, []).append(float(known[name]))
+            seconds.append(float(values["seconds"] if timed is None else values["step"] * timed))
+            tokens.append(values["step"] * rate)
+            if "mlm_loss" not in known or any(len(each) != len(seconds) for each in figures.values()):
+                raise ValueError("figures are missing")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PoNetError(f"'{path}', line {number}, is no evaluation of a pre-training: file it again.") from error
+    return Curve(result.task, result.mixer, result.seed, tokens, seconds, figures) if seconds else None
+
+
+def name_of(mixer: str) -> str:
+    """`pooling-mlm+nsp` -> `PoNet, MLM + NSP`; of a mixture, its mixers' models joined."""
+    mixers, _, objective = mixer.partition("-")
+    name = " + ".join(MIXERS.get(each, each) for each in mixers.split("+"))
+    return f"{name}, {OBJECTIVES.get(objective, objective)}" if objective else name
+
+
+def order_of(mixer: str) -> tuple[int, str]:
+    """Sorts PoNet, BERT, FNet, then all others by name."""
+    first = list(MIXERS)
+    return (first.index(mixer) if mixer in first else len(first), mixer)
+
+
+def plot(results: list[Result], folder: Path) -> Path | None:
+    """Draws MLM and SSO accuracy over tokens and over minutes into `folder/pretraining.png`.
+
+    Returns:
+        The file, or None, and nothing is drawn, where there are no curves.
+    """
+    found = curves(results)
+    if not found:
+        return None
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    groups = sorted(found)
+    mixers = sorted({curve.mixer for lines in found.values() for curve in lines}, key=order_of)
+    colours = dict(zip(mixers, [f"C{place}" for place in range(len(mixers))], strict=True))
+    figure, axes = pyplot.subplots(2, 2, figsize=(11, 7.6), sharey="row", squeeze=False)
+    for row, (name, title) in enumerate((("mlm_accuracy", "masked words"), ("sso_accuracy", "sentence order"))):
+        for column, along in enumerate(("tokens", "minutes")):
+            axis = axes[row][column]
+            named: set[str] = set()
+            for style, key in zip(_styles(len(groups)), groups, strict=True):
+                for curve in sorted(found[key], key=lambda each: order_of(each.mixer)):
+                    if name not in curve.figures:
+                        continue
+                    label = name_of(curve.mixer) + (f", {_group(key, groups)}" if len(groups) > 1 else "")
+                    x = [t / 1e6 for t in curve.tokens] if along == "tokens" else [s / 60 for s in curve.seconds]
+                    y = [100 * value for value in curve.figures[name]]
+                    shown = None if label in named else label
+                    axis.plot(x, y, style, color=colours[curve.mixer], linewidth=1.4, label=shown)
+                    named.add(label)
+            axis.set_xlabel("million tokens" if along == "tokens" else "minutes in training steps")
+            axis.set_ylabel(f"held-out accuracy, {title}, %")
+            axis.grid(alpha=0.3)
+            if named:
+                axis.legend(fontsize=8)
+    only = groups[0]
+    if len(groups) == 1:
+        figure.suptitle(f"Pre-training, {only[0]}" + (f", on {only[1]}" if only[1] else ""), fontsize=10)
+    figure.tight_layout()
+    path = Path(folder) / PLOT
+    try:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=110, format="png", metadata={"Software": None})
+    finally:
+        pyplot.close(figure)
+    return path
+
+
+def _tokens_a_step(result: Result) -> float:
+    steps, tokens = result.number("train.steps"), result.number("train.tokens")
+    return 0.0 if not steps or tokens is None else tokens / steps
+
+
+def _styles(count: int) -> list[str]:
+    return [("-", "--", ":", "-.")[place % 4] for place in range(count)]
+
+
+def _group(key: tuple[str, str], groups: list[tuple[str, str]]) -> str:
+    """The size, with the machine where that tells two groups apart."""
+    size, machine = key
+    return f"{size} ({machine})" if sum(each == size for each, _ in groups) > 1 else size

@@ -1,0 +1,56 @@
+"""Suite `transfer`: a shipped checkpoint, fine-tuned, against the same model from scratch."""
+
+from ponet.report.lra_curves import machine_of
+from ponet.report.results import Result
+from ponet.report.tables import ABSENT, Table, mean, percent
+from ponet.tasks.text.transfer import SETS, STARTS, TransferSet
+
+MISSING = "missing"
+COLUMNS = ("Data set", *(f"{start.title} %" for start in STARTS.values()), "Difference", "Seeds")
+HOW = "Made by `ponet train transfer/<set>/pretrained` (and `scratch`) and `ponet file`"
+
+
+def transfer(results: list[Result]) -> list[Table]:
+    """One table: a row for each data set and metric, also where nothing was measured yet."""
+    table = Table("Transfer: pre-trained against from scratch", COLUMNS)
+    known = [result for result in results if result.task in SETS and result.mixer in STARTS]
+    if not known:
+        table.notes.append(f"Nothing is measured yet. {HOW}.")
+        return [table]
+    for key, each in SETS.items():
+        sides = [[run for run in known if (run.task, run.mixer) == (key, start)] for start in STARTS]
+        for metric, name in each.metrics.items():
+            table.rows.append([f"{each.title}, {name}", *_figures(each, metric, sides)])
+    rates = sorted({_start(run) for run in known if _start(run)})
+    machines = sorted({machine_of(run) for run in known} - {""})
+    validation = ", ".join(each.title for each in SETS.values() if each.split == "validation")
+    table.notes.append(
+        "Mean ± standard deviation over seeds (pre-trained / from scratch); the difference is that of the means, in "
+        f"points. Test split; {validation}: validation split, the best evaluation, as GLUE's test labels aren't "
+        "public. Both sides have the same architecture, tokenizer, data and epochs, each its own learning rate."
+    )
+    if rates:
+        table.notes.append(f"{'; '.join(rates)}." + (f" On {'; '.join(machines)}." if machines else ""))
+    table.notes.append(f"{HOW}; shown by `ponet report transfer`.")
+    return [table]
+
+
+def _figures(each: TransferSet, metric: str, sides: list[list[Result]]) -> list[str]:
+    values = [[run.number(f"{each.split}.{metric}") for run in runs] for runs in sides]
+    means = [mean(side) for side in values]
+    cells = [percent(side) if runs else MISSING for side, runs in zip(values, sides, strict=True)]
+    pretrained, scratch = means
+    difference = ABSENT if pretrained is None or scratch is None else f"{100 * (pretrained - scratch):+.1f}"
+    seeds = " / ".join(str(len(runs)) for runs in sides)
+    if any(len(runs) < each.seeds for runs in sides):
+        seeds += f" of {each.seeds}"
+    return [*cells, difference, seeds]
+
+
+def _start(run: Result) -> str:
+    """`Pre-trained: ponet-tiny, learning rate 0.0003`, "" where the result doesn't say."""
+    recipe = run.values.get("recipe")
+    if not isinstance(recipe, dict):
+        return ""
+    init, rate = recipe.get("model", {}).get("init"), recipe.get("training", {}).get("learning_rate")
+    return "" if init is None or rate is None else f"{STARTS[run.mixer].title}: {init}, learning rate {rate:g}"
