@@ -1,0 +1,126 @@
+"""A finished pre-training as a checkpoint that comes with the package: half the bytes, a tokenizer, a model card."""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ponet.errors import PoNetError
+from ponet.files import explain, read_json, write_json, write_text
+from ponet.tasks.pretraining.modelling import open_run
+from ponet.tasks.pretraining.ship_card import card
+
+if TYPE_CHECKING:
+    from ponet.models.modeling_ponet import PoNetForPreTraining
+
+MOST_MB = 25.0
+"""Megabytes (10^6 bytes) of a checkpoint in the package, everything counted."""
+CODE = "auto_map"
+"""Key of saved configurations that names the code beside them; in the package there is none, as ponet is installed."""
+
+
+def ship(run: Path | str, folder: Path | str, data: str = "", overwrite: bool = False, most_mb: float = MOST_MB) -> int:
+    """Writes a run's model as a checkpoint, whole or not at all.
+
+    Weights are rounded to half precision (fp16), and `config.json` says that they open as float32, in which everything
+    is computed. `README.md` has data, steps, tokens, hardware, curves and held-out figures, from the run's own files.
+
+    Args:
+        run: a complete run of the task `pretraining`.
+        folder: the checkpoint's folder; its name is the checkpoint's.
+        data: what the corpus is, for people; the run knows no more than its size.
+        overwrite: whether a folder that is there is replaced.
+        most_mb: the most megabytes that the folder may have.
+
+    Returns:
+        The folder's bytes.
+
+    Raises:
+        PoNetError: not a complete pre-training, weights that half precision can't hold, too many bytes, a folder that
+            is there, or a full disk.
+    """
+    run, folder = Path(run), Path(folder)
+    result = _result(run)
+    if folder.exists() and not overwrite:
+        raise PoNetError(f"'{folder}' is there already. --overwrite replaces it.")
+    model, _ = open_run(run)
+    _to_half(model, run)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    except OSError as error:
+        raise explain(error, folder) from error
+    try:
+        made = staging / folder.name
+        _write(model, run, made)
+        write_text(made / "README.md", card(folder.name, result, _evaluations(run), data))
+        size = sum(path.stat().st_size for path in made.iterdir())
+        if size > most_mb * 1e6:
+            raise PoNetError(
+                f"The checkpoint would have {size / 1e6:.1f} MB, more than {most_mb:g}: ship a smaller model, or one "
+                "with a smaller vocabulary."
+            )
+        if folder.exists():
+            os.rename(folder, staging / "before")
+        os.rename(made, folder)
+    except OSError as error:
+        raise explain(error, folder) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return size
+
+
+def _result(run: Path) -> dict[str, Any]:
+    if not (run / "result.json").is_file():
+        raise PoNetError(f"'{run}' is no complete run (result.json): train it to its end first.")
+    result = read_json(run / "result.json")
+    recipe = result.get("recipe") if isinstance(result, dict) else None
+    if not isinstance(recipe, dict) or recipe.get("task") != "pretraining":
+        raise PoNetError(f"'{run}' isn't a pre-training: only such a run can be shipped.")
+    assert isinstance(result, dict)
+    return result
+
+
+def _evaluations(run: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl that are evaluations."""
+    path = run / "metrics.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [values for values in map(json.loads, lines) if "validation" in values]
+    except OSError as error:
+        raise explain(error, path) from error
+    except (ValueError, TypeError) as error:
+        raise PoNetError(f"'{path}' isn't the metrics of a run ({error}): restore it.") from error
+
+
+def _to_half(model: "PoNetForPreTraining", run: Path) -> None:
+    """Rounds the weights, tied ones staying tied.
+
+    Raises:
+        PoNetError: one isn't finite, in half precision or at all.
+    """
+    import torch
+
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight.half()).all():
+            raise PoNetError(f"'{name}' in '{run}' has numbers that aren't finite in half precision: train it again.")
+    model.half()
+
+
+def _write(model: "PoNetForPreTraining", run: Path, folder: Path) -> None:
+    """Weights, configuration and tokenizer, without the model's source files."""
+    from ponet.tasks.text.modelling import open_tokenizer, quiet
+
+    with quiet():
+        model.save_pretrained(folder)
+        open_tokenizer(str(run)).save_pretrained(folder)
+    for path in folder.glob("*.py"):
+        path.unlink()
+    for name, changes in (("config.json", {"dtype": "float32"}), ("tokenizer_config.json", {})):
+        values = read_json(folder / name)
+        write_json(folder / name, {key: value for key, value in values.items() if key != CODE} | changes)
+    mode = (folder / "config.json").stat().st_mode & 0o777
+    for path in folder.iterdir():
+        path.chmod(mode)  # safetensors writes for the owner alone
