@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 MOST_MB = 25.0
 """Megabytes (10^6 bytes) of a checkpoint in the package, everything counted."""
-CODE = "auto_map"
-"""Key of saved configurations that names the code beside them; in the package there is none, as ponet is installed."""
+NOT_KEPT = ("auto_map", "is_local", "local_files_only")
+"""Keys of saved configurations: what names the code beside them, which a package that has the code doesn't carry, and
+how the tokenizer was opened."""
 
 
 def ship(run: Path | str, folder: Path | str, data: str = "", overwrite: bool = False, most_mb: float = MOST_MB) -> int:
@@ -120,7 +121,7 @@ def _write(model: "PoNetForPreTraining", run: Path, folder: Path) -> None:
         path.unlink()
     for name, changes in (("config.json", {"dtype": "float32"}), ("tokenizer_config.json", {})):
         values = read_json(folder / name)
-        write_json(folder / name, {key: value for key, value in values.items() if key != CODE} | changes)
+        write_json(folder / name, {key: value for key, value in values.items() if key not in NOT_KEPT} | changes)
     mode = (folder / "config.json").stat().st_mode & 0o777
     for path in folder.iterdir():
         path.chmod(mode)  # safetensors writes for the owner alone

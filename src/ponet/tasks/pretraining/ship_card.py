@@ -93,7 +93,7 @@ def _training(result: dict[str, Any], train: dict[str, Any], data: str) -> list[
         "tokens an example, at most": ", then ".join(lengths),
         "tokens a batch": f"{options['batch_tokens']:,}" if options.get("batch_tokens") else None,
         "learning rate": f"{options['learning_rate']:g}, {options['schedule']}, warm-up {options['warmup']:g}",
-        "hardware": machine.get("gpu") or f"{machine['cpu']}, {machine.get('threads', machine.get('cores'))} threads",
+        "hardware": machine.get("gpu") or f"{machine['cpu']}, threads: {machine.get('threads', machine.get('cores'))}",
         "time in training steps": f"{train['seconds'] / 60:,.0f} min",
         "tokens a second": f"{train['tokens_per_second']:,.0f}" if train.get("tokens_per_second") else None,
         "arithmetic": train.get("precision"),
@@ -107,9 +107,9 @@ def _curve(train: dict[str, Any], evaluations: list[dict[str, Any]]) -> list[str
     every = -(-len(evaluations) // CURVE_ROWS)
     kept = evaluations[::-1][::every][::-1]
     names = [name for name in NAMES if name in kept[-1]["validation"]]
-    heads = ["step", "million tokens", "minutes", *(name.replace("_", " ").replace("accuracy", "%") for name in names)]
-    lines = ["| " + " | ".join(head.upper() if head[:3] in ("mlm", "sso", "nsp") else head for head in heads) + " |"]
-    lines += ["|" + "---:|" * len(heads)]
+    heads = ["step", "million tokens", "minutes"]
+    heads += [f"{name[:3].upper()} {'%' if name.endswith('accuracy') else 'loss'}" for name in names]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---:|" * len(heads)]
     for line in kept:
         tokens = line["step"] / train["steps"] * train["tokens"]  # batches are filled to one budget
         cells = [f"{line['step']:,}", f"{tokens / 1e6:.1f}", f"{line['seconds'] / 60:.1f}"]
@@ -125,8 +125,8 @@ def _use(name: str) -> list[str]:
         *("## Use", "", "```python", "import ponet", "from transformers import pipeline", ""),
         f'fill = pipeline("fill-mask", model=ponet.checkpoint("{name}"))',
         *('fill("The capital of France is [MASK].")', "```", ""),
-        f"or `ponet finetune DATA --model {name} --out RUN`, and `model.init={name}` in a recipe. It was pre-trained "
-        "on little: it is there to start from, and knows few facts. What its corpus says of people, it may say too.",
+        f"or `ponet finetune DATA --model {name} --out RUN`, and `model.init={name}` in a recipe. What its "
+        "corpus says of people, it may say too.",
     ]
 
 
