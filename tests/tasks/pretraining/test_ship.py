@@ -20,6 +20,7 @@ from ponet.recipe import load_recipe
 from ponet.report.registry import tables
 from ponet.tasks.pretraining.prepare import prepare
 from ponet.tasks.pretraining.ship import ship
+from ponet.tasks.pretraining.task import PretrainingTask
 from ponet.training.filing import file_run
 from ponet.training.run import train
 
@@ -148,6 +149,20 @@ def test_the_command_s_name_and_folder(run: Path, tmp_path: Path, monkeypatch: p
     assert CliRunner().invoke(app, ["ship", str(run), "ponet-mine", "--out", str(tmp_path / "x")]).exit_code == 0
     assert (tmp_path / "x" / "ponet-mine" / "config.json").is_file()
     assert CliRunner().invoke(app, ["ship", str(run), "tiny"]).exit_code == 2
+
+
+def test_a_pre_training_goes_on_from_it_by_name(run: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped, "CHECKPOINTS", checkpoint.parent)
+    overrides = [f"data.path={run.parent / 'data'}", *SMALL[4:]]
+    recipe = load_recipe("pretrain/tiny", overrides)
+    recipe.model = {"init": "ponet-tiny"}
+    model = PretrainingTask().prepare(recipe).model
+    theirs = PoNetForPreTraining.from_pretrained(checkpoint).state_dict()
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(weight, theirs[name], rtol=0, atol=0, msg=name)
+    recipe.model = {"init": "ponet-tiny", "init_weights": False}
+    with pytest.raises(PoNetError, match="A pre-training with new weights is one from scratch"):
+        PretrainingTask().prepare(recipe)
 
 
 def copy(run: Path, folder: Path, change: Any = None) -> Path:
