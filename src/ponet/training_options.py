@@ -54,6 +54,8 @@ class TrainingOptions:
     """Training stops after this many evaluations without a better metric. null: never early."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     """Arithmetic of the forward and backward pass. auto: bf16 on a GPU that has it, else float32."""
+    sharded: bool = False
+    """Whether weights, gradients and optimizer are spread over the processes (FSDP) instead of copied to each (DDP)."""
     compile: bool = False
     """Whether `torch.compile` is used."""
     checkpoint_every: int | str = "2m"

@@ -150,16 +150,36 @@ class Training:
         damage = store.damage(chosen)
         if damage is not None:
             raise PoNetError(f"'{store.path(chosen)}' is damaged ({damage}). Train again with --overwrite.")
-        self.trainer.state.best_model_checkpoint = str(store.path(chosen))
-        self.trainer._load_best_model()
+        evaluator = self._choose(store.path(chosen))
         with self.display:
-            test = None if self.prepared.test is None else self.trainer.evaluate_split(self.prepared.test)
+            test = None if self.prepared.test is None else evaluator.evaluate_split(self.prepared.test)
         result = finite({**self._figures(test), **provenance(self.recipe, command)})
         if self.trainer.args.should_save:
             self.folder.save_model(self.prepared.model, self.prepared.processing_class)
             card = model_card(self.recipe, result)
             self.folder.finish(result, card, self.recipe.training.keep_checkpoints)
         return result
+
+    def _choose(self, checkpoint: Path) -> PoNetTrainer:
+        """Makes the checkpoint's weights those of the run's model, and gives a trainer to evaluate it with."""
+        if not self.recipe.training.sharded:
+            self.trainer.state.best_model_checkpoint = str(checkpoint)
+            self.trainer._load_best_model()
+            return self.trainer
+        from ponet.training.evaluation import load_model
+
+        self.prepared.model = load_model(checkpoint)
+        options = replace(self.recipe.training, sharded=False)
+        return PoNetTrainer(
+            model=self.prepared.model,
+            args=training_arguments(options, self.folder.store.folder, self.recipe.seed, 1, self.precision),
+            options=options,
+            collate=self.prepared.collate,
+            compute_metrics=self.prepared.compute_metrics,
+            compute_loss_func=self.prepared.compute_loss,
+            objective=self.prepared.objective,
+            callbacks=[self.display],
+        )
 
     def _progress(self) -> tuple[Progress, str | None]:
         """Where to begin: the progress, and the checkpoint it stands in if there is one."""
@@ -199,7 +219,14 @@ class Training:
         callbacks: list[TrainerCallback] = [flow, metrics_file, self.display]
         flow.trainer = PoNetTrainer(
             model=prepared.model,
-            args=training_arguments(options, self.folder.store.folder, recipe.seed, self.stream.steps, self.precision),
+            args=training_arguments(
+                options,
+                self.folder.store.folder,
+                recipe.seed,
+                self.stream.steps,
+                self.precision,
+                may_leave_unused=prepared.objective is None,
+            ),
             options=options,
             collate=prepared.collate,
             compute_metrics=prepared.compute_metrics,

@@ -42,9 +42,21 @@ def resolve_precision(wanted: str) -> str:
 
 
 def training_arguments(
-    options: TrainingOptions, folder: Path, seed: int, steps: int, precision: str
+    options: TrainingOptions, folder: Path, seed: int, steps: int, precision: str, may_leave_unused: bool = True
 ) -> TrainingArguments:
-    """What the Trainer itself decides: the optimizer, precision and device; everything else is ours."""
+    """What the Trainer itself decides: the optimizer, precision and device; everything else is ours.
+
+    Args:
+        may_leave_unused: whether some weights may have no part in the loss, which costs DDP a search in each step.
+
+    Raises:
+        PoNetError: sharded training of a single process.
+    """
+    if options.sharded and process_count() == 1:
+        raise PoNetError(
+            "training.sharded spreads a model over several processes, and this is one: start with torchrun, or leave "
+            "it out."
+        )
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
@@ -61,6 +73,9 @@ def training_arguments(
         fp16=precision == "fp16",
         use_cpu=not torch.cuda.is_available(),
         torch_compile=options.compile,
+        ddp_find_unused_parameters=may_leave_unused if process_count() > 1 else None,
+        fsdp=True if options.sharded else None,  # type: ignore[arg-type]
+        fsdp_config={"transformer_layer_cls_to_wrap": ["PoNetLayer"], "version": 2} if options.sharded else None,
         logging_strategy="no",
         eval_strategy="no",
         save_strategy="no",

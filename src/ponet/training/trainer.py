@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import EvalLoopContainer
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, denumpify_detensorize
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ponet.errors import PoNetError, suggest
 from ponet.recipe import TrainingOptions
@@ -18,14 +20,17 @@ from ponet.tasks.base import Collate, Metrics, Objective, Split, Stream
 from ponet.training.batching import EvaluationBatches
 from ponet.training.checkpoints import CheckpointStore
 from ponet.training.examples import Examples, count_examples, restore_order, without_prefix
-from ponet.training.memory import peak_bytes
+from ponet.training.memory import peak_bytes, return_free_memory
 from ponet.training.progress import Progress
 from ponet.training.schedules import build_schedule
+from ponet.training.sharding import gathered, keep_tied_together, load_optimizer, load_weights, shard_on_cpu
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-PROGRESS_FILE = "progress.json"
+PROGRESS_FILE, OPTIMIZER_NAME, SCHEDULER_NAME = "progress.json", "optimizer.pt", "scheduler.pt"
+TRIM_EVERY = 50
+"""Steps on a CPU: seldom enough not to be seen in the time, often enough for the heap to stay small."""
 
 
 class PoNetTrainer(Trainer):
@@ -84,6 +89,15 @@ class PoNetTrainer(Trainer):
         self._sums: torch.Tensor | None = None  # of the objective's figures, since they were logged
         self._kept: set[int] = set()
         self._mark = time.perf_counter()
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """As the Trainer's, with what sharding needs besides."""
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp:
+            if self.args.device.type == "cpu":
+                shard_on_cpu(self.accelerator, self.args.fsdp_plugin_args)
+                self.is_fsdp_enabled = True
+            keep_tied_together(self.accelerator)
 
     # ---- batches
 
@@ -192,6 +206,8 @@ class PoNetTrainer(Trainer):
         if self.control.should_log or self.control.should_save or self.args.device.type == "cpu":
             self._check_finite(tr_loss, grad_norm)
             self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, peak_bytes())
+        if self.args.device.type == "cpu" and self.state.global_step % TRIM_EVERY == 0:
+            return_free_memory()
         super()._maybe_log_save_evaluate(tr_loss, grad_norm, *args, **kwargs)
         self._mark = time.perf_counter()
 
@@ -333,6 +349,9 @@ class PoNetTrainer(Trainer):
             sums = self._gathered_sums()
             self.progress.figure_sums = [] if sums is None else sums.tolist()
             self._sums = sums if self.args.process_index == 0 else None if sums is None else torch.zeros_like(sums)
+        weights, optimizer = None, None
+        if self.is_fsdp_enabled:
+            weights, optimizer = gathered(self.model.state_dict()), gathered(self.optimizer.state_dict())
         if not self.args.should_save:  # another process than the first: only its own random state
             self.accelerator.wait_for_everyone()
             self._save_rng_state(str(self.store.staging(step)))
@@ -340,8 +359,13 @@ class PoNetTrainer(Trainer):
             return
         with self.store.writing(step) as folder:
             self.accelerator.wait_for_everyone()
-            self.save_model(str(folder), _internal_call=True)
-            self._save_optimizer_and_scheduler(str(folder))
+            if optimizer is not None:
+                self._save(str(folder), state_dict=weights)
+                torch.save(optimizer, folder / OPTIMIZER_NAME)
+                torch.save(self.lr_scheduler.state_dict(), folder / SCHEDULER_NAME)
+            else:
+                self.save_model(str(folder), _internal_call=True)
+                self._save_optimizer_and_scheduler(str(folder))
             self._save_scaler(str(folder))
             self._save_rng_state(str(folder))
             self.state.save_to_json(str(folder / "trainer_state.json"))
@@ -350,6 +374,21 @@ class PoNetTrainer(Trainer):
         # The one before stays, with the best one it knows: should this one be found damaged, nothing is lost.
         self.store.keep_only(self._needed() | self._kept)
         self._kept = self._needed()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        """As the Trainer's; a sharded model takes its parts of whole weights."""
+        if not self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        elif model is not None:  # asked without one before the model is sharded
+            load_weights(model, Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """As the Trainer's, likewise."""
+        if checkpoint is None or not self.is_fsdp_enabled:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        load_optimizer(self.optimizer, Path(checkpoint) / OPTIMIZER_NAME)
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
 
     def _needed(self) -> set[int]:
         """The steps whose checkpoints a resume from the present one needs."""
