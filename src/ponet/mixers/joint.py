@@ -88,6 +88,9 @@ def _adjoin(parts: Sequence[Tensor]) -> bool:
 def _move_together(parts: Sequence[Tensor]) -> bool:
     """Gives parameters one block of memory; False where one isn't a plain parameter in memory of its own."""
     first = parts[0]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # FSDP2 lends a parameter memory that it fills anew before each pass, and such a parameter looks like any other
+        return False
     if len({id(part) for part in parts}) < len(parts):
         return False
     for part in parts:

@@ -13,7 +13,7 @@ from ponet.errors import PoNetError
 from ponet.files import explain, write_json, write_text
 from ponet.recipe import Recipe, differences, load_recipe
 from ponet.training.checkpoints import CheckpointStore, explained
-from ponet.training.setup import process_index
+from ponet.training.setup import process_index, wait_for_all
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -111,6 +111,7 @@ class RunFolder:
             with self._locked(main):
                 if main:
                     self._claim(recipe, overwrite, notice)
+                wait_for_all()  # the others must not see what was there before
                 yield
         finally:
             for folder in (self.store.folder, *made) if main else ():

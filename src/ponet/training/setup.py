@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from transformers import TrainingArguments
 
 from ponet.errors import PoNetError
@@ -23,6 +24,12 @@ def process_index() -> int:
 def process_count() -> int:
     """How many processes train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def wait_for_all() -> None:
+    """Lets the processes that train together meet here; nothing alone."""
+    if process_count() > 1:
+        PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
 
 
 def resolve_precision(wanted: str) -> str:
