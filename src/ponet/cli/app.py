@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli import benchmarks, lra, models, reports, runs
+from ponet.cli import benchmarks, lra, models, pretrain, reports, runs
 from ponet.cli.errors import set_up
 
 HELP = """
@@ -63,4 +63,5 @@ app.add_typer(reports.recipes, name="recipes")
 app.add_typer(models.tokenizer, name="tokenizer")
 app.add_typer(benchmarks.benchmark, name="benchmark")
 app.add_typer(lra.lra, name="lra")
+app.add_typer(pretrain.pretrain, name="pretrain")
 app.command()(reports.report)

@@ -1,14 +1,24 @@
 """`ponet pretrain`: from raw text to a pre-trained model."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ponet.cli import pretrain_ship
 from ponet.cli.errors import told
+from ponet.errors import PoNetError
 
 pretrain = typer.Typer(help="Pre-train on your own text.", no_args_is_help=True)
+pretrain_ship.register(pretrain)
+
+
+class StoppedError(PoNetError):
+    """Ctrl-C, told with what it means here."""
+
+    signal = int(signal.SIGINT)
 
 
 @pretrain.command("prepare")
@@ -51,18 +61,21 @@ def prepare(
 
     if validation_fraction is None and not validation:
         validation_fraction = 0.005
-    made = prepare_data(
-        corpus,
-        out,
-        tokenizer,
-        vocab_size,
-        validation or (),
-        validation_fraction,
-        text,
-        lowercase=not cased,
-        processes=processes,
-        show_progress=sys.stderr.isatty(),
-    )
+    try:
+        made = prepare_data(
+            corpus,
+            out,
+            tokenizer,
+            vocab_size,
+            validation or (),
+            validation_fraction,
+            text,
+            lowercase=not cased,
+            processes=processes,
+            show_progress=sys.stderr.isatty(),
+        )
+    except KeyboardInterrupt as error:
+        raise StoppedError("Stopped. The same command goes on with what is finished.") from error
     for notice in made.notices:
         typer.echo(notice, err=True)
     for split, counts in made.splits.items():
@@ -75,4 +88,4 @@ def prepare(
         rate = made.bytes / 1e6 / max(made.seconds, 1e-9)
         learned = f" (and {made.vocabulary_seconds:,.0f} s for the vocabulary)" if made.vocabulary_seconds > 1 else ""
         typer.echo(f"{'tokenized':<11} {made.bytes / 1e6:,.1f} MB in {made.seconds:,.1f} s, {rate:.1f} MB/s{learned}")
-    typer.echo(f"{'data':<11} {made.folder}, {made.shards:,} shards")
+    typer.echo(f"{'data':<11} {made.folder}, {made.shards:,} shard{'' if made.shards == 1 else 's'}")

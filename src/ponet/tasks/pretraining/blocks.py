@@ -1,7 +1,7 @@
 """The corpus as a sequence of blocks: a function of the corpus alone, so that any block can be made again, and skipped.
 
 Which side a document is on is decided here. With a validation corpus, a training document with the same text as one of
-that corpus is left out; with a fraction, the text's hash decides, so that two copies of a document are on the same side.
+that corpus is left out; with a fraction, the text's hash decides, so that two copies are on the same side.
 """
 
 import hashlib
@@ -12,7 +12,9 @@ from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
 from ponet.tasks.pretraining.sources import Source
 
 BLOCK_CHARACTERS = 16_000_000
-"""Text in a block, about: a minute's work at most is lost when the command is killed, and a few blocks are in memory."""
+"""Text in a block, about: so much work at most is lost when the command is killed, and a few blocks are in memory."""
+DOCUMENT_COST = 64
+"""What a document takes in memory beside its text, in characters: a corpus of one-word rows makes no endless block."""
 
 Place = tuple[int, int]
 """A place in the corpus: the file's number, and how many of its documents come before."""
@@ -35,7 +37,7 @@ class Block:
     documents: list[Document] = field(default_factory=list)
     end: Place = (0, 0)
     file_bytes: int = 0
-    """Bytes of the files that were read for it."""
+    """Bytes of the files that were read for it, those skipped on the way to its first document included."""
     held_out: int = 0
     """Training documents left out because they are in the validation corpus."""
 
@@ -85,7 +87,6 @@ class BlockReader:
             skip = start[1] if at == start[0] else 0
             for count, (text, position) in enumerate(source.documents(index), 1):
                 if count <= skip:
-                    done = position
                     continue
                 block.end = (at, count)
                 block.file_bytes += position - done
@@ -98,7 +99,7 @@ class BlockReader:
                 else:
                     drawn = split == TRAIN and key < self.fraction * 2.0**64
                     block.documents.append(Document(text, VALIDATION if drawn else split, key))
-                    size += len(text)
+                    size += len(text) + DOCUMENT_COST
                 if size >= self.characters:
                     yield block
                     begin = block.end
@@ -121,4 +122,4 @@ class BlockReader:
 
 def text_hash(text: str) -> int:
     """64 bits of a text, the same on every machine; space at either end doesn't count."""
-    return int.from_bytes(hashlib.blake2b(text.strip().encode("utf-8", "replace"), digest_size=8).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(text.strip().encode(), digest_size=8).digest(), "big")

@@ -1,10 +1,12 @@
 """What a worker process does: a block of documents in, a shard on disk out."""
 
 import os
+import signal
 import threading
 from array import array
 from collections.abc import Iterator
 from multiprocessing import connection, parent_process
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -76,9 +78,7 @@ class BlockEncoder:
                 sentence_lengths.extend(map(len, ids))
                 document_lengths.append(len(ids))
                 hashes.append(document.hash)
-                counts.add(
-                    Counts(1, len(structure), len(ids), length, 0, len(document.text.encode("utf-8", "replace")))
-                )
+                counts.add(Counts(1, len(structure), len(ids), length, 0, len(document.text.encode())))
         joined = np.concatenate(tokens) if tokens else np.zeros(0, self.dtype)
         if self.unknown is not None:
             counts.unknown = int(np.count_nonzero(joined == self.unknown))
@@ -112,18 +112,19 @@ def _offsets(lengths: "array[int]") -> np.ndarray:
 _encoder: BlockEncoder | None = None
 
 
-def begin(tokenizer: str, folder: str) -> None:
-    """Makes a fresh process a worker, which ends with its parent however that ends."""
+def begin(tokenizer: str, folder: str, stop: Connection) -> None:
+    """Makes a fresh process a worker, which ends with its parent however that ends, or when it closes `stop`."""
     global _encoder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, and the parent speaks for all
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a process a core is parallel enough
     parent = parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+        threading.Thread(target=_end_with, args=(parent.sentinel, stop), daemon=True).start()
     _encoder = BlockEncoder(tokenizer, Path(folder))
 
 
-def _end_with(sentinel: int) -> None:
-    connection.wait([sentinel])
+def _end_with(sentinel: int, stop: Connection) -> None:
+    connection.wait([sentinel, stop])
     os._exit(1)  # killed with -9 it could tell nobody, and a worker would wait for work for ever
 
 

@@ -15,6 +15,7 @@ from ponet.tasks.pretraining.shards import SPLITS, Counts, Shard
 
 FORMAT, VERSION = "ponet-pretraining", 1
 SETTINGS, MANIFEST, TOKENIZER, SHARDS, LOCK = "prepare.json", "manifest.json", "tokenizer", "shards", ".lock"
+_FINGERPRINT = "tokenizer_fingerprint"
 
 
 @dataclass
@@ -100,8 +101,8 @@ def opened(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
             raise PoNetError(f"'{folder}' is a file: name a folder for the data.")
         folder.mkdir(parents=True, exist_ok=True)
         there = sorted(entry.name for entry in folder.iterdir() if entry.name != LOCK)
-        begun = (folder / SETTINGS).is_file()
-        if not begun and (other := [name for name in there if not (name.startswith(".") and name.endswith(".tmp"))]):
+        other = [name for name in there if not (name.startswith(".") and name.endswith(".tmp"))]
+        if other and not (folder / SETTINGS).is_file():
             raise PoNetError(f"'{folder}' holds other things, such as '{other[0]}': name a new folder.")
         with open(folder / LOCK, "w") as lock:
             try:
@@ -110,6 +111,7 @@ def opened(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
                 raise PoNetError(
                     f"Another process is preparing data in '{folder}': wait for it, or stop it."
                 ) from error
+            begun = (folder / SETTINGS).is_file()
             if begun:
                 _compare(folder, settings)
             else:
@@ -118,21 +120,39 @@ def opened(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
             try:
                 yield
             except BaseException:
-                if not begun and not any((folder / SHARDS).glob("*/shard.json")):
+                if not begun and not any((folder / SHARDS).glob("[0-9]*/shard.json")):
                     discard(folder, whole=created)
+                else:
+                    _clean(folder)
                 raise
     except OSError as error:
         raise explain(error, error.filename or folder) from error
 
 
 def discard(folder: Path, whole: bool) -> None:
-    """Removes what `opened` and its block made; the folder too where `whole`."""
+    """Removes what `opened` and its block made; the folder too where `whole` and nothing else is in it."""
     for name in (SHARDS, TOKENIZER):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in (MANIFEST, SETTINGS, LOCK):
         (folder / name).unlink(missing_ok=True)
-    if whole and not any(folder.iterdir()):
+    if whole and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
+
+
+def keep_to(folder: Path, settings: dict[str, Any], tokenizer: str) -> None:
+    """Notes the fingerprint of the tokenizer that shards are made with; none of another one may come beside them.
+
+    Raises:
+        PoNetError: where another one was noted before.
+    """
+    before = read_json(folder / SETTINGS).get(_FINGERPRINT)
+    if before is None:
+        write_json(folder / SETTINGS, {**settings, _FINGERPRINT: tokenizer})
+    elif before != tokenizer:
+        raise PoNetError(
+            f"The tokenizer in '{folder / TOKENIZER}' isn't the one that the data was begun with: put it back, or name "
+            "a new folder."
+        )
 
 
 def _compare(folder: Path, settings: dict[str, Any]) -> None:
@@ -140,7 +160,8 @@ def _compare(folder: Path, settings: dict[str, Any]) -> None:
     now = json.loads(json.dumps(settings))
     if not isinstance(before, dict):
         raise PoNetError(f"'{folder / SETTINGS}' isn't what this command writes: name a new folder.")
-    different = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    keys = (before.keys() | now.keys()) - {_FINGERPRINT}
+    different = sorted(key for key in keys if before.get(key) != now.get(key))
     if different:
         raise PoNetError(
             f"The data in '{folder}' was begun with other settings ({', '.join(different)}): repeat that command, or "

@@ -1,13 +1,14 @@
 """What `CORPUS` may name: files, folders, sets in the data folder, one split of them, data sets of the hub."""
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ponet.corpus import SUFFIXES, Corpus, Row
 from ponet.errors import PoNetError, suggest
-from ponet.files import data_folder
+from ponet.files import data_folder, explain
 
 DOCUMENT_CHARACTERS = 4_000_000
 """A longer text is cut at line ends into several documents: what is in memory stays bounded."""
@@ -15,16 +16,21 @@ DOCUMENT_CHARACTERS = 4_000_000
 _SPLITS = {"train": "train|training", "validation": "validation|valid|val|dev", "test": "test|testing"}
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(:[\w.-]+)?")
 _BATCH = 64
+_END_BYTES = 1 << 20
 
 
 class Source(Protocol):
     """One place that texts come from."""
 
-    files: Sequence[Path | str]
-    """What it is read from, in order."""
+    @property
+    def files(self) -> Sequence[Path | str]:
+        """What it is read from, in order."""
 
     def size(self, index: int) -> int:
         """Bytes of `files[index]`."""
+
+    def identity(self, index: int) -> dict[str, Any]:
+        """What tells `files[index]` from another one, without reading all of it and without a path of this machine."""
 
     def documents(self, index: int) -> Iterator[Row]:
         """The texts of `files[index]` in order, each with the bytes read so far."""
@@ -45,8 +51,20 @@ class FileSource:
     def size(self, index: int) -> int:
         return self.files[index].stat().st_size
 
+    def identity(self, index: int) -> dict[str, Any]:
+        path, size = self.files[index], self.size(index)
+        try:
+            with open(path, "rb") as file:
+                ends = hashlib.sha256(file.read(_END_BYTES))
+                file.seek(max(size - _END_BYTES, 0))
+                ends.update(file.read(_END_BYTES))
+        except OSError as error:
+            raise explain(error, path) from error
+        return {"name": path.name, "bytes": size, "sha256_of_ends": ends.hexdigest()}
+
     def documents(self, index: int) -> Iterator[Row]:
-        return self.corpus.documents(self.files[index], DOCUMENT_CHARACTERS)
+        for text, position in self.corpus.documents(self.files[index], DOCUMENT_CHARACTERS):
+            yield _sound(text), position
 
 
 class HubSource:
@@ -73,19 +91,26 @@ class HubSource:
             ) from error
         if column not in self.data.column_names:
             raise PoNetError(f"'{name}' has no column '{column}'.{suggest(column, self.data.column_names)}")
+        kind = getattr(self.data.features[column], "dtype", "no text")
+        if kind not in ("string", "large_string"):
+            raise PoNetError(f"'{name}': the column '{column}' holds {kind}, not text.")
         self.files = [name]
         self.column = column
 
     def size(self, index: int) -> int:
         return int(self.data.dataset_size or self.data.data.nbytes)
 
+    def identity(self, index: int) -> dict[str, Any]:
+        return {"name": self.files[index], "bytes": self.size(index), "rows": len(self.data)}
+
     def documents(self, index: int) -> Iterator[Row]:
         size, rows, done = self.size(index), max(len(self.data), 1), 0
         for batch in self.data.select_columns([self.column]).iter(_BATCH):
             for text in batch[self.column]:
                 done += 1
-                for start in range(0, len(text or "") or 1, DOCUMENT_CHARACTERS):
-                    yield (text or "")[start : start + DOCUMENT_CHARACTERS], size * done // rows
+                text = _sound(text or "")
+                for start in range(0, len(text) or 1, DOCUMENT_CHARACTERS):
+                    yield text[start : start + DOCUMENT_CHARACTERS], size * done // rows
 
 
 def open_sources(names: Sequence[str], column: str = "text") -> list[Source]:
@@ -141,3 +166,8 @@ def _split_files(folder: Path, split: str) -> list[Path]:
             if found:
                 return found
     return []
+
+
+def _sound(text: str) -> str:
+    """A text that can be encoded: half of a surrogate pair, which JSON may hold, becomes a question mark."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -46,7 +46,7 @@ class Vocabulary:
                 raise PoNetError(f"The tokenizer has no {name}: pre-training needs [CLS], [SEP] and [MASK].")
             ids[name] = pieces[token]
         size = max(pieces.values()) + 1
-        special = np.array(sorted(i for i in set(tokenizer.all_special_ids) if i is not None), dtype=np.int64)
+        special = np.array(sorted(set(tokenizer.all_special_ids)), dtype=np.int64)
         continues = np.zeros(size, dtype=bool)
         word = np.zeros(size, dtype=bool)
         for piece, index in pieces.items():
