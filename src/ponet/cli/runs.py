@@ -126,8 +126,11 @@ def _run_seeds(make: "Callable[[list[str]], Recipe]", changes: list[str], out: P
 
 def _run(recipe: "Recipe", out: Path, overwrite: bool) -> None:
     from ponet.training.run import train as train_recipe
+    from ponet.training.setup import process_index
 
-    typer.echo("\n".join(summary(train_recipe(recipe, out, overwrite), out)))
+    result = train_recipe(recipe, out, overwrite)
+    if process_index() == 0:
+        typer.echo("\n".join(summary(result, out)))
 
 
 def summary(result: dict[str, Any], out: Path) -> list[str]:

@@ -32,6 +32,8 @@ from ponet.training.setup import fingerprint, process_count, process_index, reso
 from ponet.training.trainer import PROGRESS_FILE, PoNetTrainer
 
 CHECKED_EXAMPLES = 8
+LOST_PROCESS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+"""In what torch says when a process that it waits for is gone."""
 SMALL_IS_GOOD = ("loss", "error", "mse", "mae", "perplexity")
 """Words in the names of metrics of which less is better."""
 
@@ -72,7 +74,7 @@ def train(
         PoNetError: wrong data or options, another run's folder, a full disk, damaged checkpoints, a loss that
             isn't finite, too little memory.
     """
-    display, folder = Display(show), RunFolder(out)
+    display, folder = Display(show and process_index() == 0), RunFolder(out)
     with folder.opened(recipe, overwrite, display.notice), quiet_libraries(), _memory_told():
         complete = folder.result()
         if complete is not None:
@@ -312,6 +314,11 @@ def _memory_told() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # a GPU's OutOfMemoryError is a RuntimeError too
+        if process_count() > 1 and any(word in str(error) for word in LOST_PROCESS):
+            raise PoNetError(
+                "Another of the processes that train together has ended; its own message says why. The same command "
+                "goes on from the last checkpoint."
+            ) from error
         if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "can't allocate memory" not in str(error):
             raise
         raise PoNetError(

@@ -1,0 +1,29 @@
+"""One of the processes that a test starts with torchrun: trains a recipe, and stops or dies where it is told to."""
+
+import os
+import sys
+from pathlib import Path
+
+from ponet.errors import PoNetError
+from ponet.recipe import load_recipe
+from ponet.training import callbacks
+from ponet.training.run import train
+
+out, stop_at, die_at, recipe, *changes = sys.argv[1:]
+decide = callbacks.Flow.on_step_end
+
+
+def on_step_end(self, args, state, control, **kwargs):
+    if state.global_step == int(die_at) and os.environ["RANK"] == "1":
+        os._exit(9)
+    if state.global_step == int(stop_at):
+        self.interruption.signal = 15
+    decide(self, args, state, control, **kwargs)
+
+
+callbacks.Flow.on_step_end = on_step_end
+try:
+    train(load_recipe(recipe, changes), Path(out), show=False)
+except PoNetError as error:
+    print(error, file=sys.stderr)
+    sys.exit(3)

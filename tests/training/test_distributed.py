@@ -1,0 +1,124 @@
+"""Two processes on this machine (gloo) train as one does: copied to each (DDP) and sharded over both (FSDP2)."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ponet.recipe import load_recipe
+from ponet.tasks.pretraining.prepare import prepare
+from ponet.training.run import train
+
+WORKER = Path(__file__).parent / "distributed_worker.py"
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def changes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Changes to pretrain/tiny that make it train in a second, on a corpus of a few made-up stories."""
+    folder = tmp_path_factory.mktemp("distributed")
+    words = ["river", "stone", "a", "the", "walks", "sees", "old", "green", "lamp", "road"]
+    with open(folder / "corpus.jsonl", "w") as file:
+        for story in range(60):
+            text = " ".join(
+                " ".join(words[(story * 7 + i * 3 + j * j) % len(words)] for j in range(5 + i % 4)).capitalize() + "."
+                for i in range(12)
+            )
+            file.write(json.dumps({"text": text}) + "\n")
+    prepare([str(folder / "corpus.jsonl")], folder / "data", vocab_size=60, validation_fraction=0.1, processes=1)
+    return [
+        f"data.path={folder / 'data'}",
+        "hidden_size=32",
+        "num_hidden_layers=2",
+        "intermediate_size=64",
+        "max_length=48",
+        "last_length=null",
+        "validation_examples=8",
+        "batch_tokens=256",
+        f"max_steps={STEPS}",
+        "eval_every=3",
+        "log_every=1",
+        "checkpoint_every=100",
+    ]
+
+
+def together(out: Path, changes: list[str], stop_at: int = -1, die_at: int = -1) -> subprocess.CompletedProcess:
+    """Two processes train into `out`."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(WORKER)]
+    command += [str(out), str(stop_at), str(die_at), "pretrain/tiny", *changes]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def losses(out: Path) -> list[tuple]:
+    """Loss, its parts and gradient norm of each step, and the loss of each evaluation."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    logged = [
+        tuple(line[name] for name in ("loss", "mlm_loss", "sso_loss", "grad_norm")) for line in lines if "loss" in line
+    ]
+    return [*logged, *((line["validation"]["loss"],) for line in lines if "validation" in line)]
+
+
+def assert_alike(one: Path, other: Path) -> None:
+    for left, right in zip(losses(one), losses(other), strict=True):
+        assert left == pytest.approx(right, rel=1e-4)
+    weights, others = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    assert weights.keys() == others.keys()
+    for name, value in weights.items():
+        torch.testing.assert_close(value, others[name], rtol=1e-3, atol=2e-4)
+
+
+@pytest.fixture(scope="module")
+def alone(changes: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process that takes twice as many batches to a step."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    train(load_recipe("pretrain/tiny", [*changes, "gradient_accumulation=2"]), out, show=False)
+    return out
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["copied", "sharded"])
+def test_two_processes_train_as_one(sharded: bool, changes: list[str], alone: Path, tmp_path: Path) -> None:
+    done = together(tmp_path / "run", [*changes, f"sharded={str(sharded).lower()}"])
+    assert done.returncode == 0, done.stderr
+    assert len(losses(tmp_path / "run")) == STEPS + 2
+    assert_alike(tmp_path / "run", alone)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["train"]["tokens"] == json.loads((alone / "result.json").read_text())["train"]["tokens"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharded", [False, True], ids=["copied", "sharded"])
+def test_taken_up_again(sharded: bool, changes: list[str], alone: Path, tmp_path: Path) -> None:
+    """Stopped behind step 2 and taken up, also where the optimizer's state was spread over both."""
+    changes = [*changes, f"sharded={str(sharded).lower()}"]
+    stopped = together(tmp_path / "run", changes, stop_at=2)
+    assert stopped.returncode != 0
+    assert "Stopped at step 2" in stopped.stderr
+    done = together(tmp_path / "run", changes)
+    assert done.returncode == 0, done.stderr
+    assert_alike(tmp_path / "run", alone)
+
+
+@pytest.mark.slow
+def test_a_process_dies(changes: list[str], alone: Path, tmp_path: Path) -> None:
+    """The others say so in a sentence, and nothing before the last checkpoint is lost."""
+    changes = [*changes, "checkpoint_every=2"]
+    died = together(tmp_path / "run", changes, die_at=5)
+    assert died.returncode != 0
+    assert "Another of the processes that train together has ended" in died.stderr
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*"))[-1] == "checkpoint-4"
+    done = together(tmp_path / "run", changes)
+    assert done.returncode == 0, done.stderr
+    assert_alike(tmp_path / "run", alone)
+
+
+def test_one_process_cant_shard(changes: list[str], tmp_path: Path) -> None:
+    from ponet.errors import PoNetError
+
+    with pytest.raises(PoNetError, match="start with torchrun"):
+        train(load_recipe("pretrain/tiny", [*changes, "sharded=true"]), tmp_path / "run", show=False)
