@@ -53,7 +53,8 @@ class PretrainingStream(Sampler[list[Key]]):
         self.length, self.batch_tokens, self.batch_size = length, batch_tokens, batch_size
         self.process, self.processes = process, processes
         self.group = accumulation * processes
-        self.last_length = last_length
+        # Of the same length it would be no phase of its own, but the first examples once more.
+        self.last_length = last_length = None if last_length == length else last_length
         self._tokens = [0]  # tokens up to and with each batch, as far as the stream has been read
         self.steps = steps if steps is not None else self._steps_of(epochs)
         self.batches = self.steps * self.group
