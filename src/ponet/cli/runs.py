@@ -39,7 +39,7 @@ def train(
     """
     from ponet.recipe import load_recipe
 
-    _run_seeds(lambda overrides: load_recipe(recipe, overrides), changes or [], out, overwrite)
+    run_seeds(lambda overrides: load_recipe(recipe, overrides), changes or [], out, overwrite)
 
 
 @told
@@ -88,7 +88,7 @@ def finetune(
     values["data"] |= {key: value for key, value in given.items() if value is not None}
     if model is not None:
         values["model"] = {"init": model}
-    _run_seeds(lambda overrides: recipe_from_dict(values, overrides), changes or [], out, overwrite)
+    run_seeds(lambda overrides: recipe_from_dict(values, overrides), changes or [], out, overwrite)
 
 
 @told
@@ -112,7 +112,7 @@ def file(
         typer.echo(str(file_run(run, results, weights_mb, overwrite)))
 
 
-def _run_seeds(make: "Callable[[list[str]], Recipe]", changes: list[str], out: Path | None, overwrite: bool) -> None:
+def run_seeds(make: "Callable[[list[str]], Recipe]", changes: list[str], out: Path | None, overwrite: bool) -> None:
     """One run, or one for each of `seed=0,1,2`, each in a folder of its own."""
     from ponet.recipe import split_seeds
 
