@@ -54,6 +54,8 @@ class TrainingOptions:
     """Training stops after this many evaluations without a better metric. null: never early."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     """Arithmetic of the forward and backward pass. auto: bf16 on a GPU that has it, else float32."""
+    workers: int = 0
+    """Processes that make training batches ahead of their use. They change no batch. 0: none."""
     sharded: bool = False
     """Whether weights, gradients and optimizer are spread over the processes (FSDP) instead of copied to each (DDP)."""
     compile: bool = False
@@ -68,7 +70,7 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         positive = ("learning_rate", "adam_eps", "epochs", "gradient_accumulation", "log_every")
         positive_or_null = ("max_steps", "step_seconds", "batch_tokens", "batch_size", "eval_every", "patience")
-        not_negative = ("weight_decay", "warmup", "max_grad_norm")
+        not_negative = ("weight_decay", "warmup", "max_grad_norm", "workers")
         for name in (*positive, *positive_or_null, *not_negative):
             value = getattr(self, name)
             if value is None:

@@ -117,6 +117,15 @@ def test_a_process_dies(changes: list[str], alone: Path, tmp_path: Path) -> None
     assert_alike(tmp_path / "run", alone)
 
 
+@pytest.mark.slow
+def test_workers_change_nothing(changes: list[str], alone: Path, tmp_path: Path) -> None:
+    """Batches made ahead in other processes are the same batches."""
+    train(
+        load_recipe("pretrain/tiny", [*changes, "gradient_accumulation=2", "workers=2"]), tmp_path / "run", show=False
+    )
+    assert losses(tmp_path / "run") == losses(alone)
+
+
 def test_one_process_cant_shard(changes: list[str], tmp_path: Path) -> None:
     from ponet.errors import PoNetError
 

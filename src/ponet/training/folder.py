@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "training.checkpoint_every",
     "training.keep_checkpoints",
     "training.log_every",
+    "training.workers",
 )
 """What a training that is taken up again may have different: nothing that changes its weights."""
 

@@ -103,7 +103,7 @@ class PoNetTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """The stream's batches."""
-        return self._loader(self.train_dataset, self.stream)
+        return self._loader(self.train_dataset, self.stream, self.options.workers)
 
     def get_eval_dataloader(self, eval_dataset: "str | Dataset | None" = None) -> DataLoader:
         """Batches by token budget over `Examples`; `batch_sampler.order` says how to put results back in order."""
@@ -116,9 +116,13 @@ class PoNetTrainer(Trainer):
         """As `get_eval_dataloader`."""
         return self.get_eval_dataloader(test_dataset)
 
-    def _loader(self, examples: Any, batches: Any) -> DataLoader:
+    def _loader(self, examples: Any, batches: Any, workers: int = 0) -> DataLoader:
+        ahead: dict[str, Any] = {}
+        if workers:  # by spawn: Numba's threads don't survive a fork
+            ahead = {"num_workers": workers, "multiprocessing_context": "spawn"}
         return DataLoader(
             examples,
+            **ahead,
             batch_sampler=batches,
             collate_fn=self.data_collator,
             pin_memory=self.args.device.type == "cuda",
