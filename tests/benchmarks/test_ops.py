@@ -68,7 +68,7 @@ def test_a_run_on_tiny_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         rows = values["groups"][key]
         assert set(rows) == {f"{op} {direction}" for op in OPS for direction in DIRECTIONS}
         for row in rows.values():
-            for column in ("copy", *values["backends"]):
+            for column in ("copy", "fresh", *values["backends"]):
                 assert row[column]["status"] == "ok", row[column]
                 assert row[column]["median_seconds"] > 0
     for rows in values["groups"]["mixer"].values():

@@ -3,15 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ponet.benchmarks.inputs import fixed_ids, sentence_ids
 from ponet.benchmarks.measure import interleave
+from ponet.benchmarks.ops_cases import CASES, GPU_SCALE, QUICK_CASES, Case, need
 from ponet.benchmarks.options import Machine
 from ponet.benchmarks.progress import Advance
 from ponet.benchmarks.record import Record
@@ -26,89 +25,6 @@ ROW_SECONDS, QUICK_ROW_SECONDS = 10.0, 2.0
 GPU_CALLS = 10
 """Calls in a row that make one measurement on a GPU, where one is as short as a launch."""
 MIXER_TOKENS, QUICK_MIXER_TOKENS = 4096, 1024
-
-
-@dataclass(frozen=True)
-class Case:
-    """A batch to run the ops on."""
-
-    name: str
-    documents: int
-    length: int
-    """Tokens of each document."""
-    width: int
-    heads: int
-    segments: str
-    """ "pairs" (runs of 2 tokens), "sentences" (between special tokens), or "one" a document."""
-
-    @property
-    def tokens(self) -> int:
-        """`T`."""
-        return self.documents * self.length
-
-    def layout(self, seed: int, device: str = "cpu") -> Layout:
-        """Where its documents and segments lie."""
-        random = np.random.default_rng(seed)
-        ids, special = [], np.zeros(self.tokens, dtype=bool)
-        for i in range(self.documents):
-            if self.segments == "pairs":
-                ids.append(fixed_ids(self.length, 2))
-            elif self.segments == "sentences":
-                ids.append(np.concatenate([[0], sentence_ids(self.length - 2, random) + 1, [self.length]]))
-                special[[i * self.length, (i + 1) * self.length - 1]] = True
-            else:
-                ids.append(np.zeros(self.length, dtype=np.int64))
-        offsets = torch.arange(self.documents + 1) * self.length
-        flags = torch.from_numpy(special) if special.any() else None
-        return Layout.from_packed(offsets, torch.from_numpy(np.concatenate(ids)), flags).to(device)
-
-
-CASES = {
-    "lra-text": Case("LRA Text: d 64, segments of 2 tokens", 4, 4096, 64, 2, "pairs"),
-    "base": Case("Base: d 768, sentences", 8, 1024, 768, 12, "sentences"),
-    "one-segment": Case("Base: d 768, one long segment", 1, 8192, 768, 12, "one"),
-}
-QUICK_CASES = {
-    "lra-text": Case("LRA Text: d 64, segments of 2 tokens", 1, 4096, 64, 2, "pairs"),
-    "base": Case("Base: d 768, sentences", 2, 512, 768, 12, "sentences"),
-    "one-segment": Case("Base: d 768, one long segment", 1, 1024, 768, 12, "one"),
-}
-GPU_SCALE = 16
-"""Times as many documents (tokens of the one document) on a GPU, whose memory is that much faster."""
-
-
-class Need(NamedTuple):
-    """What an op can't do without: every input read once, every result written once."""
-
-    bytes: int
-    operations: int
-    """Additions, multiplications and comparisons."""
-
-
-def need(op: str, direction: str, case: Case, num_segments: int, size: int) -> Need:
-    """The least that an op must do on a case.
-
-    Args:
-        op: of `OPS`.
-        direction: of `DIRECTIONS`.
-        case: the batch.
-        num_segments: `S`.
-        size: bytes of a number.
-
-    The backward of `pool_and_fuse` reads the gradient, o, l, and of each segment its maxima and the int32 places that
-    hold them (s itself it needs no more), and writes the gradients of o, s, l.
-    """
-    T, d, h, B, S = case.tokens, case.width, case.heads, case.documents, num_segments
-    forward = direction == "forward"
-    if op == "document_mean":
-        return Need((T + B) * d * size, T * d if forward else B * d)
-    if op == "attention_pool":
-        if forward:
-            return Need((T + 2 * B * h) * d * size, 4 * T * h * d)
-        return Need((2 * T + 4 * B * h) * d * size, 10 * T * h * d)
-    if forward:
-        return Need((4 * T + B) * d * size, 6 * T * d)
-    return Need((6 * T + 2 * B) * d * size + S * d * (size + 4), 8 * T * d)
 
 
 @dataclass(frozen=True)
@@ -243,7 +159,11 @@ def _described(case: Case, layout: Layout) -> dict[str, Any]:
 
 
 def _row(plan: OpsPlan, op: str, direction: str, case: Case, layout: Layout) -> dict[str, Any]:
-    """One op in one direction: what it needs, and the times of copying that and of each backend."""
+    """One op in one direction: what it needs, and the times of copying that and of each backend.
+
+    `fresh` is the copy into memory that is allocated for it, as an op's results are: on a CPU the system maps large
+    blocks anew, page by page, which the plain copy is spared.
+    """
     dtype, device = getattr(torch, plan.machine.dtype), plan.machine.device
     random = torch.Generator().manual_seed(plan.seed)
 
@@ -260,7 +180,7 @@ def _row(plan: OpsPlan, op: str, direction: str, case: Case, layout: Layout) -> 
     # ones: a page of zeros that was never written is the same page everywhere, and comes from the cache
     source = torch.ones(needed.bytes // 2 // dtype.itemsize, dtype=dtype, device=device)
     target = torch.empty_like(source)
-    candidates: dict[str, Callable[[], object]] = {"copy": lambda: target.copy_(source)}
+    candidates: dict[str, Callable[[], object]] = {"copy": lambda: target.copy_(source), "fresh": source.clone}
     for backend in plan.backends:
         candidates[backend] = _forward(op, backend, inputs, layout)
         if direction == "backward":

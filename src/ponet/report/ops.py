@@ -38,10 +38,11 @@ def ops_tables(values: Values) -> list[Table]:
         tables.append(targets)
     notes = [
         "Bytes and operations are the least that an op can do with: every input read once, every result written once. "
-        "Copy is the time of copying half that many bytes from one place to another, which moves as many; of copy is "
-        "how near the op comes to that speed. Faster is over the reference. An op is bound by its operations "
+        "Copy is the time of copying half that many bytes from one place to another, which moves as many; fresh is the "
+        "same into memory that is allocated for it, as an op's results are. Of copy and of fresh are how near the op "
+        "comes to either. Faster is over the reference. An op is bound by its operations "
         "where they, at the speed of the matrix product, would take longer than the copy. Medians of calls in turns "
-        "with the copy; spread is half the distance of the quartiles over the median.",
+        "with the copies; spread is half the distance of the quartiles over the median.",
         machine_note(values),
         made_by(values),
     ]
@@ -55,22 +56,24 @@ def _layout(values: Values, key: str) -> Table:
     fused = backends[0] if backends[0] != "reference" else None
     sizes = [f"{layout[name]:,} {name if layout[name] > 1 else name[:-1]}" for name in SIZES]
     title = f"{layout['name']}; {', '.join(sizes)}"
-    columns = ["Op", "MB", "M ops", "Bound by", "Copy"]
+    columns = ["Op", "MB", "M ops", "Bound by", "Copy", "Fresh"]
     if fused:
-        columns += [BACKENDS[fused], "GB/s", "Of copy"]
+        columns += [BACKENDS[fused], "GB/s", "Of copy", "Of fresh"]
     columns += [BACKENDS["reference"], *(["Faster"] if fused else []), "Spread"]
     table = Table(title, columns)
     for name, row in values["groups"].get(key, {}).items():
         copy = row["copy"].get("median_seconds")
         cells = [name, f"{row['bytes'] / 1e6:,.1f}", f"{row['operations'] / 1e6:,.1f}", _bound(values, row)]
-        cells.append(_time(row["copy"]))
+        anew = row.get("fresh", {})  # older results haven't got it
+        fresh = anew.get("median_seconds")
+        cells += [_time(row["copy"]), _time(anew) if anew else ABSENT]
         reference = row["reference"].get("median_seconds")
-        measured = [row["copy"], row["reference"]]
+        measured = [row["copy"], row["reference"], *([anew] if anew else [])]
         if fused:
             took = row[fused].get("median_seconds")
             measured.append(row[fused])
             cells += [_time(row[fused]), f"{row['bytes'] / took / 1e9:,.1f}" if took else ABSENT]
-            cells.append(f"{100 * copy / took:.0f} %" if took and copy else ABSENT)
+            cells += [f"{100 * each / took:.0f} %" if took and each else ABSENT for each in (copy, fresh)]
         cells.append(_time(row["reference"]))
         if fused:
             cells.append(f"{reference / took:.1f}×" if took and reference else ABSENT)
