@@ -219,7 +219,7 @@ def test_ops_against_copies(ops: dict[str, Any]) -> None:
 def test_a_machine_without_kernels(ops: dict[str, Any]) -> None:
     ops["backends"] = ["reference"]
     layout = ops_tables(ops)[0]
-    assert layout.columns == ["Op", "MB", "M ops", "Bound by", "Copy", "Reference", "Spread"]
+    assert layout.columns == ["Op", "MB", "M ops", "Bound by", "Copy", "Fresh", "Reference", "Spread"]
     assert len(layout.rows[0]) == len(layout.columns)
 
 
