@@ -1,7 +1,6 @@
 """Preparing data: the same bytes however it went, and never wrong ones."""
 
 import errno
-import fcntl
 import json
 import multiprocessing
 import os
@@ -333,14 +332,21 @@ def test_a_full_disk_while_the_tokenizer_is_saved(again, tmp_path, monkeypatch, 
     assert not (tmp_path / "data").exists()
 
 
-def test_two_at_once(home, again):
-    before = files(home / "data")
-    with open(home / "data" / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(PoNetError, match=r"Another process is preparing data in .*: wait for it, or stop it"):
-            again(home / "data")
-    assert files(home / "data") == before
-    again(home / "data")
+def test_two_at_once(home, again, tmp_path, monkeypatch):
+    encoded, refused = workers.encoded, []
+
+    def meanwhile(*arguments):
+        with pytest.raises(
+            PoNetError, match=r"Another process is preparing data in .*: wait for it, or stop it"
+        ) as told:
+            again(tmp_path / "data")
+        refused.append(told)
+        yield from encoded(*arguments)
+
+    monkeypatch.setattr(prepare, "encoded", meanwhile)
+    again(tmp_path / "data")
+    assert len(refused) == 1
+    assert files(tmp_path / "data") == files(home / "data")
 
 
 def test_a_validation_corpus_is_apart_and_its_duplicates_left_out(home, tmp_path):
@@ -349,7 +355,7 @@ def test_a_validation_corpus_is_apart_and_its_duplicates_left_out(home, tmp_path
     validation = write(tmp_path / "v.jsonl", held_out)
     made = prepared(corpus, tmp_path / "data", tokenizer=str(home / "vocab.txt"), validation=[validation])
     assert {split: counts.documents for split, counts in made.splits.items()} == {"train": 10, "validation": 5}
-    assert "2 documents are left out: they are in the validation corpus too." in made.notices
+    assert "Documents left out because they are in the validation corpus too: 2." in made.notices
     assert Manifest.read(tmp_path / "data").left_out["in_validation"] == 2
     hashes = {split: set(np.concatenate(arrays(tmp_path / "data", split, "hashes"))) for split in made.splits}
     assert len(hashes["validation"]) == 5
@@ -359,7 +365,7 @@ def test_a_validation_corpus_is_apart_and_its_duplicates_left_out(home, tmp_path
 def test_notices(home, tmp_path):
     corpus = write(tmp_path / "c.jsonl", ["Zebras graze here. The king sees zebras.", "king"])
     made = prepared(corpus, tmp_path / "data", tokenizer=str(home / "vocab.txt"), validation_fraction=1e-9)
-    assert "1 documents of a single token are left out." in made.notices
+    assert "Documents left out because they are a single token: 1." in made.notices
     assert any("of the tokens are [UNK]: the vocabulary doesn't fit the text" in notice for notice in made.notices)
     assert any(notice.startswith("No document is held out") for notice in made.notices)
     assert any(notice.startswith("The training text is a single document") for notice in made.notices)

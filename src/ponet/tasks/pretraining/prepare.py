@@ -205,9 +205,11 @@ def _notices(manifest: Manifest, reader: BlockReader) -> list[str]:
     found, counts = [], manifest.splits
     left_out = manifest.left_out
     if left_out.get("in_validation"):
-        found.append(f"{left_out['in_validation']:,} documents are left out: they are in the validation corpus too.")
+        found.append(
+            f"Documents left out because they are in the validation corpus too: {left_out['in_validation']:,}."
+        )
     if left_out.get("too_short"):
-        found.append(f"{left_out['too_short']:,} documents of a single token are left out.")
+        found.append(f"Documents left out because they are a single token: {left_out['too_short']:,}.")
     train = counts[TRAIN]
     if train.unknown > 0.01 * train.tokens:
         found.append(
