@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli import pretrain_ship
 from ponet.cli.errors import told
 from ponet.errors import PoNetError
 
@@ -88,6 +87,3 @@ def prepare(
         learned = f" (and {made.vocabulary_seconds:,.0f} s for the vocabulary)" if made.vocabulary_seconds > 1 else ""
         typer.echo(f"{'tokenized':<11} {made.bytes / 1e6:,.1f} MB in {made.seconds:,.1f} s, {rate:.1f} MB/s{learned}")
     typer.echo(f"{'data':<11} {made.folder}, {made.shards:,} shard{'' if made.shards == 1 else 's'}")
-
-
-pretrain_ship.register(pretrain)
