@@ -149,11 +149,12 @@ class PoNetForPreTraining(_WithVocabulary):
             output_attentions,
             output_hidden_states,
         )
-        everywhere = prediction_positions is None
-        hidden = encoded.hidden if everywhere else encoded.hidden.index_select(0, prediction_positions)
+        hidden = encoded.hidden
+        if prediction_positions is not None:
+            hidden = hidden.index_select(0, prediction_positions)
         scores = self.cls.predictions(hidden)
         relationship = self.cls.seq_relationship(self.ponet.pool(encoded))
-        if labels is not None and everywhere:
+        if labels is not None and prediction_positions is None:
             labels = encoded.from_border(labels)
         mlm_loss = None if labels is None else mean_cross_entropy(scores, labels)
         sso_loss = None if next_sentence_label is None else mean_cross_entropy(relationship, next_sentence_label)
@@ -162,7 +163,7 @@ class PoNetForPreTraining(_WithVocabulary):
             loss=torch.stack(losses).sum() if losses else None,
             mlm_loss=mlm_loss,
             sso_loss=sso_loss,
-            prediction_logits=encoded.to_border(scores) if everywhere else scores,
+            prediction_logits=encoded.to_border(scores) if prediction_positions is None else scores,
             seq_relationship_logits=relationship,
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """What a task is to the training engine: data, model and metrics, and nothing about how training goes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,11 +22,19 @@ ComputeLoss = Callable[..., "Tensor"]
 """`compute_loss(outputs, labels, num_items_in_batch=None)`, as the Trainer's `compute_loss_func`."""
 
 
+class Indexed(Protocol):
+    """Examples that are there to be asked for: a list of them, or whatever makes them when asked."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> Example: ...
+
+
 @dataclass
 class Split:
     """The examples of one split, and the number of real tokens in each (`[n]`, for batches by token budget)."""
 
-    examples: Sequence[Example]
+    examples: Indexed
     lengths: np.ndarray
 
     def __len__(self) -> int:

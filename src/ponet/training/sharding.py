@@ -1,7 +1,7 @@
 """Fully sharded training (FSDP2), also over processes of a CPU, where it is tested and accelerate leaves it out."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -31,14 +31,14 @@ def keep_tied_together(accelerator: Accelerator) -> None:
     def prepare_hidden(*objects: Any, **options: Any) -> Any:
         models = [each for each in objects if isinstance(each, PreTrainedModel)]
         for model in models:
-            model.get_input_embeddings = model.get_output_embeddings = lambda: None  # type: ignore[method-assign]
+            model.get_input_embeddings = model.get_output_embeddings = lambda: None  # type: ignore[method-assign, assignment]
         try:
             return prepare(*objects, **options)
         finally:
             for model in models:
                 del model.get_input_embeddings, model.get_output_embeddings
 
-    accelerator.prepare = prepare_hidden  # type: ignore[method-assign]
+    accelerator.prepare = prepare_hidden
 
 
 def gathered(values: Any) -> Any:
@@ -47,7 +47,7 @@ def gathered(values: Any) -> Any:
     A checkpoint of these is one as a single process writes it, and can be gone on with by any number of them.
     """
     if isinstance(values, DTensor):
-        return cast(torch.Tensor, values.full_tensor()).cpu()
+        return values.full_tensor().cpu()
     if isinstance(values, dict):
         return {key: gathered(value) for key, value in values.items()}
     if isinstance(values, (list, tuple)):

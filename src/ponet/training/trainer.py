@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import EvalLoopContainer
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, denumpify_detensorize
 from transformers.utils import SAFE_WEIGHTS_NAME
@@ -21,6 +21,7 @@ from ponet.training.batching import EvaluationBatches
 from ponet.training.checkpoints import CheckpointStore
 from ponet.training.examples import Examples, count_examples, restore_order, without_prefix
 from ponet.training.memory import peak_bytes, return_free_memory
+from ponet.training.objective import ObjectiveTrainer
 from ponet.training.progress import Progress
 from ponet.training.schedules import build_schedule
 from ponet.training.sharding import gathered, keep_tied_together, load_optimizer, load_weights, shard_on_cpu
@@ -33,7 +34,7 @@ TRIM_EVERY = 50
 """Steps on a CPU: seldom enough not to be seen in the time, often enough for the heap to stay small."""
 
 
-class PoNetTrainer(Trainer):
+class PoNetTrainer(ObjectiveTrainer):
     """Trains along a `TrainingStream`, which is one epoch to the Trainer, and keeps `Progress` with each checkpoint.
 
     Args:
@@ -81,7 +82,8 @@ class PoNetTrainer(Trainer):
             callbacks=callbacks,
         )
         self.remove_callback(PrinterCallback)
-        self.options, self.stream, self.store, self.objective = options, stream, store, objective
+        self.options, self.stream, self.store = options, stream, store
+        self.objective = objective
         self.progress = progress or Progress()
         self.metric, self.greater_is_better = metric, greater_is_better
         self._examples_in_step = 1
@@ -140,17 +142,6 @@ class PoNetTrainer(Trainer):
             count = int(self.accelerator.reduce(torch.tensor(count, device=device), "sum"))
         self._examples_in_step = max(1, count)
         return batches, items
-
-    def _count(self, batches: list[Any], device: torch.device) -> None:
-        """What the objective's means are over in this step, and the operations it takes."""
-        assert self.objective is not None
-        counts = [self.objective.counts(batch).to(device) for batch in batches]
-        flops = sum(self.objective.flops(batch) for batch in batches)
-        totals = torch.cat([torch.stack(counts).sum(0), torch.tensor([flops], dtype=counts[0].dtype, device=device)])
-        if self.args.world_size > 1:
-            totals = self.accelerator.reduce(totals, "sum")
-        self._totals = totals[:-1]
-        self.progress.flops += float(totals[-1])
 
     def take_up(self) -> None:
         """At the start of training: goes on where the progress is, with the loss that isn't logged yet."""
@@ -235,12 +226,6 @@ class PoNetTrainer(Trainer):
             self._sums = None
         self.control = self.callback_handler.on_log(self.args, self.state, self.control, logs)
 
-    def _gathered_sums(self) -> torch.Tensor | None:
-        """The sums behind figures since they were logged, over all processes."""
-        if self.args.world_size == 1 or self._sums is None:
-            return self._sums
-        return cast(torch.Tensor, self.accelerator.reduce(self._sums, "sum"))
-
     # ---- evaluation
 
     def evaluate_split(self, split: Split) -> dict[str, float]:
@@ -307,20 +292,6 @@ class PoNetTrainer(Trainer):
         named = {f"{metric_key_prefix}_{name}": value for name, value in denumpify_detensorize(metrics).items()}
         return EvalLoopOutput(predictions=logits, label_ids=labels, metrics=named, num_samples=len(order))
 
-    def _evaluate_objective(self, model: torch.nn.Module, dataloader: DataLoader, prefix: str) -> EvalLoopOutput:
-        assert self.objective is not None
-        total: torch.Tensor | None = None
-        for inputs in dataloader:
-            inputs = self._prepare_inputs(inputs)
-            with torch.no_grad(), self.compute_loss_context_manager():
-                _, sums = self.objective(model, inputs, self.objective.counts(inputs).to(self.args.device))
-            total = sums if total is None else total + sums
-            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
-        figures = {} if total is None else self.objective.figures(total)
-        order = cast(EvaluationBatches, dataloader.batch_sampler).order
-        named = {f"{prefix}_{name}": value for name, value in figures.items()}
-        return EvalLoopOutput(predictions=None, label_ids=None, metrics=named, num_samples=len(order))  # type: ignore[arg-type]
-
     def _model_for_evaluation(self) -> torch.nn.Module:
         model = self._wrap_model(cast(torch.nn.Module, self.model), training=False)
         if len(self.accelerator._models) == 0 and model is self.model:  # training prepares it too: not twice
@@ -355,6 +326,8 @@ class PoNetTrainer(Trainer):
             self._sums = sums if self.args.process_index == 0 else None if sums is None else torch.zeros_like(sums)
         weights, optimizer = None, None
         if self.is_fsdp_enabled:
+            assert self.model is not None
+            assert self.optimizer is not None
             weights, optimizer = gathered(self.model.state_dict()), gathered(self.optimizer.state_dict())
         if not self.args.should_save:  # another process than the first: only its own random state
             self.accelerator.wait_for_everyone()
@@ -366,6 +339,7 @@ class PoNetTrainer(Trainer):
             if optimizer is not None:
                 self._save(str(folder), state_dict=weights)
                 torch.save(optimizer, folder / OPTIMIZER_NAME)
+                assert self.lr_scheduler is not None
                 torch.save(self.lr_scheduler.state_dict(), folder / SCHEDULER_NAME)
             else:
                 self.save_model(str(folder), _internal_call=True)
@@ -391,6 +365,8 @@ class PoNetTrainer(Trainer):
         if checkpoint is None or not self.is_fsdp_enabled:
             super()._load_optimizer_and_scheduler(checkpoint)
             return
+        assert self.optimizer is not None
+        assert self.lr_scheduler is not None
         load_optimizer(self.optimizer, Path(checkpoint) / OPTIMIZER_NAME)
         self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
 

@@ -1,7 +1,6 @@
 """Examples made when they are asked for: each a function of (seed, length, epoch, shard, row), and of nothing else."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -41,7 +40,7 @@ class Drawing:
     short_share: float = 0.1
 
 
-class PretrainingExamples(Sequence[Example]):
+class PretrainingExamples:
     """A split of a corpus, indexed by `Key`.
 
     An example has `input_ids`, `segment_ids` (each special token and each sentence a segment, in order),

@@ -37,42 +37,40 @@ class PretrainingTask:
 
         from ponet.tasks.pretraining.modelling import build_model
 
-        options: PretrainingOptions = recipe.data
-        if options.path is None:
+        data: PretrainingOptions = recipe.data
+        if data.path is None:
             raise PoNetError(
                 "Pre-training needs prepared data: `ponet pretrain prepare CORPUS --out DATA` makes it, and "
                 "data.path=DATA names it."
             )
-        corpus = TokenCorpus(options.path, TRAIN, options.verify)
+        corpus = TokenCorpus(data.path, TRAIN, data.verify)
         if corpus.tokens == 0:
-            raise PoNetError(f"'{options.path}' holds no training text: prepare it from a corpus that has some.")
+            raise PoNetError(f"'{data.path}' holds no training text: prepare it from a corpus that has some.")
         tokenizer = corpus.tokenizer()
         vocabulary = Vocabulary.of(tokenizer)
         set_seed(recipe.seed)  # the weights of a run depend on its seed alone
         notices: list[str] = []
-        model = build_model(recipe.model, tokenizer, options, notices)
-        examples = PretrainingExamples(corpus, vocabulary, _drawing(options, recipe.seed))
-        validation = _held_out(
-            options, vocabulary, TokenCorpus(options.path, VALIDATION, options.verify), VALIDATION_SEED
-        )
+        model = build_model(recipe.model, tokenizer, data, notices)
+        examples = PretrainingExamples(corpus, vocabulary, _drawing(data, recipe.seed))
+        validation = _held_out(data, vocabulary, TokenCorpus(data.path, VALIDATION, data.verify), VALIDATION_SEED)
         if validation is None:
             notices.append(
                 "No document is held out: the last checkpoint is kept, and nothing is measured on unseen text."
             )
 
-        def stream(training: "TrainingOptions", steps: int | None, process: int, processes: int) -> Stream:
+        def stream(options: "TrainingOptions", steps: int | None, process: int, processes: int) -> Stream:
             return PretrainingStream(
                 examples,
-                options.max_length,
-                training.batch_tokens,
-                training.batch_size,
+                data.max_length,
+                options.batch_tokens,
+                options.batch_size,
                 steps,
-                training.epochs,
-                training.gradient_accumulation,
+                options.epochs,
+                options.gradient_accumulation,
                 process,
                 processes,
-                options.last_length,
-                options.last_share,
+                data.last_length,
+                data.last_share,
             )
 
         return Prepared(
@@ -87,7 +85,7 @@ class PretrainingTask:
             greater_is_better=False,
             notices=notices,
             facts=_facts(corpus, validation),
-            objective=PretrainingObjective(model.config, options.second()),
+            objective=PretrainingObjective(model.config, data.second()),
             stream=stream,
             fingerprint=corpus.digest(),
         )
