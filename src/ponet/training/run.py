@@ -26,7 +26,7 @@ from ponet.training.libraries import quiet_libraries
 from ponet.training.memory import reset_peak
 from ponet.training.peak import peak_flops
 from ponet.training.progress import Progress
-from ponet.training.result import provenance
+from ponet.training.result import commit, provenance
 from ponet.training.schedules import warmup_steps
 from ponet.training.setup import fingerprint, process_count, process_index, resolve_precision, training_arguments
 from ponet.training.trainer import PROGRESS_FILE, PoNetTrainer
@@ -108,6 +108,7 @@ class Training:
 
     def __init__(self, recipe: Recipe, folder: RunFolder, prepared: Prepared, display: Display) -> None:
         self.recipe, self.folder, self.prepared, self.display = recipe, folder, prepared, display
+        self.commit = commit()  # now: by the end the checkout may be another
         options = recipe.training
         if len(prepared.train) == 0:
             raise PoNetError("The training split is empty: there is nothing to learn from.")
@@ -155,7 +156,7 @@ class Training:
         evaluator = self._choose(store.path(chosen))
         with self.display:
             test = None if self.prepared.test is None else evaluator.evaluate_split(self.prepared.test)
-        result = finite({**self._figures(test), **provenance(self.recipe, command)})
+        result = finite({**self._figures(test), **provenance(self.recipe, command), "commit": self.commit})
         if self.trainer.args.should_save:
             self.folder.save_model(self.prepared.model, self.prepared.processing_class)
             card = model_card(self.recipe, result)
