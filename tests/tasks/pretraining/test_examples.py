@@ -85,6 +85,8 @@ def test_each_part_of_the_key_matters(changed: str) -> None:
         made = [examples[Key(**where, row=row)] for row in range(rows)]
         return [[*places(original(example)), *example["labels"]] for example in made]
 
+    kinds = [examples.plan(**where).kind.tolist() for examples, where in ((one, key), (other, moved))]
+    assert kinds[0] != kinds[1], "the classes are drawn anew, not the words alone"
     same_again, different = all_of(one, key), all_of(other, moved)
     assert all_of(one, key) == same_again
     equal = sum(row in different for row in same_again)
