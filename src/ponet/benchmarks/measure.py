@@ -6,7 +6,6 @@ process held when the cell was set up, with an allocator that keeps nothing back
 allocated.
 """
 
-import ctypes
 import gc
 import os
 import signal
@@ -24,6 +23,8 @@ from typing import Any, Literal
 
 import psutil
 
+from ponet.allocator import keep_nothing_back
+
 Status = Literal["ok", "timeout", "out_of_memory", "error"]
 
 clock = time.perf_counter
@@ -32,7 +33,6 @@ _OVER_LIMIT = 77  # exit code of a cell that stopped itself
 HELD = "held"
 """What `peak_memory` measures, for a result file: memory that is held, without what an allocator keeps back."""
 _SAMPLE_SECONDS = 0.002
-_M_MMAP_THRESHOLD = -3  # glibc's malloc.h
 
 
 @dataclass
@@ -249,7 +249,7 @@ def _cell(
 
     torch.set_num_threads(threads)
     try:
-        _keep_nothing_back()
+        keep_nothing_back()
         run = setup(*args)
         gc.collect()
         with _Watch(limit) as watch:
@@ -266,16 +266,6 @@ def _cell(
         sender.send(Memory(status=status, message=message))
     finally:
         sender.close()
-
-
-def _keep_nothing_back() -> None:
-    """Has glibc give freed memory back at once, so that what is resident is what is held.
-
-    What it keeps for later otherwise differs by a fifth from run to run. Other allocators stay as they are.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 2**16)
 
 
 class _Watch:

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from ponet.allocator import keep_freed_memory
 from ponet.errors import PoNetError
 from ponet.files import explain
 
@@ -19,9 +20,11 @@ INTERRUPTED = 128 + int(signal.SIGINT)
 
 
 def set_up(verbose: bool) -> None:
-    """Before any command: whether the libraries may speak, and whether our errors come with a traceback."""
+    """Before any command: whether the libraries may speak, whether our errors come with a traceback, and that freed
+    memory is kept for the next tensor."""
     from ponet.training import libraries
 
+    keep_freed_memory()
     libraries.verbose = verbose
     if not verbose:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # unset, the library warns about forks

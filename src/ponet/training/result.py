@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import torch
 
+from ponet.allocator import keeps_freed_memory
 from ponet.recipe import Recipe
 
 PACKAGES = ("ponet", "torch", "transformers", "tokenizers", "datasets", "scikit-learn", "numpy")
@@ -33,6 +34,7 @@ def origin(seed: int, command: str | None = None) -> dict[str, Any]:
         "commit": commit(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "machine": machine(),
+        "keeps_freed_memory": keeps_freed_memory(),
         "environment": {name: os.environ[name] for name in SETTINGS if name in os.environ},
         "command": command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

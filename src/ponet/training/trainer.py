@@ -14,13 +14,14 @@ from transformers.trainer_pt_utils import EvalLoopContainer
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, denumpify_detensorize
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from ponet.allocator import return_free_memory
 from ponet.errors import PoNetError, suggest
 from ponet.recipe import TrainingOptions
 from ponet.tasks.base import Collate, Metrics, Objective, Split, Stream
 from ponet.training.batching import EvaluationBatches
 from ponet.training.checkpoints import CheckpointStore
 from ponet.training.examples import Examples, count_examples, restore_order, without_prefix
-from ponet.training.memory import peak_bytes, return_free_memory
+from ponet.training.memory import peak_bytes
 from ponet.training.objective import ObjectiveTrainer
 from ponet.training.progress import Progress
 from ponet.training.schedules import build_schedule
