@@ -48,8 +48,10 @@ def keep_nothing_back() -> None:
     """Has glibc give freed memory back at once, so that what is resident is what is held: for measurements of memory,
     where what it keeps would differ by a fifth from run to run."""
     if _libc() is not None:
-        for option, size in ((_TRIM_THRESHOLD, 2**17), (_TOP_PAD, 0), (_MMAP_THRESHOLD, 2**16)):
-            _libc().mallopt(option, size)
+        if _kept[0]:
+            _libc().mallopt(_TRIM_THRESHOLD, 2**17)
+            _libc().mallopt(_TOP_PAD, 0)
+        _libc().mallopt(_MMAP_THRESHOLD, 2**16)
         _kept[0] = False
 
 
