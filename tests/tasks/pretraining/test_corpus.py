@@ -74,6 +74,14 @@ def test_the_digest_is_of_the_content(data: Path, copy: Path, tmp_path: Path) ->
     assert other.digest() != digest
     assert other.manifest.tokenizer == TokenCorpus(data).manifest.tokenizer
     assert TokenCorpus(tmp_path / "other", "validation").tokens == 0
+    turned = write_texts(tmp_path / "turned.jsonl", made_up_texts(seed=1)[::-1])
+    prepare([str(turned)], tmp_path / "turned", tokenizer=str(data / "tokenizer"), processes=1)
+    sizes = [
+        [facts["bytes"] for shard in TokenCorpus(folder).shards for _, facts in sorted(shard.files.items())]
+        for folder in (tmp_path / "other", tmp_path / "turned")
+    ]
+    assert sizes[0] == sizes[1]
+    assert TokenCorpus(tmp_path / "turned").digest() != other.digest(), "the same documents in another order"
 
 
 def test_a_shard_that_is_cut_off_is_named(copy: Path) -> None:
