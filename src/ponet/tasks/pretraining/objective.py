@@ -38,6 +38,7 @@ class PretrainingObjective:
         output = model(**{name: batch[name] for name in INPUTS if name in batch})
         words, word_labels = output.prediction_logits, batch["labels"]
         word_loss = F.cross_entropy(words.float(), word_labels, reduction="sum")
+        totals = totals.to(word_loss)  # whole numbers below 2^24, and not every device has float64
         loss = word_loss / totals[0].clamp(min=1)
         parts = [word_loss, (words.argmax(-1) == word_labels).sum(), torch.tensor(len(word_labels))]
         pairs, pair_labels = output.seq_relationship_logits, batch["sentence_labels"]
