@@ -1,8 +1,8 @@
 """A shard's documents parted into pairs of spans: which sentences make up each example of one epoch.
 
 The plan of a shard is a function of (seed, epoch, length, shard), made in one walk over sentence offsets without
-reading a token. Every sentence is in exactly one example of an epoch, but for what is cut off to fit the length, for the
-second spans of class 2, which are drawn anew, and for a last sentence that such a span leaves alone.
+reading a token. Every sentence is in exactly one example of an epoch, but for what is cut off to fit the length, for
+the second spans of class 2, which are drawn anew, and for a last sentence that such a span leaves alone.
 """
 
 from bisect import bisect_left
@@ -64,8 +64,8 @@ def plan_chunks(
     """Parts the documents of a shard (paper, section 4 and appendix; StructBERT).
 
     Sentences are taken until they fill the length, and the chunk is parted at a random sentence end. Of class
-    `ELSEWHERE` the second part is put back, and the next chunk begins with it, unless it is the document's last sentence
-    alone, which one example can't be made of.
+    `ELSEWHERE` the second part is put back, and the next chunk begins with it, unless that is one last sentence, of
+    which no example can be made.
 
     Args:
         arrays: the shard.
