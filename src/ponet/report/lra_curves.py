@@ -44,7 +44,8 @@ def machine_of(result: Result) -> str:
     machine = result.values.get("machine")
     if not isinstance(machine, dict) or "cpu" not in machine:
         return ""
-    return str(machine.get("gpu") or f"{machine['cpu']}, {machine.get('threads', machine.get('cores', '?'))} threads")
+    threads = machine.get("threads", machine.get("cores", "?"))
+    return str(machine.get("gpu") or f"{machine['cpu']}, {threads} thread{'' if threads == 1 else 's'}")
 
 
 def plot(results: list[Result], folder: Path) -> Path | None:
