@@ -52,7 +52,7 @@ def together(out: Path, changes: list[str], stop_at: int = -1, die_at: int = -1)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(WORKER)]
     command += [str(out), str(stop_at), str(die_at), "pretrain/tiny", *changes]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def losses(out: Path) -> list[tuple]:
