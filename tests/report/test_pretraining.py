@@ -34,7 +34,7 @@ def put(
         figures = {"mlm_loss": 10 - 10 * accuracy, "mlm_accuracy": accuracy}
         if second:
             figures |= {f"{second}_loss": 1 - accuracy, f"{second}_accuracy": accuracy + 0.005}
-        lines.append({"step": step, "seconds": seconds, "validation": figures})
+        lines.append({"step": step, "tokens": step * 1000, "seconds": seconds, "validation": figures})
     steps, seconds, _ = evaluations[-1]
     values = {
         "validation": lines[-1]["validation"],
@@ -140,9 +140,9 @@ def test_curves_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     "line",
     [
-        '{"step": 3, "seconds": 1, "validation": {}}',
-        '{"step": 3, "seconds": 1, "validation": {"mlm_loss": null}}',
-        '{"step": 3, "seconds": 1, "validation": {"mlm_loss": 1.0, "mlm_accuracy": 0.5}}',
+        '{"step": 3, "tokens": 9, "seconds": 1, "validation": {}}',
+        '{"step": 3, "tokens": 9, "seconds": 1, "validation": {"mlm_loss": null}}',
+        '{"step": 3, "tokens": 9, "seconds": 1, "validation": {"mlm_loss": 1.0, "mlm_accuracy": 0.5}}',
         "no JSON",
     ],
 )
@@ -150,5 +150,5 @@ def test_broken_metrics_are_named(tmp_path: Path, line: str) -> None:
     folder = put(tmp_path, "pooling", [(100, 90, 0.2)])
     with (folder / "metrics.jsonl").open("a") as file:
         file.write(line + "\n")
-    with pytest.raises(PoNetError, match="line 3, is no evaluation of a pre-training"):
+    with pytest.raises(PoNetError, match="line 3, is no evaluation of a run"):
         tables("pretraining", tmp_path)

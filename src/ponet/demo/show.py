@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ponet.demo.encoder import MODELS
-from ponet.files import replacing
+from ponet.report.runs import save_figure
 from ponet.report.tables import ABSENT, Table, count, memory, percent, seconds
 
 _INSTEAD = {"timeout": "too slow", "out_of_memory": "out of memory", "error": "failed"}
@@ -71,6 +71,4 @@ def plot(result: dict[str, Any], path: Path) -> None:
         axis.set_title(title)
         axis.grid(alpha=0.3, which="both")
         axis.legend()
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
-    pyplot.close(figure)
+    save_figure(figure, path, dpi=150)

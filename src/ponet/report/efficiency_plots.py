@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ponet.files import replacing
 from ponet.report.benchmarks import Values
+from ponet.report.runs import save_figure
 
 COLOURS = {
     "pooling": "#0072b2",
@@ -62,7 +62,4 @@ def draw(values: Values, figure: Callable[[Any], float | None], label: str, path
         axis.grid(alpha=0.3)
     handles = {text: line for axis in axes[0] for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
     drawing.legend(handles.values(), handles.keys(), loc="outside right center", fontsize="small")
-    with replacing(path) as temporary:
-        drawing.savefig(temporary, dpi=150, format="png")
-    pyplot.close(drawing)
-    return path
+    return save_figure(drawing, path, dpi=150)

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from ponet.report.lra_curves import Curve, curves, machine_of
+from ponet.report.lra_curves import Curve, curves
 from ponet.report.published import LRA, LRA_BEYOND, LRA_TASKS
 from ponet.report.results import Result
+from ponet.report.runs import machine_of, step_seconds
 from ponet.report.tables import ABSENT, Table, count, mean, memory, percent, seconds
 from ponet.tasks.lra.recipes import TASKS as PUBLISHED_SETUPS
 
@@ -124,7 +125,7 @@ def _measured(task: str, cells: list[_Cell]) -> Table:
                 _published(figure),
                 str(len(cell.runs)),
                 count(cell.steps),
-                seconds(mean([_step_seconds(run) for run in cell.runs])),
+                seconds(mean([step_seconds(run) for run in cell.runs])),
                 seconds(mean([run.number("train.seconds") for run in cell.runs])),
                 count(mean([run.number("train.tokens_per_second") for run in cell.runs])),
                 memory(mean([run.number("train.peak_memory_bytes") for run in cell.runs])),
@@ -139,11 +140,6 @@ def _measured(task: str, cells: list[_Cell]) -> Table:
     differences = sorted({text for cell in here for run in cell.runs for text in _differences(run)})
     table.notes = [" ".join([*notes, *differences])]
     return table
-
-
-def _step_seconds(run: Result) -> float | None:
-    timed, total, steps = (run.number(f"train.{name}") for name in ("timed_step_seconds", "seconds", "steps"))
-    return timed if timed is not None or total is None or not steps else total / steps
 
 
 def _differences(run: Result) -> list[str]:

@@ -1,13 +1,10 @@
 """Learning curves of Long Range Arena: validation accuracy over training time, from the results' metrics.jsonl."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ponet.errors import PoNetError
-from ponet.files import explain, replacing
 from ponet.report.results import Result
+from ponet.report.runs import evaluations, machine_of, save_figure
 
 PLOT = "lra.png"
 
@@ -19,7 +16,7 @@ class Curve:
     mixer: str
     seed: int
     seconds: list[float]
-    """In training steps: as counted while training or, where a step was timed alone before, steps times that."""
+    """As `ponet.report.runs.Evaluation` has them."""
     accuracy: list[float]
     """From 0 to 1, on the validation split."""
 
@@ -37,15 +34,6 @@ def curves(results: list[Result]) -> dict[tuple[str, str], list[Curve]]:
         if curve is not None:
             found.setdefault((result.task, machine_of(result)), []).append(curve)
     return found
-
-
-def machine_of(result: Result) -> str:
-    """The GPU, or the processor and the threads it was used with; "" where the result doesn't say."""
-    machine = result.values.get("machine")
-    if not isinstance(machine, dict) or "cpu" not in machine:
-        return ""
-    threads = machine.get("threads", machine.get("cores", "?"))
-    return str(machine.get("gpu") or f"{machine['cpu']}, {threads} thread{'' if threads == 1 else 's'}")
 
 
 def plot(results: list[Result], folder: Path) -> Path | None:
@@ -87,32 +75,12 @@ def plot(results: list[Result], folder: Path) -> Path | None:
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     figure.tight_layout()
-    path = Path(folder) / PLOT
-    try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=110, format="png", metadata={"Software": None})
-    finally:
-        pyplot.close(figure)
-    return path
+    return save_figure(figure, Path(folder) / PLOT)
 
 
 def _curve(result: Result) -> Curve | None:
-    path = None if result.folder is None else result.folder / "metrics.jsonl"
-    if path is None or not path.exists():
+    found = evaluations(result, lambda each: (each.seconds, float(each.figures["accuracy"])))
+    if not found:
         return None
-    timed = result.number("train.timed_step_seconds")
-    seconds, accuracy = [], []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise explain(error, path) from error
-    for number, line in enumerate(lines, 1):
-        try:
-            values: dict[str, Any] = json.loads(line)
-            if "validation" not in values:
-                continue
-            accuracy.append(float(values["validation"]["accuracy"]))
-            seconds.append(float(values["seconds"] if timed is None else values["step"] * timed))
-        except (ValueError, KeyError, TypeError) as error:
-            raise PoNetError(f"'{path}', line {number}, is no evaluation of a run: file the run again.") from error
-    return Curve(result.mixer, result.seed, seconds, accuracy) if seconds else None
+    seconds, accuracy = map(list, zip(*found, strict=True))
+    return Curve(result.mixer, result.seed, seconds, accuracy)

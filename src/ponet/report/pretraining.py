@@ -1,8 +1,8 @@
 """Suite `pretraining`: encoders of equal size, pre-trained on one stream; at the end, and after equal time."""
 
-from ponet.report.lra_curves import machine_of
 from ponet.report.pretraining_curves import FIGURES, Curve, curve_of, curves, name_of, order_of
 from ponet.report.results import Result
+from ponet.report.runs import machine_of, step_seconds
 from ponet.report.tables import ABSENT, Table, count, mean, percent
 
 HEADS = ("MLM loss", "MLM %", "SSO loss", "SSO %")
@@ -94,8 +94,8 @@ def _final(run: Result, name: str) -> float | None:
 
 
 def _seconds(run: Result) -> float | None:
-    timed, steps = run.number("train.timed_step_seconds"), run.number("train.steps")
-    return run.number("train.seconds") if timed is None or steps is None else timed * steps
+    step, steps = step_seconds(run), run.number("train.steps")
+    return None if step is None or steps is None else step * steps
 
 
 def _speed(run: Result, seconds: float | None) -> float | None:

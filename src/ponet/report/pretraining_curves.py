@@ -1,14 +1,10 @@
 """Curves of pre-trainings: held-out masked-word and sentence accuracy over tokens and over time, from metrics.jsonl."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ponet.errors import PoNetError
-from ponet.files import explain, replacing
-from ponet.report.lra_curves import machine_of
 from ponet.report.results import Result
+from ponet.report.runs import Evaluation, evaluations, machine_of, save_figure
 
 PLOT = "pretraining.png"
 FIGURES = ("mlm_loss", "mlm_accuracy", "sso_loss", "sso_accuracy")
@@ -27,9 +23,9 @@ class Curve:
     """The folder's name: `pooling`, or `pooling-mlm` for another objective than MLM + SSO."""
     seed: int
     tokens: list[float]
-    """Trained on, at each evaluation: a run's batches are filled to one budget, so tokens go with steps."""
+    """Trained on, at each evaluation."""
     seconds: list[float]
-    """In training steps: as counted while training or, where a step was timed alone before, steps times that."""
+    """As `ponet.report.runs.Evaluation` has them."""
     figures: dict[str, list[float]]
     """`FIGURES`, each that the objective has; of next sentence prediction under SSO's names."""
 
@@ -68,32 +64,20 @@ def curve_of(result: Result) -> Curve | None:
     Raises:
         PoNetError: a line that isn't an evaluation of a pre-training.
     """
-    path = None if result.folder is None else result.folder / "metrics.jsonl"
-    if path is None or not path.exists():
-        return None
-    timed, rate = result.number("train.timed_step_seconds"), _tokens_a_step(result)
-    tokens, seconds = [], []
     figures: dict[str, list[float]] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise explain(error, path) from error
-    for number, line in enumerate(lines, 1):
-        try:
-            values: dict[str, Any] = json.loads(line)
-            if "validation" not in values:
-                continue
-            known = {name.replace("nsp_", "sso_"): value for name, value in values["validation"].items()}
-            for name in FIGURES:
-                if name in known:
-                    figures.setdefault(name, []).append(float(known[name]))
-            seconds.append(float(values["seconds"] if timed is None else values["step"] * timed))
-            tokens.append(values["step"] * rate)
-            if "mlm_loss" not in known or any(len(each) != len(seconds) for each in figures.values()):
-                raise ValueError("figures are missing")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise PoNetError(f"'{path}', line {number}, is no evaluation of a pre-training: file it again.") from error
-    return Curve(result.task, result.mixer, result.seed, tokens, seconds, figures) if seconds else None
+
+    def read(evaluation: Evaluation) -> tuple[float, float]:
+        named = {name.replace("nsp_", "sso_"): value for name, value in evaluation.figures.items()}
+        wanted = figures or (FIGURES if "sso_loss" in named else FIGURES[:2])
+        for name in wanted:
+            figures.setdefault(name, []).append(float(named[name]))
+        return float(evaluation.line["tokens"]), evaluation.seconds
+
+    found = evaluations(result, read)
+    if not found:
+        return None
+    tokens, seconds = map(list, zip(*found, strict=True))
+    return Curve(result.task, result.mixer, result.seed, tokens, seconds, figures)
 
 
 def name_of(mixer: str) -> str:
@@ -150,18 +134,7 @@ def plot(results: list[Result], folder: Path) -> Path | None:
     if len(groups) == 1:
         figure.suptitle(f"Pre-training, {only[0]}" + (f", on {only[1]}" if only[1] else ""), fontsize=10)
     figure.tight_layout()
-    path = Path(folder) / PLOT
-    try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=110, format="png", metadata={"Software": None})
-    finally:
-        pyplot.close(figure)
-    return path
-
-
-def _tokens_a_step(result: Result) -> float:
-    steps, tokens = result.number("train.steps"), result.number("train.tokens")
-    return 0.0 if not steps or tokens is None else tokens / steps
+    return save_figure(figure, Path(folder) / PLOT)
 
 
 def _styles(count: int) -> list[str]:

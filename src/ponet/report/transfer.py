@@ -1,7 +1,7 @@
 """Suite `transfer`: a shipped checkpoint, fine-tuned, against the same model from scratch."""
 
-from ponet.report.lra_curves import machine_of
 from ponet.report.results import Result
+from ponet.report.runs import machine_of
 from ponet.report.tables import ABSENT, Table, mean, percent
 from ponet.tasks.text.transfer import SETS, STARTS, TransferSet
 

@@ -166,7 +166,12 @@ class MetricsFile(TrainerCallback):
 
     def _write(self, values: dict[str, Any]) -> None:
         progress = self.progress
-        head = {"step": progress.step, "epoch": round(progress.epoch, 6), "seconds": round(progress.seconds, 3)}
+        head = {
+            "step": progress.step,
+            "epoch": round(progress.epoch, 6),
+            "tokens": progress.tokens,
+            "seconds": round(progress.seconds, 3),
+        }
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(finite({**head, **values})) + "\n")
