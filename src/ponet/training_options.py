@@ -84,7 +84,8 @@ class TrainingOptions:
         if self.batch_tokens is None and self.batch_size is None:
             raise PoNetError("One of 'training.batch_tokens' and 'training.batch_size' is needed; both are null.")
         self.checkpoint_interval()
-        self.budget_seconds()
+        if self.budget_seconds() is None and self.step_seconds is not None:
+            raise PoNetError("'training.step_seconds' is there for a training.budget to be filled: give that too.")
 
     def checkpoint_interval(self) -> tuple[int | None, float | None]:
         """`checkpoint_every` as (steps, None) or (None, seconds)."""

@@ -42,6 +42,8 @@ def test_a_known_step_is_not_timed(tiny_recipe: Make, tmp_path: Path, monkeypatc
     assert result["train"]["timed_step_seconds"] == 0.4
     with pytest.raises(PoNetError, match=r"training\.step_seconds.*greater than 0"):
         TrainingOptions(step_seconds=0.0)
+    with pytest.raises(PoNetError, match=r"training\.step_seconds.*give that too"):
+        TrainingOptions(step_seconds=0.4)
 
 
 def test_one_step_at_least(tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,5 +100,5 @@ def test_several_processes_have_several_clocks(
     tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(budget, "process_count", lambda: 2)
-    with pytest.raises(PoNetError, match=r"give training\.max_steps"):
+    with pytest.raises(PoNetError, match=r"give training\.step_seconds too, or training\.max_steps"):
         train(tiny_recipe("budget=2s"), tmp_path / "run", show=False)

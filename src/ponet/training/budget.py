@@ -43,10 +43,13 @@ def fill_budget(recipe: Recipe, prepared: Prepared, precision: str) -> tuple[Rec
     """
     budget = recipe.training.budget_seconds()
     assert budget is not None
-    if process_count() > 1:
-        raise PoNetError("training.budget times the steps of one process: with torchrun, give training.max_steps.")
     seconds = recipe.training.step_seconds
     if seconds is None:
+        if process_count() > 1:
+            raise PoNetError(
+                "training.budget times the steps of one process: with torchrun, give training.step_seconds too, or "
+                "training.max_steps."
+            )
         seconds = time_step(recipe, prepared, precision, min(TIMED_SECONDS, budget / 10))
     steps = max(1, math.floor(budget / seconds))
     return replace(recipe, training=replace(recipe.training, max_steps=steps)), seconds

@@ -22,16 +22,21 @@ class ObjectiveTrainer(Trainer):
     _sums: torch.Tensor | None = None
     """Of the objective's figures, since they were logged."""
 
+    _flops: float = 0.0
+    """Of the steps since the progress was told."""
+
     def _count(self, batches: list[Any], device: torch.device) -> None:
         """What the objective's means are over in this step, and the operations it takes."""
         assert self.objective is not None
-        counts = [self.objective.counts(batch).to(device) for batch in batches]
-        flops = sum(self.objective.flops(batch) for batch in batches)
-        totals = torch.cat([torch.stack(counts).sum(0), torch.tensor([flops], dtype=counts[0].dtype, device=device)])
-        if self.args.world_size > 1:
-            totals = self.accelerator.reduce(totals, "sum")
-        self._totals = totals[:-1]
-        self.progress.flops += float(totals[-1])
+        totals = torch.stack([self.objective.counts(batch) for batch in batches]).sum(0).to(device)
+        self._totals = self.accelerator.reduce(totals, "sum") if self.args.world_size > 1 else totals
+        self._flops += sum(self.objective.flops(batch) for batch in batches)
+
+    def _settle_flops(self) -> None:
+        """Adds this process's operations, and the others', to the progress: seldom, for it waits for the device."""
+        flops = torch.tensor(self._flops, dtype=torch.float64, device=self.args.device)
+        self.progress.flops += float(self.accelerator.reduce(flops, "sum") if self.args.world_size > 1 else flops)
+        self._flops = 0.0
 
     def _gathered_sums(self) -> torch.Tensor | None:
         """The sums behind figures since they were logged, over all processes."""

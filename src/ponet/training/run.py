@@ -123,7 +123,7 @@ class Training:
         self.stream = training_stream(
             prepared, options, recipe.seed, options.max_steps, process_index(), process_count()
         )
-        self.peak_flops = None if prepared.objective is None else peak_flops(self.precision)
+        self.peak_flops = None if prepared.objective is None else peak_flops(self.precision) * process_count()
         warmup_steps(options.warmup, self.stream.steps)  # too long a warm-up is told before anything is written
         self.interruption = Interruption()
         self.trainer = self._trainer()

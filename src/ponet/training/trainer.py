@@ -88,8 +88,6 @@ class PoNetTrainer(ObjectiveTrainer):
         self.progress = progress or Progress()
         self.metric, self.greater_is_better = metric, greater_is_better
         self._examples_in_step = 1
-        self._totals = torch.zeros(0)  # of the objective's counts, over a step
-        self._sums: torch.Tensor | None = None  # of the objective's figures, since they were logged
         self._kept: set[int] = set()
         self._mark = time.perf_counter()
 
@@ -221,6 +219,7 @@ class PoNetTrainer(ObjectiveTrainer):
         """Hands logs to the callbacks; metrics.jsonl is their history, so checkpoints needn't carry it."""
         logs["epoch"] = self.progress.epoch
         if self.objective is not None and "loss" in logs:
+            self._settle_flops()
             sums = self._gathered_sums()
             if sums is not None:
                 logs |= {name: value for name, value in self.objective.figures(sums).items() if name != "loss"}
@@ -322,6 +321,7 @@ class PoNetTrainer(ObjectiveTrainer):
         self.progress.loss_sum = float(self._tr_loss)
         self.progress.logged_step = self._globalstep_last_logged
         if self.objective is not None:
+            self._settle_flops()
             sums = self._gathered_sums()
             self.progress.figure_sums = [] if sums is None else sums.tolist()
             self._sums = sums if self.args.process_index == 0 else None if sums is None else torch.zeros_like(sums)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import strategies as st
 
 from ponet.tasks.base import Example
@@ -14,7 +13,6 @@ from ponet.tasks.pretraining.chunks import Objective
 from ponet.tasks.pretraining.corpus import ShardArrays, TokenCorpus
 from ponet.tasks.pretraining.examples import Drawing, Key, PretrainingExamples
 from ponet.tasks.pretraining.masking import IGNORED
-from ponet.tasks.pretraining.prepare import prepare
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 
 Shape = list[list[int]]
@@ -143,15 +141,6 @@ def made_up_texts(count: int = 260, seed: int = 0) -> list[str]:
 def write_texts(path: Path, texts: list[str]) -> Path:
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     return path
-
-
-def prepared_folder(factory: pytest.TempPathFactory) -> Path:
-    """Prepared data of several shards with held-out documents; made once a session, and never written to."""
-    folder = factory.getbasetemp() / "prepared-for-streams"
-    if not folder.exists():
-        corpus = write_texts(factory.mktemp("texts") / "corpus.jsonl", made_up_texts())
-        prepare([str(corpus)], folder, vocab_size=260, processes=1, validation_fraction=0.15, block_characters=60_000)
-    return folder
 
 
 def opened(folder: Path, split: str = "train", **drawing: Any) -> PretrainingExamples:

@@ -8,21 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.tasks.pretraining.stream_fixtures import made_up_texts, prepared_folder, write_texts
+from tests.tasks.pretraining.stream_fixtures import made_up_texts, write_texts
 
 from ponet.errors import PoNetError
 from ponet.tasks.pretraining.corpus import TokenCorpus
 from ponet.tasks.pretraining.prepare import prepare
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared_folder(tmp_path_factory)
-
-
-@pytest.fixture
-def copy(data: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(data, tmp_path / "data"))
 
 
 def a_file(folder: Path, name: str = "train.tokens.npy") -> Path:

@@ -18,7 +18,6 @@ from tests.tasks.pretraining.stream_fixtures import (
     opened,
     original,
     places,
-    prepared_folder,
     random_shape,
     same,
     shapes,
@@ -29,12 +28,6 @@ from torch.utils.data import DataLoader
 from ponet.tasks.pretraining.chunks import ELSEWHERE, FOLLOWS, SPECIAL_TOKENS, SWAPPED
 from ponet.tasks.pretraining.examples import Key, PretrainingExamples
 from ponet.tasks.pretraining.masking import IGNORED
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared_folder(tmp_path_factory)
-
 
 # ---- a function of the key
 

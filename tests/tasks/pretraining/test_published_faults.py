@@ -3,23 +3,16 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from tests.tasks.pretraining.stream_fixtures import (
     examples_of,
     keys,
     opened,
     places,
-    prepared_folder,
     spans,
 )
 
 from ponet.tasks.pretraining.chunks import ELSEWHERE, SPECIAL_TOKENS
 from ponet.tasks.pretraining.masking import IGNORED
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared_folder(tmp_path_factory)
 
 
 def test_a_row_as_long_as_the_goal_is_used_once() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from accelerate.data_loader import skip_first_batches
-from tests.tasks.pretraining.stream_fixtures import examples_of, keys, opened, prepared_folder, random_shape, same
+from tests.tasks.pretraining.stream_fixtures import examples_of, keys, opened, random_shape, same
 from torch.utils.data import DataLoader
 
 from ponet.tasks.pretraining import stream as stream_module
@@ -15,11 +15,6 @@ from ponet.tasks.pretraining.examples import Key
 from ponet.tasks.pretraining.stream import PretrainingStream
 
 EXAMPLES = examples_of(random_shape(30, seed=1), random_shape(20, seed=2), random_shape(25, seed=3))
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared_folder(tmp_path_factory)
 
 
 def stream(length: int = 48, batch_tokens: int | None = 400, batch_size: int | None = None, **rest: Any) -> Any:
@@ -184,9 +179,6 @@ def test_tokens_and_epochs_behind_us() -> None:
         assert found.tokens_at(step) == sum(held[: 3 * step])
         assert found.epoch_at(step) == pytest.approx(sum(held[: 3 * step]) / EXAMPLES.corpus.tokens)
     assert found.tokens_at(99) == sum(held)
-    for wanted in (1, 400, sum(held) // 2, sum(held)):
-        step = found.step_at(wanted)
-        assert found.tokens_at(step) >= wanted > found.tokens_at(step - 1)
 
 
 @pytest.mark.parametrize("epochs", [0.3, 1.0, 2.5])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.tasks.pretraining.stream_fixtures import made_up_texts, prepared_folder, same, write_texts
+from tests.tasks.pretraining.stream_fixtures import made_up_texts, same, write_texts
 
 from ponet import PoNetForPreTraining
 from ponet.errors import PoNetError
@@ -27,16 +27,6 @@ SMALL = (
 
 class Crash(BaseException):
     """Nothing catches it: the process is as good as gone."""
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared_folder(tmp_path_factory)
-
-
-@pytest.fixture
-def copy(data: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(data, tmp_path / "data"))
 
 
 @pytest.fixture(scope="module")

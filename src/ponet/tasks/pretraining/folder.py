@@ -1,6 +1,5 @@
 """The folder of prepared data: whose it is, that one process at a time writes to it, and its manifest."""
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator
@@ -104,13 +103,7 @@ def opened(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
         other = [name for name in there if not (name.startswith(".") and name.endswith(".tmp"))]
         if other and not (folder / SETTINGS).is_file():
             raise PoNetError(f"'{folder}' holds other things, such as '{other[0]}': name a new folder.")
-        with open(folder / LOCK, "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise PoNetError(
-                    f"Another process is preparing data in '{folder}': wait for it, or stop it."
-                ) from error
+        with _alone(folder):
             begun = (folder / SETTINGS).is_file()
             if begun:
                 _compare(folder, settings)
@@ -127,6 +120,22 @@ def opened(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
                 raise
     except OSError as error:
         raise explain(error, error.filename or folder) from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """For this process alone. The lock ends with the process, however that ends."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise PoNetError(f"Another process is preparing data in '{folder}': wait for it, or stop it.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def discard(folder: Path, whole: bool) -> None:

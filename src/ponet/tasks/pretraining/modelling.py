@@ -7,13 +7,12 @@ from ponet.errors import PoNetError
 from ponet.tasks.pretraining.chunks import CLASSES
 from ponet.tasks.pretraining.options import PretrainingOptions
 from ponet.tasks.pretraining.vocabulary import fingerprint
-from ponet.tasks.text.table import brief
+from ponet.tasks.text.modelling import BY_TOKENIZER, finished_model, load_checkpoint, new_model, open_tokenizer
 
 if TYPE_CHECKING:
     from ponet.models.modeling_ponet import PoNetForPreTraining
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
-BY_TOKENIZER = ("pad_token_id", "cls_token_id", "sep_token_id")
 BY_DATA = ("vocab_size", "num_sentence_labels", *BY_TOKENIZER)
 
 
@@ -25,9 +24,6 @@ def build_model(
     Raises:
         PoNetError: fields that don't go together or follow from the data, or a checkpoint that doesn't fit.
     """
-    from huggingface_hub.errors import StrictDataclassError
-
-    from ponet.models.configuration_ponet import PoNetConfig
     from ponet.models.modeling_ponet import PoNetForPreTraining
 
     for name in BY_DATA:
@@ -57,46 +53,20 @@ def build_model(
             f"model.max_position_embeddings is {settled['max_position_embeddings']}, but examples may have "
             f"{options.longest()} tokens: leave it out, or make the data's lengths smaller."
         )
-    try:
-        return PoNetForPreTraining(PoNetConfig(**settled))
-    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
-        raise PoNetError(f"The model section doesn't describe a model: {brief(error)}.") from error
+    return new_model(PoNetForPreTraining, settled)
 
 
 def _from_checkpoint(
     init: str, fields: dict[str, Any], tokenizer: "PoNetTokenizer", classes: int
 ) -> "PoNetForPreTraining":
-    import torch
-
     from ponet.models.modeling_ponet import PoNetForPreTraining
-    from ponet.tasks.text.hub import MODEL_FILES, model_folder
-    from ponet.tasks.text.modelling import open_tokenizer, quiet
 
-    place = Path(init)
-    if not place.exists():
-        place = model_folder(init, MODEL_FILES)
-    if fingerprint(open_tokenizer(str(place))) != fingerprint(tokenizer):
+    if fingerprint(open_tokenizer(init)) != fingerprint(tokenizer):
         raise PoNetError(
             f"The checkpoint '{init}' has another vocabulary than the prepared data: prepare the text again with "
             f"--tokenizer {init}."
         )
-    try:
-        with quiet():
-            loaded: Any = PoNetForPreTraining.from_pretrained(
-                place,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                key_mapping={r"^bert\.": "ponet."},
-                dtype=torch.float32,
-                num_sentence_labels=classes,
-                **fields,
-            )
-    except Exception as error:  # a cut or foreign file raises whatever its reader raises
-        raise PoNetError(
-            f"The checkpoint '{init}' can't be read ({brief(error)}): it is cut off, or of another kind."
-        ) from error
-    model: PoNetForPreTraining
-    model, info = loaded
+    model, info = load_checkpoint(PoNetForPreTraining, init, {**fields, "num_sentence_labels": classes})
     strange = [entry[0] for entry in info["mismatched_keys"] if not entry[0].startswith("cls.seq_relationship")]
     missing = [name for name in info["missing_keys"] if not name.startswith("cls.")]
     if strange or missing:
@@ -114,16 +84,6 @@ def open_run(run: Path) -> "tuple[PoNetForPreTraining, str]":
     Raises:
         PoNetError: no finished model there, or a broken one.
     """
-    import torch
-
     from ponet.models.modeling_ponet import PoNetForPreTraining
-    from ponet.tasks.text.modelling import open_tokenizer, quiet
 
-    if not (run / "config.json").is_file():
-        raise PoNetError(f"'{run}' has no finished model (config.json): train it to its end first.")
-    try:
-        with quiet():
-            model = PoNetForPreTraining.from_pretrained(run, dtype=torch.float32)
-    except Exception as error:  # a cut or foreign file raises whatever its reader raises
-        raise PoNetError(f"The model in '{run}' can't be read ({brief(error)}): train it again.") from error
-    return model.eval(), fingerprint(open_tokenizer(str(run)))
+    return finished_model(PoNetForPreTraining, run), fingerprint(open_tokenizer(str(run)))

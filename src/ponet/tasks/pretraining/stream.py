@@ -1,6 +1,5 @@
 """The batches of a pre-training: packed to a token budget, in an order that follows from the seed alone."""
 
-from bisect import bisect_left
 from collections.abc import Iterator
 
 import numpy as np
@@ -96,10 +95,6 @@ class PretrainingStream(Sampler[list[Key]]):
     def epoch_steps(self) -> list[int]:
         """Where to evaluate unless told: a training has few epochs, so at each tenth of the steps."""
         return sorted({-(-self.steps * part // EVALUATIONS) for part in range(1, EVALUATIONS + 1)})
-
-    def step_at(self, tokens: int) -> int:
-        """The first step with so many tokens behind it, as far as the stream has been read."""
-        return -(-bisect_left(self._tokens, tokens) // self.group)
 
     def _endless(self, length: int) -> Iterator[tuple[list[Key], int]]:
         epoch = 0

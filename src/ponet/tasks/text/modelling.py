@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ponet.errors import PoNetError, suggest
 from ponet.files import data_folder
@@ -16,8 +16,11 @@ from ponet.tasks.text.table import brief
 if TYPE_CHECKING:
     import numpy as np
 
+    from ponet.models.body import PoNetPreTrainedModel
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
     from ponet.models.tokenization_ponet import PoNetTokenizer
+
+Model = TypeVar("Model", bound="PoNetPreTrainedModel")
 
 FROM_SCRATCH = {
     "hidden_size": 128,
@@ -156,9 +159,6 @@ def build_model(
 def _from_scratch(
     fields: dict[str, Any], tokenizer: "PoNetTokenizer", space: LabelSpace, options: TextOptions
 ) -> "PoNetForSequenceClassification":
-    from huggingface_hub.errors import StrictDataclassError
-
-    from ponet.models.configuration_ponet import PoNetConfig
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
 
     settled = {
@@ -178,8 +178,21 @@ def _from_scratch(
         raise PoNetError(
             f"model.vocab_size is {settled['vocab_size']}, but the tokenizer has {len(tokenizer)} pieces: leave it out."
         )
+    return new_model(PoNetForSequenceClassification, settled)
+
+
+def new_model(kind: "type[Model]", fields: dict[str, Any]) -> "Model":
+    """A model of a class, with new weights, from its configuration's fields.
+
+    Raises:
+        PoNetError: fields that don't go together.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+
+    from ponet.models.configuration_ponet import PoNetConfig
+
     try:
-        return PoNetForSequenceClassification(PoNetConfig(**settled))
+        return kind(PoNetConfig(**fields))
     except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
         raise PoNetError(f"The model section doesn't describe a model: {brief(error)}.") from error
 
@@ -188,31 +201,44 @@ def _from_checkpoint(
     init: str, fields: dict[str, Any], space: LabelSpace, notices: list[str]
 ) -> "tuple[PoNetForSequenceClassification, bool]":
     """The model, and whether its classifier is new."""
-    import torch
-
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
 
-    place = _checkpoint_folder(init)
+    model, info = load_checkpoint(PoNetForSequenceClassification, init, {**fields, **space.config_fields()})
+    _check_loaded(init, model, info, notices)
+    not_loaded = [*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])]
+    return model, any(name.startswith("classifier.") for name in not_loaded)
+
+
+def load_checkpoint(kind: "type[Model]", init: str, fields: dict[str, Any]) -> "tuple[Model, dict[str, Any]]":
+    """A checkpoint's weights in a model of a class, in float32, and what the library says of the loading.
+
+    Args:
+        kind: the class; what it has and the checkpoint lacks begins anew.
+        init: a folder, a shipped checkpoint's name, or the hub's.
+        fields: of the configuration, in the place of the checkpoint's own.
+
+    Raises:
+        PoNetError: no such checkpoint, or one that can't be read.
+    """
+    import torch
+
+    place = checkpoint_folder(init)
     try:
         with quiet():
-            loaded: Any = PoNetForSequenceClassification.from_pretrained(
+            loaded: Any = kind.from_pretrained(
                 place,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
                 key_mapping={r"^bert\.": "ponet."},
                 dtype=torch.float32,
                 **fields,
-                **space.config_fields(),
             )
     except Exception as error:  # a cut or foreign file raises whatever its reader raises
         raise PoNetError(
             f"The checkpoint '{init}' can't be read ({brief(error)}): it is cut off, or of another kind."
         ) from error
-    model: PoNetForSequenceClassification
     model, info = loaded
-    _check_loaded(init, model, info, notices)
-    not_loaded = [*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])]
-    return model, any(name.startswith("classifier.") for name in not_loaded)
+    return model, info
 
 
 def _as_checkpoint(
@@ -222,7 +248,7 @@ def _as_checkpoint(
     from ponet.models.configuration_ponet import PoNetConfig
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
 
-    place = _checkpoint_folder(init)
+    place = checkpoint_folder(init)
     try:
         with quiet():
             config = PoNetConfig.from_pretrained(place, **fields, **space.config_fields())
@@ -234,7 +260,12 @@ def _as_checkpoint(
         ) from error
 
 
-def _checkpoint_folder(init: str) -> Path:
+def checkpoint_folder(init: str) -> Path:
+    """The folder of a checkpoint that is named.
+
+    Raises:
+        PoNetError: no such checkpoint.
+    """
     place = Path(init)
     if not place.exists():
         place = model_folder(init, MODEL_FILES)
@@ -284,18 +315,28 @@ def open_run(run: Path) -> "tuple[PoNetForSequenceClassification, PoNetTokenizer
     Raises:
         PoNetError: the run has no model yet, or a broken one.
     """
-    import torch
-
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
+
+    model = finished_model(PoNetForSequenceClassification, run)
+    return model, open_tokenizer(str(run)), LabelSpace.from_config(model.config)
+
+
+def finished_model(kind: "type[Model]", run: Path) -> "Model":
+    """The model of a run folder, in float32, for inference.
+
+    Raises:
+        PoNetError: the run has none yet, or a broken one.
+    """
+    import torch
 
     if not (run / "config.json").is_file():
         raise PoNetError(f"'{run}' has no finished model (config.json): train first, or name the run folder.")
     try:
         with quiet():
-            model = PoNetForSequenceClassification.from_pretrained(run, dtype=torch.float32)
+            model = kind.from_pretrained(run, dtype=torch.float32)
     except Exception as error:  # a cut or foreign file raises whatever its reader raises
         raise PoNetError(f"The model in '{run}' can't be read ({brief(error)}): train it again.") from error
-    return model.eval(), open_tokenizer(str(run)), LabelSpace.from_config(model.config)
+    return model.eval()
 
 
 def device() -> str:
