@@ -2,15 +2,16 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from ponet.errors import PoNetError
 from ponet.recipe import load_recipe
-from ponet.training import callbacks
+from ponet.training import callbacks, folder
 from ponet.training.run import train
 
-out, stop_at, die_at, recipe, *changes = sys.argv[1:]
-decide = callbacks.Flow.on_step_end
+out, stop_at, die_at, overwrite, recipe, *changes = sys.argv[1:]
+decide, claim = callbacks.Flow.on_step_end, folder.RunFolder._claim
 
 
 def on_step_end(self, args, state, control, **kwargs):
@@ -21,9 +22,14 @@ def on_step_end(self, args, state, control, **kwargs):
     decide(self, args, state, control, **kwargs)
 
 
-callbacks.Flow.on_step_end = on_step_end
+def _claim(self, *arguments):
+    time.sleep(2)  # the others have long been here, and may not look at what was there before
+    claim(self, *arguments)
+
+
+callbacks.Flow.on_step_end, folder.RunFolder._claim = on_step_end, _claim
 try:
-    train(load_recipe(recipe, changes), Path(out), show=False)
+    train(load_recipe(recipe, changes), Path(out), overwrite == "True", show=False)
 except PoNetError as error:
     print(error, file=sys.stderr)
     sys.exit(3)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,10 +48,12 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
 
 
-def together(out: Path, changes: list[str], stop_at: int = -1, die_at: int = -1) -> subprocess.CompletedProcess:
+def together(
+    out: Path, changes: list[str], stop_at: int = -1, die_at: int = -1, overwrite: bool = False
+) -> subprocess.CompletedProcess:
     """Two processes train into `out`."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(WORKER)]
-    command += [str(out), str(stop_at), str(die_at), "pretrain/tiny", *changes]
+    command += [str(out), str(stop_at), str(die_at), str(overwrite), "pretrain/tiny", *changes]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
@@ -83,12 +86,16 @@ def alone(changes: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["copied", "sharded"])
 def test_two_processes_train_as_one(sharded: bool, changes: list[str], alone: Path, tmp_path: Path) -> None:
-    done = together(tmp_path / "run", [*changes, f"sharded={str(sharded).lower()}"])
+    shutil.copytree(alone, tmp_path / "run")  # a complete run, in the place of which they train
+    done = together(tmp_path / "run", [*changes, f"sharded={str(sharded).lower()}"], overwrite=True)
     assert done.returncode == 0, done.stderr
     assert len(losses(tmp_path / "run")) == STEPS + 2
     assert_alike(tmp_path / "run", alone)
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["train"]["tokens"] == json.loads((alone / "result.json").read_text())["train"]["tokens"]
+    ours, theirs = (json.loads((out / "result.json").read_text())["train"] for out in (tmp_path / "run", alone))
+    assert ours["tokens"] == theirs["tokens"]
+    assert ours["flops"] == pytest.approx(theirs["flops"])
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["tokens"] == ours["tokens"], "curves are drawn over these"
 
 
 @pytest.mark.slow
