@@ -51,7 +51,7 @@ def finetune(
     changes: Changes = None,
     out: Annotated[Path, typer.Option(help="The run folder.")] = ...,  # type: ignore[assignment]
     model: Annotated[
-        str | None, typer.Option(help="A checkpoint to start from: folder, shipped or hub name.  \\[default: from scratch]")
+        str | None, typer.Option(help="A checkpoint to start from: folder, shipped or hub name.  \\[default: none]")
     ] = None,
     text: Annotated[str | None, typer.Option(help="Column of the text.  \\[default: found]")] = None,
     pair: Annotated[str | None, typer.Option(help="Column of a second text.")] = None,
