@@ -46,8 +46,8 @@ class TrainingOptions:
     max_grad_norm: float = 1.0
     """The gradient is scaled down to this norm where it is longer; 0 leaves it as it is."""
     eval_every: int | float | None = None
-    """Steps between evaluations on the validation split, or a fraction of all steps if below 1. null: once an epoch.
-    The last step has one too."""
+    """Steps between evaluations on the validation split, or a fraction of all steps: below 1, or 1.0 for the last step
+    alone. null: once an epoch. The last step always has one."""
     metric: str | None = None
     """The validation metric that chooses the kept checkpoint. null: the task's own."""
     patience: int | None = None

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ponet.errors import PoNetError
-from ponet.recipe import TrainingOptions
+from ponet.recipe import TrainingOptions, load_recipe
 from ponet.training.schedules import build_schedule, evaluation_interval, warmup_steps
 
 
@@ -76,3 +76,8 @@ def test_evaluations_are_a_fraction_below_one_and_steps_from_one_on() -> None:
     assert evaluation_interval(50, 200) == 50
     assert evaluation_interval(0.01, 30) == 1
     assert evaluation_interval(0.005, 62_400) == 312
+    assert evaluation_interval(1, 200) == 1
+    for written in ("1.0", "1e0"):
+        asked = load_recipe("pretrain/tiny", [f"eval_every={written}"]).training.eval_every
+        assert asked is not None
+        assert evaluation_interval(asked, 200) == 200, "a fraction, all of it; not every step"

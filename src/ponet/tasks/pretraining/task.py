@@ -36,6 +36,7 @@ class PretrainingTask:
         from transformers import set_seed
 
         from ponet.tasks.pretraining.modelling import build_model
+        from ponet.tasks.text.modelling import settle
 
         data: PretrainingOptions = recipe.data
         if data.path is None:
@@ -51,6 +52,7 @@ class PretrainingTask:
         set_seed(recipe.seed)  # the weights of a run depend on its seed alone
         notices: list[str] = []
         model = build_model(recipe.model, tokenizer, data, notices)
+        settle(tokenizer, model_max_length=model.config.max_position_embeddings)
         examples = PretrainingExamples(corpus, vocabulary, _drawing(data, recipe.seed))
         validation = _held_out(data, vocabulary, TokenCorpus(data.path, VALIDATION, data.verify), VALIDATION_SEED)
         if validation is None:

@@ -69,16 +69,21 @@ def make_tokenizer(options: TextOptions, init: str | None, train: Documents, not
         texts = (text.as_py() for column in columns for text in column)
         tokenizer = train_wordpiece(texts, options.vocab_size)
         notices.append(f"A WordPiece vocabulary of {len(tokenizer):,} pieces is trained on the training texts.")
-    settle = {
-        "segments": None if options.segments == "none" else options.segments,
-        "segment_length": options.segment_length if options.segments == "fixed" else None,
-        "model_max_length": options.max_length,
-        "truncation_side": "left" if options.keep == "tail" else "right",
-    }
-    for name, value in settle.items():  # saved with the run, so that pipelines treat texts as training did
+    settle(
+        tokenizer,
+        segments=None if options.segments == "none" else options.segments,
+        segment_length=options.segment_length if options.segments == "fixed" else None,
+        model_max_length=options.max_length,
+        truncation_side="left" if options.keep == "tail" else "right",
+    )
+    return tokenizer
+
+
+def settle(tokenizer: "PoNetTokenizer", **values: Any) -> None:
+    """Gives a tokenizer settings that are saved with it, so that pipelines treat texts as training did."""
+    for name, value in values.items():
         setattr(tokenizer, name, value)
         tokenizer.init_kwargs[name] = value
-    return tokenizer
 
 
 def open_tokenizer(name: str) -> "PoNetTokenizer":
