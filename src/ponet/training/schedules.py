@@ -26,7 +26,7 @@ def warmup_steps(warmup: float, steps: int) -> int:
     return min(count, steps - 1)
 
 
-def evaluation_interval(eval_every: float, steps: int) -> int:
+def evaluation_interval(eval_every: int | float, steps: int) -> int:
     """`eval_every` in steps: a fraction of all `steps` where it is below 1, or 1.0 (1 is every step)."""
     fraction = eval_every < 1 or (isinstance(eval_every, float) and eval_every == 1)
     return max(1, round(eval_every * steps if fraction else eval_every))
