@@ -35,6 +35,8 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [
         f"data.path={folder / 'data'}",
         "hidden_size=32",
+        "num_attention_heads=2",
+        "precision=float32",  # losses are compared to 1e-4
         "num_hidden_layers=2",
         "intermediate_size=64",
         "max_length=48",
