@@ -112,13 +112,11 @@ def _to_half(model: "PoNetForPreTraining", run: Path) -> None:
 
 def _write(model: "PoNetForPreTraining", run: Path, folder: Path) -> None:
     """Weights, configuration and tokenizer, without the model's source files."""
-    from ponet.tasks.text.modelling import open_tokenizer, quiet, settle
+    from ponet.tasks.text.modelling import open_tokenizer, quiet
 
-    tokenizer = open_tokenizer(str(run))
-    settle(tokenizer, model_max_length=model.config.max_position_embeddings)
     with quiet():
         model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        open_tokenizer(str(run)).save_pretrained(folder)
     for path in folder.glob("*.py"):
         path.unlink()
     for name, changes in (("config.json", {"dtype": "float32"}), ("tokenizer_config.json", {})):
