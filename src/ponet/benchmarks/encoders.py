@@ -130,7 +130,9 @@ def variants() -> dict[str, Variant]:
         "pooling-mixer-checkpointing": Variant(
             "PoNet, mixer recomputed", "pooling", {"mixer_checkpointing": True}, recomputes="mixer"
         ),
-        "pooling-checkpointing": Variant("PoNet, layer recomputed", "pooling", recomputes="layer"),
+        "pooling-checkpointing": Variant(
+            "PoNet, layer and mixer recomputed", "pooling", {"mixer_checkpointing": True}, recomputes="layer"
+        ),
         "fourier": Variant("FNet", "fourier"),
         "attention": Variant("Transformer, SDPA", "attention", _NO_WEIGHT_DROPOUT),
         "attention-eager": Variant("Transformer, eager", "attention", {"attention_kernel": "eager"}),

@@ -118,7 +118,7 @@ def efficiency_targets(result: Mapping[str, Any]) -> list[Target]:
                 ("pooling", "pooling-published"),
             )
         )
-        for key, name in (("pooling-mixer-checkpointing", "mixer"), ("pooling-checkpointing", "layer")):
+        for key, name in (("pooling-mixer-checkpointing", "mixer"), ("pooling-checkpointing", "layer and mixer")):
             what = f"training step, {name} recomputed: memory over FNet's"
             made.append(compare(what, "at most", 1.0, memory, (key, "fourier")))
     return [target for target in made if target.measured]

@@ -13,6 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from ponet.mixers import Mixer, build_mixer
 from ponet.mixers.pooling_parts import part_borders
 from ponet.models.configuration_ponet import PoNetConfig
+from ponet.models.feed_forward import gelu_linear, has_hooks
 from ponet.ops.dropout import dropout
 from ponet.ops.layout import Layout
 
@@ -112,7 +113,11 @@ class PoNetIntermediate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[T, d]` -> `[T, f]`."""
-        return dropout(self.activation(self.dense(x)), self.dropout)
+        return self.activate(self.dense(x))
+
+    def activate(self, raised: Tensor) -> Tensor:
+        """What follows the linear map: `[T, f]` -> `[T, f]`."""
+        return dropout(self.activation(raised), self.dropout)
 
 
 class PoNetOutput(nn.Module):
@@ -155,9 +160,18 @@ class PoNetLayer(GradientCheckpointingLayer):
     def feed_forward(self, x: Tensor) -> Tensor:
         """The feed-forward block: `[T, d]` -> `[T, d]`."""
         output = self.output
-        fed = self.intermediate(output.LayerNorm(x) if self.pre_norm else x)
-        x = dropout(output.dense(fed), output.dropout, x)
+        fed = self._feed(output.LayerNorm(x) if self.pre_norm else x)
+        x = dropout(fed, output.dropout, x)
         return x if self.pre_norm else output.LayerNorm(x)
+
+    def _feed(self, x: Tensor) -> Tensor:
+        """Both linear maps of the feed-forward: `[T, d]` -> `[T, d]`."""
+        inner, outer = self.intermediate, self.output.dense
+        if not has_hooks(inner):
+            raised = inner.dense(x)
+            fed = gelu_linear(raised, inner.activation, inner.dropout, outer)
+            return outer(inner.activate(raised)) if fed is None else fed
+        return outer(inner(x))
 
 
 class PoNetEncoder(nn.Module):

@@ -2,7 +2,8 @@
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ def dropout(x: Tensor, module: nn.Module, residual: Tensor | None = None) -> Ten
         module: has the probability, and says whether it trains.
         residual: as `x`.
     """
-    if type(module) is not nn.Dropout or module._forward_hooks or module._forward_pre_hooks or module.inplace:
+    if not _is_plain(module):
         dropped = module(x)
         return dropped if residual is None else residual + dropped
     if not module.training or module.p == 0:
@@ -34,6 +35,43 @@ def dropout(x: Tensor, module: nn.Module, residual: Tensor | None = None) -> Ten
         return _Dropout.apply(x, residual, module.p, seed)
     dropped = F.dropout(x, module.p)
     return dropped if residual is None else residual + dropped
+
+
+def repeatable_dropout(x: Tensor, module: nn.Module) -> "RepeatableDropout | None":
+    """Dropout as `module` would do it now to a tensor like `x`; None where it can't be repeated: use `dropout` then."""
+    if not _is_plain(module):
+        return None
+    if not module.training or module.p == 0:
+        return RepeatableDropout(0.0, 0)
+    if module.p == 1 or not _suits(x, None):
+        return None
+    return RepeatableDropout(module.p, int(torch.randint(2**63 - 1, ())))
+
+
+@dataclass(frozen=True)
+class RepeatableDropout:
+    """Drops the same numbers of every tensor of one shape, so that results needn't be kept; its own way back."""
+
+    p: float
+    seed: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Of any shape, differentiable."""
+        return _Dropout.apply(x.contiguous(), None, self.p, self.seed) if self.p else x
+
+    def in_place(self, x: Tensor) -> Tensor:
+        """Of any shape, contiguous, outside of what autograd records."""
+        if self.p:
+            importlib.import_module(_KERNEL).dropout(x, None, self.p, self.seed, out=x)
+        return x
+
+
+def _is_plain(module: nn.Module) -> TypeGuard[nn.Dropout]:
+    if type(module) is not nn.Dropout or module.inplace:
+        return False
+    return not any(
+        (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    )
 
 
 def _suits(x: Tensor, residual: Tensor | None) -> bool:

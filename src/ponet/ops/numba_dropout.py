@@ -22,7 +22,7 @@ _FIRST, _SECOND, _THIRD = np.uint32(0xED5AD4BB), np.uint32(0xAC4C1B51), np.uint3
 _11, _14, _15, _17 = np.uint32(11), np.uint32(14), np.uint32(15), np.uint32(17)
 
 
-def dropout(x: Tensor, residual: Tensor | None, p: float, seed: int) -> Tensor:
+def dropout(x: Tensor, residual: Tensor | None, p: float, seed: int, out: Tensor | None = None) -> Tensor:
     """`residual + dropout(x)`, or `dropout(x)` alone: each number 0 with probability `p`, else `x / (1 - p)`.
 
     Args:
@@ -30,8 +30,9 @@ def dropout(x: Tensor, residual: Tensor | None, p: float, seed: int) -> Tensor:
         residual: of the same shape and type, contiguous.
         p: below 1; taken to the nearest `1 / 2**32`.
         seed: 64 bits.
+        out: takes the result, contiguous; may be `x` itself.
     """
-    y = torch.empty_like(x)
+    y = torch.empty_like(x) if out is None else out
     if x.numel():
         blocks = (x.numel() + _BLOCK - 1) // _BLOCK
         low, high = seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF

@@ -1,0 +1,79 @@
+"""The feed-forward's second half that keeps one tensor for the way back in the place of two."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.nn import functional as F
+from transformers.activations import GELUActivation
+
+from ponet.mixers.joint import is_plain
+from ponet.ops.dropout import RepeatableDropout, repeatable_dropout
+
+
+def gelu_linear(x: Tensor, activation: nn.Module, dropout: nn.Module, linear: nn.Module) -> Tensor | None:
+    """`linear(dropout(activation(x)))`, of which only `x` is kept: the way back computes GELU and dropout again.
+
+    What lies between two matrix products is most of what a training step keeps, and half of that is GELU's result,
+    which costs little to make anew. The result is that of the modules called one by one.
+
+    Args:
+        x: `[T, f]`.
+        activation: Hugging Face's "gelu".
+        dropout: an `nn.Dropout`; while it drops, only where dropout can be repeated (on a CPU with Numba).
+        linear: an `nn.Linear` of `f` inputs with a bias.
+
+    Returns:
+        `[T, d]`; None where the modules have to be called: they are others than these or have hooks, nothing is kept
+        anyway, or a compiler sees to it.
+    """
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return None
+    if type(activation) is not GELUActivation or activation.act is not F.gelu or has_hooks(activation):
+        return None
+    if not is_plain(linear) or has_hooks(linear) or linear.bias is None or type(linear.weight) is not nn.Parameter:
+        return None
+    drop = repeatable_dropout(x, dropout)
+    if drop is None:
+        return None
+    result: Tensor = _GeluLinear.apply(x, linear.weight, linear.bias, drop)
+    return result
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether somebody waits for a module to be called."""
+    return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
+
+
+class _GeluLinear(Function):
+    """`x, weight, bias` -> `drop(gelu(x)) W' + b`; twice differentiable."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, drop: RepeatableDropout) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.drop, ctx.bias_dtype = drop, bias.dtype
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        with torch.autocast(device, enabled=False):
+            return F.linear(drop.in_place(F.gelu(x)).to(dtype), weight.to(dtype), bias.to(dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (dy,) = gradients
+        x, weight = ctx.saved_tensors
+        # with grad enabled here somebody wants second derivatives
+        drop = ctx.drop if torch.is_grad_enabled() else ctx.drop.in_place
+        dx = d_weight = d_bias = None
+        with torch.autocast(x.device.type, enabled=False):
+            if ctx.needs_input_grad[1]:
+                d_weight = (dy.T @ drop(F.gelu(x)).to(dy.dtype)).to(weight.dtype)
+            if ctx.needs_input_grad[2]:
+                d_bias = dy.sum(0).to(ctx.bias_dtype)
+            if ctx.needs_input_grad[0]:
+                dropped = drop((dy @ weight.to(dy.dtype)).to(x.dtype))
+                if torch.is_grad_enabled():
+                    dx = torch.ops.aten.gelu_backward(dropped, x)
+                else:
+                    dx = torch.ops.aten.gelu_backward.grad_input(dropped, x, grad_input=dropped)
+        return dx, d_weight, d_bias, None
