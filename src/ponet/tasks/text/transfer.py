@@ -53,7 +53,8 @@ STARTS = {
     "pretrained": Start("Pre-trained", f"{CHECKPOINT} fine-tuned", 5e-4),
     "scratch": Start("From scratch", f"the architecture of {CHECKPOINT} from scratch", 1e-3, {"init_weights": False}),
 }
-"""Recipe -> side. Each rate is the best of three or so on short runs of SST-2 and 20 Newsgroups."""
+"""Recipe -> side. On short runs of SST-2 the pre-trained weights learned best at 1e-3 (of 1e-4, 3e-4, 1e-3 and 2e-3), the
+new ones at 1e-3 too, there and on 20 Newsgroups (of 1e-3 and 2e-3); small sets want less of the pre-trained."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +77,18 @@ _SENTENCE = {"max_length": 128, "text": "sentence"}
 _PAIR = {"max_length": 128, "text": "sentence1", "pair": "sentence2"}
 
 SETS = {
-    "imdb": TransferSet("IMDb", {"accuracy": "accuracy"}, "test", 2, {"path": "imdb"}),
+    "imdb": TransferSet("IMDb", {"accuracy": "accuracy"}, "test", 1, {"path": "imdb"}),
     "hnd": TransferSet(
         "HND",
         {"accuracy": "accuracy", "f1": "F1"},
         "test",
-        6,
+        4,
         # test texts that stand in the training texts too are dropped there, as in documents/hnd
         {"path": "hnd", "max_length": 1024, "overlap": "drop"},
         seeds=5,
         training={"batch_tokens": 4096},
     ),
-    "20newsgroups": TransferSet("20 Newsgroups", {"accuracy": "accuracy"}, "test", 4, {"path": "20newsgroups"}),
+    "20newsgroups": TransferSet("20 Newsgroups", {"accuracy": "accuracy"}, "test", 3, {"path": "20newsgroups"}),
     "cola": TransferSet(
         "CoLA", {"matthews": "Matthews correlation"}, "validation", 5, {"path": "glue/cola", **_SENTENCE}
     ),
