@@ -53,8 +53,8 @@ STARTS = {
     "pretrained": Start("Pre-trained", f"{CHECKPOINT} fine-tuned", 5e-4),
     "scratch": Start("From scratch", f"the architecture of {CHECKPOINT} from scratch", 1e-3, {"init_weights": False}),
 }
-"""Recipe -> side. On short runs of SST-2 the pre-trained weights learned best at 1e-3 (of 1e-4, 3e-4, 1e-3 and 2e-3), the
-new ones at 1e-3 too, there and on 20 Newsgroups (of 1e-3 and 2e-3); small sets want less of the pre-trained."""
+"""Recipe -> side. On short runs of SST-2 the pre-trained weights learned most at 1e-3 (of 1e-4, 3e-4, 1e-3, 2e-3), the
+new ones at 1e-3 too, and on 20 Newsgroups (of 1e-3, 2e-3); small sets want less of the pre-trained."""
 
 
 @dataclass(frozen=True)
