@@ -51,10 +51,10 @@ class Start:
 
 STARTS = {
     "pretrained": Start("Pre-trained", f"{CHECKPOINT} fine-tuned", 5e-4),
-    "scratch": Start("From scratch", f"the architecture of {CHECKPOINT} from scratch", 1e-3, {"init_weights": False}),
+    "scratch": Start("From scratch", f"the architecture of {CHECKPOINT} from scratch", 5e-4, {"init_weights": False}),
 }
-"""Recipe -> side. On short runs of SST-2 the pre-trained weights learned most at 1e-3 (of 1e-4, 3e-4, 1e-3, 2e-3), the
-new ones at 1e-3 too, and on 20 Newsgroups (of 1e-3, 2e-3); small sets want less of the pre-trained."""
+"""Recipe -> side; the same in all but the weights. In 500 steps on SST-2 both learned most at 1e-3 (pre-trained: of 1e-4,
+3e-4, 1e-3, 2e-3; new: of 1e-3, 2e-3), but in two epochs the new weights came to nothing at it (57 %)."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ SETS = {
         seeds=5,
         training={"batch_tokens": 4096},
     ),
-    "20newsgroups": TransferSet("20 Newsgroups", {"accuracy": "accuracy"}, "test", 3, {"path": "20newsgroups"}),
+    "20newsgroups": TransferSet("20 Newsgroups", {"accuracy": "accuracy"}, "test", 2, {"path": "20newsgroups"}),
     "cola": TransferSet(
         "CoLA", {"matthews": "Matthews correlation"}, "validation", 5, {"path": "glue/cola", **_SENTENCE}
     ),
