@@ -53,7 +53,7 @@ STARTS = {
     "pretrained": Start("Pre-trained", f"{CHECKPOINT} fine-tuned", 5e-4),
     "scratch": Start("From scratch", f"the architecture of {CHECKPOINT} from scratch", 5e-4, {"init_weights": False}),
 }
-"""Recipe -> side; the same in all but the weights. In 500 steps on SST-2 both learned most at 1e-3 (pre-trained: of 1e-4,
+"""Recipe -> side; alike in all but the weights. In 500 steps on SST-2 both learned most at 1e-3 (pre-trained: of 1e-4,
 3e-4, 1e-3, 2e-3; new: of 1e-3, 2e-3), but in two epochs the new weights came to nothing at it (57 %)."""
 
 
