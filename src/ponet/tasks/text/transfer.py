@@ -77,7 +77,7 @@ _SENTENCE = {"max_length": 128, "text": "sentence"}
 _PAIR = {"max_length": 128, "text": "sentence1", "pair": "sentence2"}
 
 SETS = {
-    "imdb": TransferSet("IMDb", {"accuracy": "accuracy"}, "test", 1, {"path": "imdb"}),
+    "imdb": TransferSet("IMDb", {"accuracy": "accuracy"}, "test", 1, {"path": "imdb", "max_length": 256}),
     "hnd": TransferSet(
         "HND",
         {"accuracy": "accuracy", "f1": "F1"},
