@@ -30,15 +30,21 @@ def gelu_linear(x: Tensor, activation: nn.Module, dropout: nn.Module, linear: nn
     """
     if not torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return None
-    if type(activation) is not GELUActivation or activation.act is not F.gelu or has_hooks(activation):
+    if not _is_gelu(activation) or has_hooks(activation):
         return None
-    if not is_plain(linear) or has_hooks(linear) or linear.bias is None or type(linear.weight) is not nn.Parameter:
+    weight, bias = getattr(linear, "weight", None), getattr(linear, "bias", None)
+    if not is_plain(linear) or has_hooks(linear) or type(weight) is not nn.Parameter or bias is None:
         return None
     drop = repeatable_dropout(x, dropout)
     if drop is None:
         return None
-    result: Tensor = _GeluLinear.apply(x, linear.weight, linear.bias, drop)
+    result: Tensor = _GeluLinear.apply(x, weight, bias, drop)
     return result
+
+
+def _is_gelu(activation: nn.Module) -> bool:
+    # Hugging Face's class can also be asked for a slower formula of its own
+    return type(activation) is GELUActivation and getattr(activation, "act", None) is F.gelu
 
 
 def has_hooks(module: nn.Module) -> bool:

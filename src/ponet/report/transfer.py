@@ -27,7 +27,7 @@ def transfer(results: list[Result]) -> list[Table]:
     table.notes.append(
         "Mean ± standard deviation over seeds (pre-trained / from scratch); the difference is that of the means, in "
         f"points. Test split; {validation}: validation split, the best evaluation, as GLUE's test labels aren't "
-        "public. Both sides have the same architecture, tokenizer, data and epochs, each its own learning rate."
+        "public. Both sides have the same architecture, tokenizer, data and epochs."
     )
     if rates:
         table.notes.append(f"{'; '.join(rates)}." + (f" On {'; '.join(machines)}." if machines else ""))
