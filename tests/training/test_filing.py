@@ -1,6 +1,7 @@
 """Runs among the results: small, whole, without a machine's folders, and `evaluate` opens them."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from ponet.recipe import load_recipe
 from ponet.training.evaluation import evaluate
 from ponet.training.filing import TRAINING_LINES, file_run
 from ponet.training.run import train
+
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,30 @@ def test_a_filed_run_is_small_and_evaluates_as_the_run_does(
     assert result["test"] == json.loads((run / "result.json").read_text())["test"]
     assert result["command"] == "ponet train lra/listops/pooling max_steps=4 seed=3"
     assert result["recipe"] == load_recipe(target / "recipe.yaml").to_dict()
+
+
+def test_the_data_folder_is_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "data"
+    (data / "few").mkdir(parents=True)
+    rows = "".join(f"{'a good one' if row % 2 else 'a bad one'} {row},{row % 2}\n" for row in range(40))
+    for split in ("train", "test"):
+        (data / "few" / f"{split}.csv").write_text(f"text,label\n{rows}")
+    monkeypatch.setenv("PONET_DATA", str(data))
+    shape = "data.path=few hidden_size=8 num_attention_heads=2 num_hidden_layers=1 intermediate_size=8 max_steps=1"
+    train(load_recipe("documents/imdb/pooling", shape.split()), tmp_path / "run", show=False)
+    target = file_run(tmp_path / "run", tmp_path / "results")
+    splits = json.loads((target / "result.json").read_text())["data"]["splits"]
+    assert splits["test"]["from"] == "few/test.csv"
+    for path in target.iterdir():
+        assert str(data).encode() not in path.read_bytes(), path.name
+
+
+def test_no_result_of_this_project_names_a_folder_of_a_machine() -> None:
+    absolute = re.compile(r"(?<![\w.:/)\]}-])/(?:[\w.-]+/)+[\w.-]+")
+    for path in RESULTS.rglob("*"):
+        if path.suffix in (".json", ".jsonl", ".md", ".yaml", ".txt"):
+            found = absolute.search(path.read_text(encoding="utf-8"))
+            assert found is None, f"{path}: {found}"
 
 
 def test_a_result_that_is_there_is_replaced_only_if_wanted(run: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ponet.errors import PoNetError
-from ponet.files import explain, replacing, write_json, write_text
+from ponet.files import data_folder, explain, replacing, write_json, write_text
 from ponet.recipe import Recipe, recipe_from_dict
 from ponet.training.card import model_card
 from ponet.training.folder import CARD, METRICS, RECIPE, RESULT, RunFolder
@@ -97,11 +97,14 @@ def _without_whereabouts(recipe: Recipe) -> Recipe:
 
 
 def _private(recipe: Recipe) -> dict[str, str]:
-    """The folders of this machine that a recipe names, longest first, and what is put in their place."""
+    """The folders of this machine that a recipe or its data's files name, longest first, and what takes their place."""
     values = recipe.to_dict()
     named = [str(values[section].get(key) or "") for section, key in PLACES]
-    private = [name for name in named if Path(name).is_absolute() or ".." in Path(name).parts]
-    return {name: Path(name).name for name in sorted(private, key=len, reverse=True)}
+    private = {name: Path(name).name for name in named if Path(name).is_absolute() or ".." in Path(name).parts}
+    data = data_folder()
+    if data is not None:
+        private[f"{data}/"] = ""
+    return {name: private[name] for name in sorted(private, key=len, reverse=True)}
 
 
 def _renamed(value: Any, names: dict[str, str]) -> Any:
