@@ -39,6 +39,14 @@ def test_same_numbers_and_gradients():
         torch.testing.assert_close(one.bias.grad, two.bias.grad)
 
 
+@pytest.mark.parametrize("kind", ["forward", "forward_pre", "full_backward"])
+def test_hooks_are_called(kind):
+    maps, calls = three(), []
+    getattr(maps[1], f"register_{kind}_hook")(lambda *_: calls.append(1))
+    joint_linear(torch.randn(9, 6, requires_grad=True), maps).sum().backward()
+    assert calls == [1]
+
+
 def test_derivatives_twice():
     maps = three(3, torch.float64)
     parameters = [each.weight for each in maps] + [each.bias for each in maps]

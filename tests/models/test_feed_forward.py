@@ -81,6 +81,19 @@ def test_derivatives_twice(p):
         assert gradgradcheck(function, (x, linear.weight, linear.bias))
 
 
+@pytest.mark.skipif("numba" not in backends(), reason="numba isn't installed")
+def test_numbers_drop_by_their_place_however_they_lie_in_memory():
+    linear, drop = nn.Linear(5, 3), nn.Dropout(0.5)
+    x = torch.randn(5, 40).T
+    gradients = []
+    with use_backend("numba"):
+        for each in (x.detach().requires_grad_(), x.contiguous().requires_grad_()):
+            torch.manual_seed(7)
+            gelu_linear(each, ACT2FN["gelu"], drop, linear).sum().backward()
+            gradients.append(each.grad)
+    torch.testing.assert_close(*gradients)
+
+
 def wide_tensors_kept(made: PoNetLayer, function) -> int:
     """Distinct tensors of the feed-forward's inner width that wait for the way back."""
     places = set()

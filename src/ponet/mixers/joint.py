@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ponet.ops.hooks import has_hooks
+
 
 def joint_linear(x: Tensor, maps: Sequence[nn.Module]) -> Tensor:
     """The outputs of linear maps of one input, side by side: `[T, d]` -> `[T, sum of their widths]`.
@@ -30,7 +32,7 @@ def is_plain(linear: nn.Module) -> bool:
     """Whether a module does no more than its own weight and bias say."""
     if type(linear) is not nn.Linear or linear.weight.is_meta:
         return False
-    return not linear._forward_pre_hooks and not linear._forward_hooks
+    return not has_hooks(linear)
 
 
 class _JointLinear(torch.autograd.Function):

@@ -10,6 +10,7 @@ from transformers.activations import GELUActivation
 
 from ponet.mixers.joint import is_plain
 from ponet.ops.dropout import RepeatableDropout, repeatable_dropout
+from ponet.ops.hooks import has_hooks
 
 
 def gelu_linear(x: Tensor, activation: nn.Module, dropout: nn.Module, linear: nn.Module) -> Tensor | None:
@@ -30,10 +31,10 @@ def gelu_linear(x: Tensor, activation: nn.Module, dropout: nn.Module, linear: nn
     """
     if not torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return None
-    if not _is_gelu(activation) or has_hooks(activation):
+    if not _is_gelu(activation):
         return None
     weight, bias = getattr(linear, "weight", None), getattr(linear, "bias", None)
-    if not is_plain(linear) or has_hooks(linear) or type(weight) is not nn.Parameter or bias is None:
+    if not is_plain(linear) or type(weight) is not nn.Parameter or bias is None:
         return None
     drop = repeatable_dropout(x, dropout)
     if drop is None:
@@ -44,12 +45,8 @@ def gelu_linear(x: Tensor, activation: nn.Module, dropout: nn.Module, linear: nn
 
 def _is_gelu(activation: nn.Module) -> bool:
     # Hugging Face's class can also be asked for a slower formula of its own
-    return type(activation) is GELUActivation and getattr(activation, "act", None) is F.gelu
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether somebody waits for a module to be called."""
-    return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
+    plain = type(activation) is GELUActivation and getattr(activation, "act", None) is F.gelu
+    return plain and not has_hooks(activation)
 
 
 class _GeluLinear(Function):
@@ -57,6 +54,7 @@ class _GeluLinear(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, drop: RepeatableDropout) -> Tensor:
+        x = x.contiguous()  # what drops goes by places in memory, which then are those of the gradient
         ctx.save_for_backward(x, weight)
         ctx.drop, ctx.bias_dtype = drop, bias.dtype
         device = x.device.type

@@ -3,15 +3,15 @@
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.nn import functional as F
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from ponet.ops.dispatch import chosen_backend
+from ponet.ops.hooks import has_hooks
 
 # By name, not by an import statement: a saved model's folder has a copy of this file, and not of the kernel.
 _KERNEL = "ponet.ops.numba_dropout"
@@ -25,27 +25,27 @@ def dropout(x: Tensor, module: nn.Module, residual: Tensor | None = None) -> Ten
         module: has the probability, and says whether it trains.
         residual: as `x`.
     """
-    if not _is_plain(module):
-        dropped = module(x)
-        return dropped if residual is None else residual + dropped
-    if not module.training or module.p == 0:
-        return x if residual is None else residual + x
-    if module.p < 1 and _suits(x, residual):
-        seed = int(torch.randint(2**63 - 1, ()))  # from PyTorch's own generator, so that its seed decides
-        return _Dropout.apply(x, residual, module.p, seed)
-    dropped = F.dropout(x, module.p)
+    drop = repeatable_dropout(x, module, residual)
+    if drop is not None:
+        return drop(x, residual)
+    dropped = module(x)
     return dropped if residual is None else residual + dropped
 
 
-def repeatable_dropout(x: Tensor, module: nn.Module) -> "RepeatableDropout | None":
-    """Dropout as `module` would do it now to a tensor like `x`; None where it can't be repeated: use `dropout` then."""
-    if not _is_plain(module):
+def repeatable_dropout(x: Tensor, module: nn.Module, residual: Tensor | None = None) -> "RepeatableDropout | None":
+    """Dropout as `module` would do it now, to `x` and to others like it; None where only the module can.
+
+    Args:
+        x, module, residual: as in `dropout`.
+    """
+    if type(module) is not nn.Dropout or module.inplace or has_hooks(module):
         return None
     if not module.training or module.p == 0:
-        return RepeatableDropout(0.0, 0)
-    if module.p == 1 or not _suits(x, None):
+        return _NO_DROPOUT
+    if module.p == 1 or not _suits(x, residual):
         return None
-    return RepeatableDropout(module.p, int(torch.randint(2**63 - 1, ())))
+    seed = int(torch.randint(2**63 - 1, ()))  # from PyTorch's own generator, so that its seed decides
+    return RepeatableDropout(module.p, seed)
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,11 @@ class RepeatableDropout:
     p: float
     seed: int
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Of any shape, differentiable."""
-        return _Dropout.apply(x.contiguous(), None, self.p, self.seed) if self.p else x
+    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """`dropout(x)`, or `residual + dropout(x)`; any shape, differentiable."""
+        if self.p == 0:
+            return x if residual is None else residual + x
+        return _Dropout.apply(x, residual, self.p, self.seed)
 
     def in_place(self, x: Tensor) -> Tensor:
         """Of any shape, contiguous, outside of what autograd records."""
@@ -66,12 +68,7 @@ class RepeatableDropout:
         return x
 
 
-def _is_plain(module: nn.Module) -> TypeGuard[nn.Dropout]:
-    if type(module) is not nn.Dropout or module.inplace:
-        return False
-    return not any(
-        (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    )
+_NO_DROPOUT = RepeatableDropout(0.0, 0)
 
 
 def _suits(x: Tensor, residual: Tensor | None) -> bool:
@@ -104,5 +101,5 @@ class _Dropout(Function):
         (dy,) = gradients
         dx = None
         if ctx.needs_input_grad[0]:
-            dx = _Dropout.apply(dy.contiguous(), None, ctx.p, ctx.seed)
+            dx = _Dropout.apply(dy, None, ctx.p, ctx.seed)
         return dx, dy if ctx.needs_input_grad[1] else None, None, None
