@@ -86,6 +86,34 @@ def test_after_the_shortest_run_s_time(tmp_path: Path) -> None:
     assert found["BERT"] == ["80,000", *[ABSENT] * 4], "not evaluated by then"
 
 
+def test_after_the_shortest_run_s_tokens(tmp_path: Path) -> None:
+    put(tmp_path, "pooling", [(100, 90, 0.2), (200, 180, 0.3)])
+    put(tmp_path, "attention", [(50, 150, 0.1), (150, 450, 0.4)])
+    made = tables("pretraining", tmp_path)
+    found = rows(made, "Pre-training, tiny: after 0.1 million tokens each")
+    assert found["PoNet"] == ["2.2", "7.500", "25.0", "0.750", "25.5"], "half the way to the second evaluation"
+    assert found["BERT"] == ["7.5", "6.000", "40.0", "0.600", "40.5"]
+    assert "hadn't come to its end" in made[1].notes[0]
+
+
+def test_equal_tokens_at_the_end_need_no_second_table(tmp_path: Path) -> None:
+    put(tmp_path, "pooling", [(100, 90, 0.2)])
+    put(tmp_path, "attention", [(100, 150, 0.1)])
+    assert [table.title.split(": ")[1] for table in tables("pretraining", tmp_path)] == [
+        "at the end",
+        "after 1.5 minutes each",
+    ]
+
+
+def test_a_constant_rate_is_said(tmp_path: Path) -> None:
+    for mixer in ("pooling", "attention"):
+        file = put(tmp_path, mixer, [(100, 90, 0.2)]) / "result.json"
+        values = json.loads(file.read_text(encoding="utf-8"))
+        values["recipe"]["training"] = {"schedule": "constant"}
+        file.write_text(json.dumps(values), encoding="utf-8")
+    assert "constant after its warm-up" in tables("pretraining", tmp_path)[1].notes[0]
+
+
 def test_a_step_timed_alone_counts(tmp_path: Path) -> None:
     """Trainings side by side slow each other: their clock is no measure."""
     put(tmp_path, "pooling", [(100, 900, 0.2), (200, 1800, 0.3)], timed_step_seconds=0.6)

@@ -1,6 +1,6 @@
-"""Suite `pretraining`: encoders of equal size, pre-trained on one stream; at the end, and after equal time."""
+"""Suite `pretraining`: encoders of equal size, pre-trained on one stream; at the end, after equal tokens and time."""
 
-from ponet.report.pretraining_curves import FIGURES, Curve, curve_of, curves, name_of, order_of
+from ponet.report.pretraining_curves import FIGURES, Along, Curve, curve_of, curves, name_of, order_of
 from ponet.report.results import Result
 from ponet.report.runs import machine_of, step_seconds
 from ponet.report.tables import ABSENT, Table, count, mean, percent
@@ -11,7 +11,7 @@ HOW = "Made by `ponet train pretrain/<size> mixer_types=<mixer> data.path=DATA` 
 
 
 def pretraining(results: list[Result]) -> list[Table]:
-    """For each size (and machine) a table of what was trained, and one of what equal time gives."""
+    """For each size (and machine) a table of what was trained, and what equal tokens and equal time give."""
     if not results:
         return [Table("Pre-training", COLUMNS, notes=[f"Nothing is measured yet. {HOW}."])]
     tables: list[Table] = []
@@ -21,7 +21,12 @@ def pretraining(results: list[Result]) -> list[Table]:
     found = curves(results)
     for key, mine in sorted(groups.items()):
         tables.append(_at_the_end(key, mine))
-        tables += _after_equal_time(key, found.get(key, []))
+        decays = any(run.values.get("recipe", {}).get("training", {}).get("schedule") != "constant" for run in mine)
+        lines = found.get(key, [])
+        ends = [line.tokens[-1] for line in lines]
+        if ends and max(ends) > 1.01 * min(ends):  # else the table of the ends is that of equal tokens
+            tables += _after_equal(key, lines, "tokens", decays)
+        tables += _after_equal(key, lines, "seconds", decays)
     tables[-1].notes.append(f"{HOW}; shown by `ponet report pretraining` (`--plots docs`).")
     return tables
 
@@ -55,21 +60,30 @@ def _at_the_end(key: tuple[str, str], results: list[Result]) -> Table:
     return table
 
 
-def _after_equal_time(key: tuple[str, str], lines: list[Curve]) -> list[Table]:
-    """What each mixer has come to when the quickest run ended; nothing where there is only one mixer."""
+def _after_equal(key: tuple[str, str], lines: list[Curve], along: Along, decays: bool) -> list[Table]:
+    """What each mixer has come to when the shortest run ended; nothing where there is only one mixer."""
     mixers = sorted({line.mixer for line in lines}, key=order_of)
     if len(mixers) < 2:
         return []
-    time = min(line.seconds[-1] for line in lines)
-    table = Table(f"Pre-training, {key[0]}: after {time / 60:.1f} minutes each", ("Model", "Tokens", *HEADS))
+    place = min(line.along(along)[-1] for line in lines)
+    if along == "tokens":
+        title, other, what = f"after {place / 1e6:.1f} million tokens each", "Minutes", "number of tokens"
+    else:
+        title, other, what = f"after {place / 60:.1f} minutes each", "Tokens", "time"
+    table = Table(f"Pre-training, {key[0]}: {title}", ("Model", other, *HEADS))
     for mixer in mixers:
         mine = [line for line in lines if line.mixer == mixer]
-        tokens = mean([line.tokens_at(time) for line in mine])
-        figures = [{name: line.at(time, name) for name in FIGURES} for line in mine]
-        table.rows.append([name_of(mixer), count(tokens), *_cells(figures)])
+        needed = mean([line.between(place, along) for line in mine])
+        figures = [{name: line.at(place, name, along) for name in FIGURES} for line in mine]
+        shown = ABSENT if needed is None else f"{needed / 60:.1f}" if along == "tokens" else count(needed)
+        table.rows.append([name_of(mixer), shown, *_cells(figures)])
     table.notes.append(
-        "Between two evaluations in proportion. The time is the shortest run's; the learning rate of the others hadn't "
-        "come to its end by then, which costs them something."
+        f"Between two evaluations in proportion. The {what} is the shortest run's"
+        + (
+            "; the learning rate of the others hadn't come to its end by then, which costs them something."
+            if decays
+            else ". The learning rate is constant after its warm-up, so that any point of a curve stands for itself."
+        )
     )
     return [table]
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ponet.report.results import Result
 from ponet.report.runs import Evaluation, evaluations, machine_of, save_figure
@@ -12,6 +13,8 @@ MIXERS = {"pooling": "PoNet", "attention": "BERT", "fourier": "FNet"}
 """Folder -> the model that such an encoder is."""
 OBJECTIVES = {"mlm": "MLM alone", "mlm+nsp": "MLM + NSP"}
 """What may stand behind the mixer and a hyphen in a folder's name -> how it is written."""
+
+Along = Literal["tokens", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -33,19 +36,26 @@ class Curve:
         """A figure at the end; None where the objective lacks it."""
         return self.figures[name][-1] if name in self.figures else None
 
-    def at(self, seconds: float, name: str) -> float | None:
-        """A figure after a time, between two evaluations in proportion; None before the first and behind the last."""
+    def at(self, place: float, name: str, along: Along = "seconds") -> float | None:
+        """A figure after a time or a number of tokens, between two evaluations in proportion; None before the first
+        and behind the last."""
         import numpy as np
 
-        if name not in self.figures or not self.seconds[0] <= seconds <= self.seconds[-1] * 1.001:
+        places = self.along(along)
+        if name not in self.figures or not places[0] <= place <= places[-1] * 1.001:
             return None
-        return float(np.interp(seconds, self.seconds, self.figures[name]))
+        return float(np.interp(place, places, self.figures[name]))
 
-    def tokens_at(self, seconds: float) -> float:
-        """Tokens trained on after a time."""
+    def along(self, along: Along) -> list[float]:
+        """`tokens` or `seconds`, at each evaluation."""
+        return self.tokens if along == "tokens" else self.seconds
+
+    def between(self, place: float, along: Along) -> float:
+        """Tokens trained on after a time, or the time that a number of tokens took; both begin at 0."""
         import numpy as np
 
-        return float(np.interp(seconds, [0.0, *self.seconds], [0.0, *self.tokens]))
+        other: Along = "seconds" if along == "tokens" else "tokens"
+        return float(np.interp(place, [0.0, *self.along(along)], [0.0, *self.along(other)]))
 
 
 def curves(results: list[Result]) -> dict[tuple[str, str], list[Curve]]:

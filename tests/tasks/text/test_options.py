@@ -33,6 +33,8 @@ from ponet.tasks.text.options import TextOptions
         ("label", [], "label must be a column's name"),
         ("label", ["a", 3], "label must be a column's name"),
         ("path", "", "path is empty"),
+        ("resplit", "yes", "resplit must be true or false"),
+        ("split_seed", -1, "split_seed .* at least 0"),
     ],
 )
 def test_a_wrong_value_is_one_sentence(field: str, value: Any, message: str) -> None:

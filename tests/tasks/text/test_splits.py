@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,47 @@ def test_a_given_validation_split_is_left_alone(folder: Path, write_rows: Write,
     corpus = load_corpus(TextOptions(path="set", validation_fraction=0.5))
     assert sizes(corpus) == {"train": 20, "validation": 10}
     assert any("There is no test split" in notice for notice in corpus.notices)
+
+
+def test_splits_are_put_together_and_drawn_anew(folder: Path, write_rows: Write, reviews: Reviews) -> None:
+    rows = reviews(6)
+    for name, part in (("train", rows[:40]), ("dev", rows[40:50]), ("test", rows[50:])):
+        write_rows(folder / "set" / f"{name}.csv", part)
+    wanted = TextOptions(path="set", resplit=True, validation_fraction=0.1, test_fraction=0.2, split_seed=3)
+    corpus = load_corpus(wanted)
+    assert sizes(corpus) == {"train": 42, "validation": 6, "test": 12}
+    everything = texts(corpus, "train") + texts(corpus, "validation") + texts(corpus, "test")
+    assert sorted(everything) == sorted(row["text"] for row in rows)
+    assert not set(texts(corpus, "test")) <= {row["text"] for row in rows[50:]}, "not the data's own test rows"
+    labels = {row["text"]: row["label"] for row in rows}
+    for name in corpus.splits:
+        assert [corpus.space.names[i] for i in corpus.splits[name].labels] == [labels[t] for t in texts(corpus, name)]
+    assert texts(load_corpus(replace(wanted, split_seed=4)), "test") != texts(corpus, "test")
+    assert corpus.facts["splits"]["test"]["from"] == "12 rows set aside from 60 rows of all splits of set"
+    assert "resplit: 40 + 10 + 10 rows of 3 splits are put together and split anew." in corpus.notices
+
+
+def test_pairs_are_put_together_too(folder: Path, write_rows: Write) -> None:
+    rows = [{"sentence1": f"a {i}", "sentence2": f"b {i}", "label": "xy"[i % 2]} for i in range(20)]
+    write_rows(folder / "set" / "train.csv", rows[:10])
+    write_rows(folder / "set" / "test.csv", rows[10:])
+    corpus = load_corpus(TextOptions(path="set", resplit=True, test_fraction=0.5, validation_fraction=0))
+    documents = corpus.splits["test"]
+    assert documents.pairs is not None
+    assert len(documents) == 10
+    assert [t.as_py()[2:] for t in documents.texts] == [p.as_py()[2:] for p in documents.pairs]
+
+
+def test_one_file_has_no_splits_to_put_together(folder: Path, write_rows: Write, reviews: Reviews) -> None:
+    write_rows(folder / "a.csv", reviews(2))
+    with pytest.raises(PoNetError, match="no splits of its own"):
+        load_corpus(TextOptions(path="a.csv", resplit=True))
+
+
+def test_without_a_split_seed_the_recipe_s_draws() -> None:
+    assert TextOptions(split_seed=None).seeded(7).split_seed == 7
+    assert TextOptions(split_seed=3).seeded(7).split_seed == 3
+    assert TextOptions().seeded(7).split_seed == 0, "the same rows for every seed, unless asked for"
 
 
 def test_no_validation_at_all_where_none_is_wanted(folder: Path, write_rows: Write, reviews: Reviews) -> None:

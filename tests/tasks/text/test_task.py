@@ -103,6 +103,18 @@ def test_the_weights_depend_on_the_seed_alone(data: Path, recipe: Make) -> None:
     assert not torch.equal(weights(seed=1), weights(seed=2))
 
 
+def test_splits_are_the_same_for_all_seeds_unless_each_is_to_have_its_own(data: Path, recipe: Make) -> None:
+    def validation(seed: int, split_seed: int | None) -> list[list[int]]:
+        made = recipe(path="a.csv", max_length=32, validation_fraction=0.3, seed=seed, split_seed=split_seed)
+        split = TextTask().prepare(made).validation
+        assert split is not None
+        return [example["input_ids"].tolist() for example in split.examples]
+
+    assert validation(1, 0) == validation(2, 0)
+    assert validation(1, None) == validation(2, 1)
+    assert validation(1, None) != validation(2, None)
+
+
 @pytest.mark.parametrize(
     ("label", "kind", "problem", "shape", "dtype"),
     [

@@ -65,7 +65,7 @@ def run_baseline(recipe: "Recipe") -> dict[str, Any]:
     Raises:
         PoNetError: as `TextTask.prepare`.
     """
-    options: TextOptions = recipe.data
+    options: TextOptions = recipe.data.seeded(recipe.seed)
     check_model_keys(recipe.model)
     corpus = load_corpus(options)
     check_weights(options.class_weights, corpus.space)

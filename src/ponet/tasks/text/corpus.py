@@ -10,7 +10,7 @@ from ponet.tasks.text.columns import Columns, choose_columns, text_column
 from ponet.tasks.text.documents import Documents, count_of
 from ponet.tasks.text.labels import LabelSpace, encode_labels, fit_labels, list_names
 from ponet.tasks.text.options import TextOptions
-from ponet.tasks.text.shape import apply_limits, check_classes, cut_missing, mind_overlap
+from ponet.tasks.text.shape import apply_limits, check_classes, cut_missing, mind_overlap, put_together
 from ponet.tasks.text.sources import SPLITS, Source, open_source
 from ponet.tasks.text.table import Table
 
@@ -47,6 +47,7 @@ def load_corpus(options: TextOptions) -> Corpus:
                 splits[name] = documents
     if "train" not in splits:
         raise PoNetError(f"No training row of '{options.path}' has a label.")
+    put_together(splits, options, notices)
     cut_missing(splits, space, options, notices)
     overlap = mind_overlap(splits, options, notices)
     apply_limits(splits, space, options, notices)

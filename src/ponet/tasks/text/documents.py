@@ -31,6 +31,19 @@ class Documents:
         pairs = None if self.pairs is None else self.pairs.take(index)
         return Documents(self.texts.take(index), pairs, self.labels[rows], origin)
 
+    @staticmethod
+    def joined(parts: "list[Documents]", origin: str) -> "Documents":
+        """The documents of several splits of one data set, one after the other."""
+        import pyarrow as pa
+
+        def join(columns: "list[pa.ChunkedArray]") -> "pa.ChunkedArray":
+            return pa.chunked_array([chunk for column in columns for chunk in column.chunks])
+
+        texts = join([part.texts for part in parts])
+        second = [part.pairs for part in parts if part.pairs is not None]
+        labels = np.concatenate([part.labels for part in parts])
+        return Documents(texts, join(second) if second else None, labels, origin)
+
     def empty(self) -> int:
         """Number of documents whose (first) text is empty or blank."""
         import pyarrow.compute as compute

@@ -1,7 +1,7 @@
 """The `data` section of a `text` recipe."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from ponet.errors import PoNetError, suggest
@@ -55,8 +55,13 @@ class TextOptions:
     test_fraction: float = 0.0
     """Share of the training rows set aside for the test where the data has no test split; 0 for no test."""
 
-    split_seed: int = 0
-    """Draws the rows set aside and those kept by the limits; independent of the recipe's seed."""
+    resplit: bool = False
+    """Whether the data's own splits are put together and drawn anew from all their rows, by the two fractions: where
+    the test split is small, several draws tell more than one."""
+
+    split_seed: int | None = 0
+    """Draws the rows set aside and those kept by the limits. null: the recipe's seed, so that each seed has splits of
+    its own."""
 
     overlap: Overlap = "keep"
     """What becomes of training rows whose text occurs word for word in the validation or test split too; dropped rows
@@ -98,7 +103,9 @@ class TextOptions:
         self._whole("max_length", SHORTEST, "the most tokens a text may keep")
         self._whole("segment_length", 1, "the tokens of a segment")
         self._whole("vocab_size", 100, "the size of the vocabulary to train")
-        self._whole("split_seed", 0, "a seed")
+        self._whole("split_seed", 0, "a seed", optional=True)
+        if not isinstance(self.resplit, bool):
+            raise PoNetError(f"resplit must be true or false, not {self.resplit!r}.")
         for name in ("limit_train", "limit_validation", "limit_test"):
             self._whole(name, 1, "a number of rows", optional=True)
         for name in ("validation_fraction", "test_fraction"):
@@ -108,6 +115,10 @@ class TextOptions:
                 "validation_fraction and test_fraction together must stay below 1, or nothing is left to train on."
             )
         self._weights()
+
+    def seeded(self, seed: int) -> "TextOptions":
+        """The options with a `split_seed`: their own, else the one given, the recipe's."""
+        return self if self.split_seed is not None else replace(self, split_seed=seed)
 
     def label_columns(self) -> list[str]:
         """The label columns as named by the user, `[]` where they are to be found."""

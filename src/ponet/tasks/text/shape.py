@@ -1,4 +1,5 @@
-"""The splits as training gets them: missing ones cut from the training rows, overlap dropped, limits applied."""
+"""The splits as training gets them: drawn anew or missing ones cut from the training rows, overlap dropped, limits
+applied."""
 
 import numpy as np
 
@@ -8,6 +9,19 @@ from ponet.tasks.text.labels import LabelSpace, list_names
 from ponet.tasks.text.options import TextOptions
 from ponet.tasks.text.sources import SPLITS
 from ponet.tasks.text.splits import draw, limit
+
+
+def put_together(splits: dict[str, Documents], options: TextOptions, notices: list[str]) -> None:
+    """Where `resplit` is set, all rows become training rows, from which `cut_missing` then draws."""
+    if not options.resplit:
+        return
+    if len(splits) == 1:
+        raise PoNetError(f"'{options.path}' has no splits of its own to put together: leave resplit out.")
+    parts = [splits.pop(name) for name in SPLITS if name in splits]
+    size = sum(map(len, parts))
+    splits["train"] = Documents.joined(parts, f"{size:,} rows of all splits of {options.path}")
+    counts = " + ".join(f"{len(part):,}" for part in parts)
+    notices.append(f"resplit: {counts} rows of {len(parts)} splits are put together and split anew.")
 
 
 def cut_missing(splits: dict[str, Documents], space: LabelSpace, options: TextOptions, notices: list[str]) -> None:
@@ -22,7 +36,7 @@ def cut_missing(splits: dict[str, Documents], space: LabelSpace, options: TextOp
             continue
         train = splits["train"]
         count = max(1, round(fraction * size))
-        rows = draw(len(train), count, _strata(train, space), 2 * options.split_seed + seed)
+        rows = draw(len(train), count, _strata(train, space), 2 * (options.split_seed or 0) + seed)
         if not rows.size or len(rows) >= len(train):
             raise PoNetError(
                 f"'{options.path}' has {size} labelled training rows, too few to set {name} rows aside: add rows."
@@ -60,7 +74,7 @@ def mind_overlap(splits: dict[str, Documents], options: TextOptions, notices: li
 def apply_limits(splits: dict[str, Documents], space: LabelSpace, options: TextOptions, notices: list[str]) -> None:
     limits = {"train": options.limit_train, "validation": options.limit_validation, "test": options.limit_test}
     for name, documents in splits.items():
-        rows = limit(len(documents), limits[name], _strata(documents, space), options.split_seed)
+        rows = limit(len(documents), limits[name], _strata(documents, space), options.split_seed or 0)
         if rows is not None:
             splits[name] = documents.take(rows, f"{len(rows):,} of {len(documents):,} rows of {documents.origin}")
             notices.append(f"limit_{name}: {len(rows):,} of {len(documents):,} rows are used.")

@@ -28,7 +28,7 @@ class TextTask:
         """As `ponet.tasks.base.Task.prepare`."""
         from transformers import set_seed
 
-        options: TextOptions = recipe.data
+        options: TextOptions = recipe.data.seeded(recipe.seed)
         check_model_keys(recipe.model)
         corpus = load_corpus(options)
         check_weights(options.class_weights, corpus.space)
@@ -67,10 +67,11 @@ class TextTask:
         """As `ponet.tasks.base.Task.evaluation`; labels are matched with the model's classes by name."""
         if fresh_seed is not None:
             raise PoNetError("Documents can't be made anew from a seed: name a file with --data instead.")
+        options = recipe.data.seeded(recipe.seed)
         model, tokenizer, space = open_run(run)
-        documents, notices = load_split(recipe.data, space, data, split)
-        encoded, counts = encode_documents(documents, tokenizer, recipe.data, split)
-        if (notice := counts.notice(split, recipe.data)) is not None:
+        documents, notices = load_split(options, space, data, split)
+        encoded, counts = encode_documents(documents, tokenizer, options, split)
+        if (notice := counts.notice(split, options)) is not None:
             notices.append(notice)
         return Evaluation(encoded, collator(model), metrics_of(space), notices)
 
