@@ -10,7 +10,7 @@ from ponet.report.tables import ABSENT
 from ponet.tasks.text.transfer import SETS
 
 
-def put(root: Path, task: str, start: str, seed: int, split: str, **metrics: float) -> None:
+def put(root: Path, task: str, start: str, seed: int, split: str, rate: float = 3e-4, **metrics: float) -> None:
     folder = root / "transfer" / task / start / f"seed{seed}"
     folder.mkdir(parents=True)
     other = "validation" if split == "test" else "test"
@@ -19,7 +19,7 @@ def put(root: Path, task: str, start: str, seed: int, split: str, **metrics: flo
         other: dict.fromkeys(metrics, 0.999),  # must never be shown
         "train": {},
         "machine": {"cpu": "Abacus", "cores": 2, "threads": 2},
-        "recipe": {"model": {"init": "ponet-tiny"}, "training": {"learning_rate": 3e-4}},
+        "recipe": {"model": {"init": "ponet-tiny"}, "training": {"learning_rate": rate}},
     }
     (folder / "result.json").write_text(json.dumps(values), encoding="utf-8")
 
@@ -53,6 +53,18 @@ def test_both_sides_and_their_difference(tmp_path: Path) -> None:
     assert "99.9" not in text
     assert "Pre-trained: ponet-tiny, learning rate 0.0003" in text
     assert "Abacus, 2 threads" in text
+
+
+def test_a_side_s_several_rates_are_told_with_their_sets(tmp_path: Path) -> None:
+    put(tmp_path, "cola", "scratch", 0, "validation", matthews=0.1)
+    put(tmp_path, "imdb", "scratch", 0, "test", rate=1e-3, accuracy=0.8)
+    put(tmp_path, "rte", "scratch", 0, "validation", rate=1e-3, accuracy=0.5)
+    put(tmp_path, "rte", "pretrained", 0, "validation", accuracy=0.5)
+    [table] = tables("transfer", tmp_path)
+    assert table.notes[1].startswith(
+        "Pre-trained: ponet-tiny, learning rate 0.0003. From scratch: ponet-tiny, learning rate 0.001 (IMDb, RTE); "
+        "ponet-tiny, learning rate 0.0003 (CoLA)."
+    )
 
 
 @pytest.mark.parametrize(("runs", "cell"), [(4, "4 / 4 of 5"), (5, "5 / 5")])

@@ -21,7 +21,7 @@ def transfer(results: list[Result]) -> list[Table]:
         sides = [[run for run in known if (run.task, run.mixer) == (key, start)] for start in STARTS]
         for metric, name in each.metrics.items():
             table.rows.append([f"{each.title}, {name}", *_figures(each, metric, sides)])
-    rates = sorted({_start(run) for run in known if _start(run)})
+    rates = _rates(known)
     machines = sorted({machine_of(run) for run in known} - {""})
     validation = ", ".join(each.title for each in SETS.values() if each.split == "validation")
     table.notes.append(
@@ -30,7 +30,7 @@ def transfer(results: list[Result]) -> list[Table]:
         "public. Both sides have the same architecture, tokenizer, data and epochs."
     )
     if rates:
-        table.notes.append(f"{'; '.join(rates)}." + (f" On {'; '.join(machines)}." if machines else ""))
+        table.notes.append(f"{'. '.join(rates)}." + (f" On {'; '.join(machines)}." if machines else ""))
     table.notes.append(f"{HOW}; shown by `ponet report transfer`.")
     return [table]
 
@@ -47,10 +47,21 @@ def _figures(each: TransferSet, metric: str, sides: list[list[Result]]) -> list[
     return [*cells, difference, seeds]
 
 
-def _start(run: Result) -> str:
-    """`Pre-trained: ponet-tiny, learning rate 0.0003`, "" where the result doesn't say."""
-    recipe = run.values.get("recipe")
-    if not isinstance(recipe, dict):
-        return ""
-    init, rate = recipe.get("model", {}).get("init"), recipe.get("training", {}).get("learning_rate")
-    return "" if init is None or rate is None else f"{STARTS[run.mixer].title}: {init}, learning rate {rate:g}"
+def _rates(known: list[Result]) -> list[str]:
+    """Each side's start and learning rate: `Pre-trained: ponet-tiny, learning rate 0.0003`; of a side with several,
+    each with its data sets."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for key, each in SETS.items():
+        for run in known:
+            recipe = run.values.get("recipe")
+            if run.task != key or not isinstance(recipe, dict):
+                continue
+            init, rate = recipe.get("model", {}).get("init"), recipe.get("training", {}).get("learning_rate")
+            if init is not None and rate is not None:
+                titles = found.setdefault(run.mixer, {}).setdefault(f"{init}, learning rate {rate:g}", [])
+                titles += [] if each.title in titles else [each.title]
+    return [
+        f"{STARTS[start].title}: "
+        + "; ".join(text + (f" ({', '.join(titles)})" if len(texts) > 1 else "") for text, titles in texts.items())
+        for start, texts in sorted(found.items())
+    ]
