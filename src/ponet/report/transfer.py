@@ -3,10 +3,16 @@
 from ponet.report.results import Result
 from ponet.report.runs import machine_of
 from ponet.report.tables import ABSENT, Table, mean, percent
-from ponet.tasks.text.transfer import SETS, STARTS, TransferSet
+from ponet.tasks.text.transfer import REFERENCE, SETS, STARTS, TransferSet
 
 MISSING = "missing"
-COLUMNS = ("Data set", *(f"{start.title} %" for start in STARTS.values()), "Difference", "Seeds")
+COLUMNS = (
+    "Data set",
+    *(f"{start.title} %" for start in STARTS.values()),
+    "Difference",
+    "Seeds",
+    f"{REFERENCE}, published %",
+)
 HOW = "Made by `ponet train transfer/<set>/pretrained` (and `scratch`) and `ponet file`"
 
 
@@ -27,7 +33,9 @@ def transfer(results: list[Result]) -> list[Table]:
     table.notes.append(
         "Mean ± standard deviation over seeds (pre-trained / from scratch); the difference is that of the means, in "
         f"points. Test split; {validation}: validation split, the best evaluation, as GLUE's test labels aren't "
-        "public. Both sides have the same architecture, tokenizer, data and epochs."
+        "public. Both sides have the same architecture, tokenizer, data and epochs. "
+        f"{REFERENCE} has about as many weights (4.4 million) and was pre-trained far longer, on BERT's 3.3 billion "
+        "words; its figures are GLUE's test scores from github.com/google-research/bert."
     )
     if rates:
         table.notes.append(f"{'. '.join(rates)}." + (f" On {'; '.join(machines)}." if machines else ""))
@@ -44,7 +52,8 @@ def _figures(each: TransferSet, metric: str, sides: list[list[Result]]) -> list[
     seeds = " / ".join(str(len(runs)) for runs in sides)
     if any(len(runs) < each.seeds for runs in sides):
         seeds += f" of {each.seeds}"
-    return [*cells, difference, seeds]
+    published = f"{each.reference[metric]:.1f}" if metric in each.reference else ABSENT
+    return [*cells, difference, seeds, published]
 
 
 def _rates(known: list[Result]) -> list[str]:
