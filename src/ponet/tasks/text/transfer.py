@@ -104,7 +104,7 @@ SETS = {
         pretrained=_SMALL,
     ),
     "hnd-resplit": TransferSet(
-        "HND, split anew",
+        "HND split anew",
         {"accuracy": "accuracy", "f1": "F1"},
         "test",
         4,
