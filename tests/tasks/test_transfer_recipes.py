@@ -79,4 +79,4 @@ def test_both_sides_train_and_are_filed(tmp_path: Path, monkeypatch: pytest.Monk
             assert str(tmp_path) not in (target / "recipe.yaml").read_text()
     [table] = tables(SUITE, tmp_path / "results")
     [row] = [row for row in table.rows if row[0].startswith("SST-2")]
-    assert row[-1] == "2 / 2"
+    assert row[-2:] == ["2 / 2", "83.2"]
