@@ -65,7 +65,7 @@ def test_some_documents_are_held_out_unless_told(home):
         result = ponet(*corpus, "--out", home / name, *options)
         assert result.exit_code == 0, result.stderr
         counted[name] = int(result.stdout.splitlines()[1].split()[1])
-    assert 2 <= counted["default"] <= 25  # 10 wanted
+    assert 140 <= counted["default"] <= 260  # 200 wanted: one in ten of so small a corpus
     assert counted["none"] == 0
 
 

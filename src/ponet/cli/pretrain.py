@@ -3,7 +3,7 @@
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -38,7 +38,10 @@ def prepare(
     cased: Annotated[bool, typer.Option("--cased", help="Keep upper case and accents, in a learned one.")] = False,
     validation: Annotated[list[str] | None, typer.Option(help="Held-out text; may be given several times.")] = None,
     validation_fraction: Annotated[
-        float | None, typer.Option(help="Share of the documents to hold out.  \\[default: 0.005 without --validation]")
+        float | None,
+        typer.Option(
+            help="Share of the documents to hold out.  \\[default: without --validation, some 2 MB: 0.005 to 0.1]"
+        ),
     ] = None,
     text: Annotated[str, typer.Option(help="Column of the text, in all but text files.")] = "text",
     processes: Annotated[int | None, typer.Option(help="How many tokenize.  \\[default: one a core]", min=1)] = None,
@@ -57,8 +60,9 @@ def prepare(
     """
     from ponet.tasks.pretraining.prepare import prepare as prepare_data
 
-    if validation_fraction is None and not validation:
-        validation_fraction = 0.005
+    fraction: float | Literal["auto"] | None = (
+        "auto" if validation_fraction is None and not validation else validation_fraction
+    )
     try:
         made = prepare_data(
             corpus,
@@ -66,7 +70,7 @@ def prepare(
             tokenizer,
             vocab_size,
             validation or (),
-            validation_fraction,
+            fraction,
             text,
             lowercase=not cased,
             processes=processes,

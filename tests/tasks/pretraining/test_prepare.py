@@ -419,3 +419,10 @@ def test_a_learned_vocabulary(tmp_path, home, lowercase):
     tokenizer = PoNetTokenizer.from_pretrained(tmp_path / "data" / "tokenizer")
     assert made.vocab_size == len(tokenizer) <= 70
     assert tokenizer.tokenize("The")[0].startswith("t" if lowercase else "T")
+
+
+@pytest.mark.parametrize(
+    ("size", "share"), [(1, 0.1), (20_000_000, 0.1), (40_000_000, 0.05), (400_000_000, 0.005), (10**13, 0.005)]
+)
+def test_the_usual_share_holds_out_a_few_megabytes(size, share):
+    assert prepare.usual_fraction(size) == pytest.approx(share)
