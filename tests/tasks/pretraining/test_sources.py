@@ -1,7 +1,9 @@
 """What a corpus may be called, and what is then read."""
 
 import datasets
+import huggingface_hub
 import pytest
+from huggingface_hub.errors import RepositoryNotFoundError
 from tests.tasks.pretraining.corpora import write
 
 from ponet.errors import PoNetError
@@ -82,6 +84,7 @@ def test_a_data_set_of_the_hub(monkeypatch):
         asked.append((repository, configuration, split))
         return datasets.Dataset.from_dict({"text": ["one", None, "two", "x" * 10], "n": [1, 2, 3, 4]})
 
+    monkeypatch.setattr(sources, "why_not_data_set", lambda _: None)
     monkeypatch.setattr(datasets, "load_dataset", load)
     monkeypatch.setattr(sources, "DOCUMENT_CHARACTERS", 6)
     assert texts("owner/set", "owner/set:en") == ["one", "", "two", "xxxxxx", "xxxx"] * 2
@@ -95,10 +98,29 @@ def test_a_data_set_of_the_hub(monkeypatch):
         open_sources(["owner/set"], "n")
 
 
+@pytest.mark.parametrize("error", [ConnectionError("no network"), None])
+def test_a_mistyped_name_is_asked_for_once(error, monkeypatch, tmp_path):
+    """Without a connection the library alone tries for half a minute, and tells of each."""
+    asked = []
+
+    def ask(self, name, timeout):
+        asked.append(name)
+        raise error or RepositoryNotFoundError.__new__(RepositoryNotFoundError)  # made by hand it wants an answer
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", ask)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("tried all the same"))
+    said = "the hub can't be reached. Check the path" if error else "the hub has no such data set, or it is private"
+    with pytest.raises(PoNetError, match=f"There is no 'owner/set' here, and {said}"):
+        open_sources(["owner/set"])
+    assert asked == ["owner/set"]
+
+
 def test_a_hub_that_has_no_such_set(monkeypatch):
     def load(*_, **__):
         raise ConnectionError("no\nnetwork.")
 
+    monkeypatch.setattr(sources, "why_not_data_set", lambda _: None)
     monkeypatch.setattr(datasets, "load_dataset", load)
     with pytest.raises(PoNetError, match=r"There is no 'owner/set' here, and .* can't be read \(no network\)\."):
         open_sources(["owner/set"])

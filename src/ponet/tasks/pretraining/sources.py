@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from ponet.corpus import SUFFIXES, Corpus, Row
 from ponet.errors import PoNetError, suggest
 from ponet.files import data_folder, explain
+from ponet.hub import why_not_data_set
 
 DOCUMENT_CHARACTERS = 4_000_000
 """A longer text is cut at line ends into several documents: what is in memory stays bounded."""
@@ -82,6 +83,10 @@ class HubSource:
         import datasets
 
         repository, _, configuration = name.partition(":")
+        reason = why_not_data_set(repository)
+        if reason is not None:
+            advice = " Check the path, or the connection." if "reached" in reason else ""
+            raise PoNetError(f"There is no '{name}' here, and {reason}.{advice}")
         try:
             self.data = datasets.load_dataset(repository, configuration or None, split=split)
         except Exception as error:  # its errors have no common class

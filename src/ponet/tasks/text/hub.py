@@ -7,10 +7,9 @@ import re
 from pathlib import Path
 
 from ponet.errors import PoNetError
+from ponet.hub import PATIENCE
 from ponet.shipped import find_checkpoint
 
-PATIENCE = 10.0
-"""Seconds to wait for the hub's first answer."""
 HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 TOKENIZER_FILES = ("tokenizer*.json", "vocab.txt", "special_tokens_map.json", "added_tokens.json", "config.json")
 MODEL_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*")

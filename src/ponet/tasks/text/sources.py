@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ponet.errors import PoNetError, suggest
 from ponet.files import data_folder, explain
-from ponet.tasks.text.hub import HUB_NAME, PATIENCE
+from ponet.hub import why_not_data_set
+from ponet.tasks.text.hub import HUB_NAME
 from ponet.tasks.text.readers import features_class_names, read_table, read_text, suffixes
 from ponet.tasks.text.table import Table
 
@@ -169,19 +170,13 @@ def _read_classes(folder: Path, classes: list[Path]) -> Table:
 def _from_hub(name: str) -> Source:
     """A data set of the Hugging Face hub, or its copy in the local cache."""
     import datasets
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
 
     missing, near = _not_here(name)
     repository, _, config = name.partition(":")
-    try:
-        HfApi().dataset_info(repository, timeout=PATIENCE)  # `load_dataset` alone tries for half a minute
-    except RepositoryNotFoundError as error:
-        raise PoNetError(f"{missing}, and the hub has no such data set, or it is private.{near}") from error
-    except Exception as error:  # of the HTTP library beneath, which has changed before
-        if not (Path(datasets.config.HF_DATASETS_CACHE) / repository.replace("/", "___")).is_dir():
-            advice = near or " Check the path, or the connection."
-            raise PoNetError(f"{missing}, and the hub can't be reached.{advice}") from error
+    reason = why_not_data_set(repository)
+    if reason is not None:
+        advice = near or (" Check the path, or the connection." if "reached" in reason else "")
+        raise PoNetError(f"{missing}, and {reason}.{advice}")
     shown = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
