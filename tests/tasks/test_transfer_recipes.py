@@ -44,7 +44,7 @@ def test_the_sides_differ_in_their_start_alone(name: str) -> None:
 @pytest.mark.parametrize("name", SETS)
 def test_the_data_is_as_the_recipe_says(name: str, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PONET_DATA", str(data_dir))
-    options = load_recipe(f"{SUITE}/{name}/pretrained", ["limit_train=400"]).data
+    options = load_recipe(f"{SUITE}/{name}/pretrained", ["limit_train=400"]).data.seeded(0)
     corpus = load_corpus(options)
     assert {"train", "validation", SETS[name].split} <= set(corpus.splits)
     labels = corpus.splits[SETS[name].split].labels

@@ -3,7 +3,7 @@
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -60,9 +60,6 @@ def prepare(
     """
     from ponet.tasks.pretraining.prepare import prepare as prepare_data
 
-    fraction: float | Literal["auto"] | None = (
-        "auto" if validation_fraction is None and not validation else validation_fraction
-    )
     try:
         made = prepare_data(
             corpus,
@@ -70,7 +67,7 @@ def prepare(
             tokenizer,
             vocab_size,
             validation or (),
-            fraction,
+            validation_fraction,
             text,
             lowercase=not cased,
             processes=processes,

@@ -65,7 +65,7 @@ def _after_equal(key: tuple[str, str], lines: list[Curve], along: Along, decays:
     mixers = sorted({line.mixer for line in lines}, key=order_of)
     if len(mixers) < 2:
         return []
-    place = min(line.along(along)[-1] for line in lines)
+    place = min(line.axis(along)[-1] for line in lines)
     if along == "tokens":
         title, other, what = f"after {place / 1e6:.1f} million tokens each", "Minutes", "number of tokens"
     else:
@@ -73,7 +73,7 @@ def _after_equal(key: tuple[str, str], lines: list[Curve], along: Along, decays:
     table = Table(f"Pre-training, {key[0]}: {title}", ("Model", other, *HEADS))
     for mixer in mixers:
         mine = [line for line in lines if line.mixer == mixer]
-        needed = mean([line.between(place, along) for line in mine])
+        needed = mean([line.other_axis_at(place, along) for line in mine])
         figures = [{name: line.at(place, name, along) for name in FIGURES} for line in mine]
         shown = ABSENT if needed is None else f"{needed / 60:.1f}" if along == "tokens" else count(needed)
         table.rows.append([name_of(mixer), shown, *_cells(figures)])

@@ -41,21 +41,21 @@ class Curve:
         and behind the last."""
         import numpy as np
 
-        places = self.along(along)
+        places = self.axis(along)
         if name not in self.figures or not places[0] <= place <= places[-1] * 1.001:
             return None
         return float(np.interp(place, places, self.figures[name]))
 
-    def along(self, along: Along) -> list[float]:
+    def axis(self, along: Along) -> list[float]:
         """`tokens` or `seconds`, at each evaluation."""
         return self.tokens if along == "tokens" else self.seconds
 
-    def between(self, place: float, along: Along) -> float:
+    def other_axis_at(self, place: float, along: Along) -> float:
         """Tokens trained on after a time, or the time that a number of tokens took; both begin at 0."""
         import numpy as np
 
         other: Along = "seconds" if along == "tokens" else "tokens"
-        return float(np.interp(place, [0.0, *self.along(along)], [0.0, *self.along(other)]))
+        return float(np.interp(place, [0.0, *self.axis(along)], [0.0, *self.axis(other)]))
 
 
 def curves(results: list[Result]) -> dict[tuple[str, str], list[Curve]]:

@@ -42,8 +42,9 @@ def vocabulary(path: Path, pieces: Sequence[str] = PIECES) -> str:
 
 
 def prepared(corpus: str | Sequence[str], out: Path, **options: Any) -> Any:
-    """`prepare` in small blocks, in this process unless told."""
+    """`prepare` in small blocks, in this process and with nothing held out unless told."""
     names = [corpus] if isinstance(corpus, str) else corpus
+    options.setdefault("validation_fraction", None if options.get("validation") else 0.0)
     return prepare(names, out, **{"processes": 1, "block_characters": BLOCK, **options})
 
 

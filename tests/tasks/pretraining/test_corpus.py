@@ -59,13 +59,13 @@ def test_the_digest_is_of_the_content(data: Path, copy: Path, tmp_path: Path) ->
     assert TokenCorpus(copy).digest() == digest
     assert TokenCorpus(data, "validation").digest() != digest
     corpus = write_texts(tmp_path / "other.jsonl", made_up_texts(seed=1))
-    prepare([str(corpus)], tmp_path / "other", tokenizer=str(data / "tokenizer"), processes=1)
+    prepare([str(corpus)], tmp_path / "other", tokenizer=str(data / "tokenizer"), processes=1, validation_fraction=0)
     other = TokenCorpus(tmp_path / "other")
     assert other.digest() != digest
     assert other.manifest.tokenizer == TokenCorpus(data).manifest.tokenizer
     assert TokenCorpus(tmp_path / "other", "validation").tokens == 0
     turned = write_texts(tmp_path / "turned.jsonl", made_up_texts(seed=1)[::-1])
-    prepare([str(turned)], tmp_path / "turned", tokenizer=str(data / "tokenizer"), processes=1)
+    prepare([str(turned)], tmp_path / "turned", tokenizer=str(data / "tokenizer"), processes=1, validation_fraction=0)
     sizes = [
         [facts["bytes"] for shard in TokenCorpus(folder).shards for _, facts in sorted(shard.files.items())]
         for folder in (tmp_path / "other", tmp_path / "turned")

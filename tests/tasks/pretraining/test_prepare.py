@@ -14,6 +14,7 @@ from tests.tasks.pretraining.corpora import BLOCK, PIECES, documents, files, pre
 from ponet.errors import PoNetError
 from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.tasks.pretraining import learn, prepare, shards, workers
+from ponet.tasks.pretraining.blocks import usual_fraction
 from ponet.tasks.pretraining.folder import Manifest
 from ponet.tasks.pretraining.prepare import prepare as run
 from ponet.tasks.pretraining.shards import Counts, digest
@@ -425,4 +426,4 @@ def test_a_learned_vocabulary(tmp_path, home, lowercase):
     ("size", "share"), [(1, 0.1), (20_000_000, 0.1), (40_000_000, 0.05), (400_000_000, 0.005), (10**13, 0.005)]
 )
 def test_the_usual_share_holds_out_a_few_megabytes(size, share):
-    assert prepare.usual_fraction(size) == pytest.approx(share)
+    assert usual_fraction(size) == pytest.approx(share)

@@ -177,7 +177,7 @@ def test_held_out_examples_do_not_depend_on_the_run(data: Path) -> None:
 
 def test_no_document_is_held_out(data: Path, tmp_path: Path) -> None:
     corpus = write_texts(tmp_path / "corpus.jsonl", made_up_texts(40))
-    prepare([str(corpus)], tmp_path / "data", tokenizer=str(data / "tokenizer"), processes=1)
+    prepare([str(corpus)], tmp_path / "data", tokenizer=str(data / "tokenizer"), processes=1, validation_fraction=0)
     result = train(recipe(tmp_path / "data", "max_steps=2"), tmp_path / "run", show=False)
     assert result["validation"] is None
     assert any("No document is held out" in notice for notice in result["notices"])

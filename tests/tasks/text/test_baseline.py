@@ -96,6 +96,16 @@ def test_pairs_have_features_of_their_own(folder: Path, write_rows: Write, recip
     assert result["test"]["accuracy"] == 1.0
 
 
+def test_each_seed_may_have_splits_of_its_own(folder: Path, write_rows: Write, reviews: Reviews, recipe: Make) -> None:
+    write_rows(folder / "a.csv", reviews(3))
+
+    def said(seed: int) -> str:
+        return " ".join(run_baseline(recipe(path="a.csv", seed=seed, split_seed=None))["notices"])
+
+    assert "split_seed=3" in said(3)
+    assert "split_seed=4" in said(4)
+
+
 def test_without_validation_c_is_the_library_s_own(
     folder: Path, write_rows: Write, reviews: Reviews, recipe: Make
 ) -> None:

@@ -152,6 +152,8 @@ def test_without_a_split_seed_the_recipe_s_draws() -> None:
     assert TextOptions(split_seed=None).seeded(7).split_seed == 7
     assert TextOptions(split_seed=3).seeded(7).split_seed == 3
     assert TextOptions().seeded(7).split_seed == 0, "the same rows for every seed, unless asked for"
+    with pytest.raises(ValueError, match="seeded"):
+        TextOptions(split_seed=None).drawing_seed()
 
 
 def test_no_validation_at_all_where_none_is_wanted(folder: Path, write_rows: Write, reviews: Reviews) -> None:

@@ -115,6 +115,17 @@ def test_splits_are_the_same_for_all_seeds_unless_each_is_to_have_its_own(data: 
     assert validation(1, None) != validation(2, None)
 
 
+def test_a_run_is_evaluated_on_the_rows_that_its_seed_held_out(data: Path, folder: Path, recipe: Make) -> None:
+    made = recipe(path="a.csv", max_length=32, validation_fraction=0.3, seed=5, split_seed=None)
+    prepared = TextTask().prepare(made)
+    again = TextTask().evaluation(save(prepared, folder / "run"), made, None, "validation", None)
+    assert prepared.validation is not None
+    first, second = (
+        [example["input_ids"].tolist() for example in split.examples] for split in (prepared.validation, again.split)
+    )
+    assert first == second
+
+
 @pytest.mark.parametrize(
     ("label", "kind", "problem", "shape", "dtype"),
     [

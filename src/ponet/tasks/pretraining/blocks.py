@@ -15,6 +15,8 @@ BLOCK_CHARACTERS = 16_000_000
 """Text in a block, about: so much work at most is lost when the command is killed, and a few blocks are in memory."""
 DOCUMENT_COST = 64
 """What a document takes in memory beside its text, in characters: a corpus of one-word rows makes no endless block."""
+HELD_OUT_BYTES = 2_000_000
+"""As much of a corpus is held out where nothing is said, about."""
 
 Place = tuple[int, int]
 """A place in the corpus: the file's number, and how many of its documents come before."""
@@ -42,13 +44,19 @@ class Block:
     """Training documents left out because they are in the validation corpus."""
 
 
+def usual_fraction(size: int) -> float:
+    """The share of documents to hold out of a corpus of `size` bytes: of a large one 0.005 is plenty, of a small one it
+    may be no document at all."""
+    return min(0.1, max(0.005, HELD_OUT_BYTES / max(1, size)))
+
+
 class BlockReader:
     """Reads a corpus, and a validation corpus before it, block by block.
 
     Args:
         corpus: where the training text is.
         validation: where the held-out text is; may be empty.
-        fraction: the share of `corpus` to hold out, where there is no validation corpus.
+        fraction: the share of `corpus` to hold out, where there is no validation corpus; None: `usual_fraction`.
         characters: the size of a block.
     """
 
@@ -56,7 +64,7 @@ class BlockReader:
         self,
         corpus: Sequence[Source],
         validation: Sequence[Source] = (),
-        fraction: float = 0.0,
+        fraction: float | None = 0.0,
         characters: int = BLOCK_CHARACTERS,
     ) -> None:
         self.files = [
@@ -65,9 +73,9 @@ class BlockReader:
             for source in sources
             for index in range(len(source.files))
         ]
-        self.fraction = fraction
         self.characters = characters
         self.bytes = sum(source.size(index) for source, index, _ in self.files)
+        self.fraction = usual_fraction(self.bytes) if fraction is None else fraction
 
     def before(self, place: Place) -> int:
         """Bytes of the files before the one that `place` is in."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ponet.errors import PoNetError
 from ponet.tasks.pretraining import learn
@@ -36,8 +36,6 @@ from ponet.tasks.pretraining.workers import encoded
 if TYPE_CHECKING:
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
-HELD_OUT_BYTES = 2_000_000
-
 
 @dataclass(frozen=True)
 class PreparedData:
@@ -55,19 +53,13 @@ class PreparedData:
     notices: tuple[str, ...]
 
 
-def usual_fraction(size: int) -> float:
-    """The share of documents to hold out of a corpus of `size` bytes: of a large one 0.005 is plenty, of a small one it
-    may be no document at all."""
-    return min(0.1, max(0.005, HELD_OUT_BYTES / max(1, size)))
-
-
 def prepare(
     corpus: Sequence[str],
     out: str | Path,
     tokenizer: str | None = None,
     vocab_size: int | None = None,
     validation: Sequence[str] = (),
-    validation_fraction: float | Literal["auto"] | None = None,
+    validation_fraction: float | None = None,
     text_column: str = "text",
     lowercase: bool = True,
     processes: int | None = None,
@@ -82,8 +74,8 @@ def prepare(
             learned from the corpus.
         vocab_size: pieces of that vocabulary. [default: 16,000]
         validation: a held-out corpus. Documents of `corpus` with the same text are left out.
-        validation_fraction: the share of the documents of `corpus` to hold out instead, 0 to below 1; auto: what comes
-            to about 2 MB of the files, but from 0.005 to 0.1.
+        validation_fraction: the share of the documents of `corpus` to hold out instead, 0 to below 1. [default:
+            what comes to about 2 MB of the files, but from 0.005 to 0.1]
         text_column: where the text is, in all but text files.
         lowercase: lower-case and strip accents, for a vocabulary that is learned.
         processes: how many tokenize. [default: one for each core that this process may use, but one for a small corpus]
@@ -98,16 +90,14 @@ def prepare(
         raise PoNetError("Give a tokenizer, or a vocab_size to learn one with, not both.")
     if validation and validation_fraction is not None:
         raise PoNetError("Give a validation corpus or a validation fraction, not both.")
-    if isinstance(validation_fraction, float | int) and not 0 <= validation_fraction < 1:
+    if validation_fraction is not None and not 0 <= validation_fraction < 1:
         raise PoNetError(f"The validation fraction must be at least 0 and below 1, not {validation_fraction:g}.")
     if processes is not None and processes < 1:
         raise PoNetError(f"The number of processes must be at least 1, not {processes}.")
     out = Path(out)
     train = open_sources(corpus, text_column)
     held_out = open_sources(validation, text_column) if validation else []
-    size_of_all = sum(source.size(index) for source in train for index in range(len(source.files)))
-    fraction = usual_fraction(size_of_all) if validation_fraction == "auto" else validation_fraction or 0.0
-    reader = BlockReader(train, held_out, fraction, block_characters)
+    reader = BlockReader(train, held_out, 0.0 if held_out else validation_fraction, block_characters)
     given = None if tokenizer is None else _open_tokenizer(tokenizer)
     size = vocab_size or learn.VOCAB_SIZE
     settings: dict[str, Any] = {
@@ -115,7 +105,7 @@ def prepare(
         "version": VERSION,
         "corpus": _names(train),
         "validation": _names(held_out),
-        "validation_fraction": fraction,
+        "validation_fraction": reader.fraction,
         "text_column": text_column,
         "block_characters": block_characters,
         "tokenizer": fingerprint(given) if given else {"vocab_size": size, "lowercase": lowercase},

@@ -85,8 +85,7 @@ class HubSource:
         repository, _, configuration = name.partition(":")
         reason = why_not_data_set(repository)
         if reason is not None:
-            advice = " Check the path, or the connection." if "reached" in reason else ""
-            raise PoNetError(f"There is no '{name}' here, and {reason}.{advice}")
+            raise PoNetError(f"There is no '{name}' here, and {reason}")
         try:
             self.data = datasets.load_dataset(repository, configuration or None, split=split)
         except Exception as error:  # its errors have no common class

@@ -120,6 +120,17 @@ class TextOptions:
         """The options with a `split_seed`: their own, else the one given, the recipe's."""
         return self if self.split_seed is not None else replace(self, split_seed=seed)
 
+    def drawing_seed(self) -> int:
+        """The `split_seed`.
+
+        Raises:
+            ValueError: for a caller that didn't say `seeded` first: with a seed made up here, rows that a run was
+                trained on would be taken for its test.
+        """
+        if self.split_seed is None:
+            raise ValueError("options without a split_seed need the recipe's: options.seeded(recipe.seed)")
+        return self.split_seed
+
     def label_columns(self) -> list[str]:
         """The label columns as named by the user, `[]` where they are to be found."""
         if self.label is None:

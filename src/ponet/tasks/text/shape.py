@@ -36,7 +36,7 @@ def cut_missing(splits: dict[str, Documents], space: LabelSpace, options: TextOp
             continue
         train = splits["train"]
         count = max(1, round(fraction * size))
-        rows = draw(len(train), count, _strata(train, space), 2 * (options.split_seed or 0) + seed)
+        rows = draw(len(train), count, _strata(train, space), 2 * options.drawing_seed() + seed)
         if not rows.size or len(rows) >= len(train):
             raise PoNetError(
                 f"'{options.path}' has {size} labelled training rows, too few to set {name} rows aside: add rows."
@@ -74,7 +74,7 @@ def mind_overlap(splits: dict[str, Documents], options: TextOptions, notices: li
 def apply_limits(splits: dict[str, Documents], space: LabelSpace, options: TextOptions, notices: list[str]) -> None:
     limits = {"train": options.limit_train, "validation": options.limit_validation, "test": options.limit_test}
     for name, documents in splits.items():
-        rows = limit(len(documents), limits[name], _strata(documents, space), options.split_seed or 0)
+        rows = limit(len(documents), limits[name], _strata(documents, space), options.drawing_seed())
         if rows is not None:
             splits[name] = documents.take(rows, f"{len(rows):,} of {len(documents):,} rows of {documents.origin}")
             notices.append(f"limit_{name}: {len(rows):,} of {len(documents):,} rows are used.")

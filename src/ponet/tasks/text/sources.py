@@ -173,10 +173,9 @@ def _from_hub(name: str) -> Source:
 
     missing, near = _not_here(name)
     repository, _, config = name.partition(":")
-    reason = why_not_data_set(repository)
+    reason = why_not_data_set(repository, near)
     if reason is not None:
-        advice = near or (" Check the path, or the connection." if "reached" in reason else "")
-        raise PoNetError(f"{missing}, and {reason}.{advice}")
+        raise PoNetError(f"{missing}, and {reason}")
     shown = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
