@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from ponet.benchmarks import documents, efficiency, ops
 from ponet.benchmarks.measure import Memory
-from ponet.cli import app
+from ponet.cli.app import app
 from ponet.cli.errors import INTERRUPTED, MISTAKE
 
 

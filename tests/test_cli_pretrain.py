@@ -11,7 +11,7 @@ import pytest
 from tests.tasks.pretraining.corpora import documents, files, vocabulary, write
 from typer.testing import CliRunner
 
-from ponet.cli import app
+from ponet.cli.app import app
 from ponet.cli.errors import INTERRUPTED, MISTAKE
 from ponet.tasks.pretraining import prepare as prepare_module
 

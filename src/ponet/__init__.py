@@ -1,45 +1,27 @@
 """PoNet: a linear-time pooling encoder for long documents, as a Hugging Face model family.
 
-Importing this package registers PoNet with transformers' Auto classes.
+Importing this package registers PoNet with transformers' Auto classes, before or after they are imported. It imports
+nothing heavy itself: what it names is imported when it is first used.
 """
 
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForMaskedLM,
-    AutoModelForMultipleChoice,
-    AutoModelForPreTraining,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from ponet.models.configuration_ponet import PoNetConfig
-from ponet.models.modeling_ponet import (
-    PoNetForMaskedLM,
-    PoNetForMultipleChoice,
-    PoNetForPreTraining,
-    PoNetForQuestionAnswering,
-    PoNetForSequenceClassification,
-    PoNetForTokenClassification,
-    PoNetModel,
-)
-from ponet.models.tokenization_ponet import PoNetTokenizer
+from ponet.registration import register
 from ponet.shipped import checkpoint
 
-AutoConfig.register("ponet", PoNetConfig, exist_ok=True)
-for _auto, _model in (
-    (AutoModel, PoNetModel),
-    (AutoModelForPreTraining, PoNetForPreTraining),
-    (AutoModelForMaskedLM, PoNetForMaskedLM),
-    (AutoModelForSequenceClassification, PoNetForSequenceClassification),
-    (AutoModelForTokenClassification, PoNetForTokenClassification),
-    (AutoModelForQuestionAnswering, PoNetForQuestionAnswering),
-    (AutoModelForMultipleChoice, PoNetForMultipleChoice),
-):
-    _auto.register(PoNetConfig, _model, exist_ok=True)
-AutoTokenizer.register(PoNetConfig, tokenizer_class=PoNetTokenizer, exist_ok=True)
+if TYPE_CHECKING:
+    from ponet.models.configuration_ponet import PoNetConfig
+    from ponet.models.modeling_ponet import (
+        PoNetForMaskedLM,
+        PoNetForMultipleChoice,
+        PoNetForPreTraining,
+        PoNetForQuestionAnswering,
+        PoNetForSequenceClassification,
+        PoNetForTokenClassification,
+        PoNetModel,
+    )
+    from ponet.models.tokenization_ponet import PoNetTokenizer
 
 __all__ = [
     "PoNetConfig",
@@ -53,3 +35,18 @@ __all__ = [
     "PoNetTokenizer",
     "checkpoint",
 ]
+
+register()
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("mixers", "models", "ops"):
+        return import_module(f"ponet.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module 'ponet' has no attribute '{name}'")
+    kind = {"PoNetConfig": "configuration", "PoNetTokenizer": "tokenization"}.get(name, "modeling")
+    return getattr(import_module(f"ponet.models.{kind}_ponet"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

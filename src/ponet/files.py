@@ -3,14 +3,24 @@
 import errno
 import json
 import os
+import re
+import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from ponet.errors import PoNetError
+from ponet.errors import UNPRINTABLE, PoNetError
 
+MODEL_FILES = re.compile(
+    r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|model\.safetensors\.index)"
+    r"\.json|vocab\.txt|model(-[0-9]+-of-[0-9]+)?\.safetensors|(ponet_\w+|(configuration|modeling|tokenization)_ponet)\.py"
+)
+"""The names of what `save_pretrained` writes of a model and its tokenizer."""
+MOST_LINKS = 40
+"""As the kernel: a longer chain of symbolic links is a loop."""
 DEFAULT_DATA_FOLDER = Path("../shared/data")
 
 
@@ -26,24 +36,109 @@ def data_folder() -> Path | None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder; renamed onto `path` if the block ends well, removed if it doesn't.
 
+    Through symbolic links the file that they lead to is replaced, and keeps its permissions; a hard link elsewhere
+    keeps the old content. A device, a FIFO or an open file (`/dev/stdout`) is written to once the block has ended well.
+
     Raises:
-        PoNetError: where the folder can't be written to, or the disk is full.
+        PoNetError: where `path` is a folder or may not be written to, or the disk is full.
     """
     path = Path(path)
     temporary: Path | None = None
+    stream: int | None = None
+    made: list[Path] = []
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        place, found = _destination(path)
+        stream = _stream(place, found)
+        if stream is None:
+            if found is not None and not os.access(place, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            made = [folder for folder in place.parents if not folder.exists()]
+            place.parent.mkdir(parents=True, exist_ok=True)
+        folder = place.parent if stream is None else None
+        prefix = f".{place.name[:50]}."  # 255 bytes at most, with what is added
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=folder)
         os.close(handle)
         temporary = Path(name)
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o666 & ~_umask() if found is None else stat.S_IMODE(found.st_mode))
         yield temporary
-        os.replace(temporary, path)
+        if stream is None:
+            os.replace(temporary, place)
+            made = []
+        else:
+            with temporary.open("rb") as source, os.fdopen(stream, "wb", closefd=False) as target:
+                shutil.copyfileobj(source, target)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise explain(error, path) from error
+        elsewhere = error.filename not in (None, str(temporary), str(path))
+        raise explain(error, error.filename if elsewhere else path) from error
     finally:
+        if stream is not None:
+            os.close(stream)
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        for folder in made:
+            with suppress(OSError):  # another process has put something there
+                folder.rmdir()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """Yields a stream of UTF-8 text: a file is written as by `replacing`, a device, FIFO or open file at once.
+
+    Raises:
+        PoNetError: as `replacing`.
+    """
+    try:
+        stream = _stream(*_destination(Path(path)))
+        if stream is not None:
+            with os.fdopen(stream, "w", encoding="utf-8") as file:
+                yield file
+            return
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise explain(error, path if error.filename is None else error.filename) from error
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        yield file
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `folder`, whose place it takes if the block ends well; what was there is removed.
+
+    Whether that may be removed is the caller's to check.
+
+    Raises:
+        PoNetError: where the folder can't be written to, or the disk is full.
+    """
+    folder = folder.resolve()
+    staging: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+        made, before = staging / "made", staging / "before"
+        made.mkdir()
+        yield made
+        if folder.exists():
+            os.rename(folder, before)
+        try:
+            os.rename(made, folder)
+        except OSError:
+            if before.exists():
+                os.rename(before, folder)
+            raise
+    except OSError as error:
+        raise explain(error, folder) from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def leftovers(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The temporary files that `replacing` left in a folder for files of these names, when its process was killed."""
+    pattern = re.compile(rf"\.(?:{'|'.join(map(re.escape, names))})\.[a-z0-9_]{{8}}\.tmp")
+    return [path for path in folder.iterdir() if pattern.fullmatch(path.name)] if folder.is_dir() else []
 
 
 def write_text(path: Path, text: str) -> None:
@@ -54,7 +149,13 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes indented JSON whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, to_json(value, indent=2) + "\n")
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON with letters of every script as they are, and what a terminal would obey (`errors.printable`) escaped."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return UNPRINTABLE.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)
 
 
 def read_json(path: Path) -> Any:
@@ -84,6 +185,31 @@ def explain(error: OSError, path: Path | str) -> PoNetError:
     if error.errno == errno.EISDIR:
         return PoNetError(f"'{path}' is a folder where a file was expected. Name the file.")
     return PoNetError(f"'{path}' can't be read or written: {error.strerror or error}.")
+
+
+def _destination(path: Path) -> tuple[Path, os.stat_result | None]:
+    """Where a path's symbolic links lead, and what is there; the link of an open file (`/dev/stdout`) stays itself."""
+    place = path
+    for _ in range(MOST_LINKS):
+        if not place.is_symlink():
+            break
+        folder = place.parent.resolve()
+        if folder.is_relative_to("/proc"):
+            break
+        place = folder / os.readlink(place)
+    try:
+        return place, os.stat(place)
+    except FileNotFoundError:
+        return place, None
+
+
+def _stream(place: Path, found: os.stat_result | None) -> int | None:
+    """A file descriptor for what is written to and never replaced: a device, a FIFO, an open file; None for others."""
+    if found is None or (stat.S_ISREG(found.st_mode) and not place.is_symlink()):
+        return None
+    if place.parent.resolve() == Path("/proc/self/fd").resolve():
+        return os.dup(int(place.name))  # opened by its name, a file would be written from its beginning
+    return os.open(place, os.O_WRONLY | os.O_APPEND)  # a folder is refused here
 
 
 def _umask() -> int:

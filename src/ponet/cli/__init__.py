@@ -1,11 +1,18 @@
 """The command `ponet`: arguments in, one function called. Nothing heavy is imported before a command runs."""
 
-from ponet.cli.app import app
+import sys
 
 
 def main() -> None:
-    """The console script."""
-    app(prog_name="ponet")
+    """The console script. All its imports are inside, so that Ctrl-C is told in one word from the beginning on."""
+    code = 130
+    try:
+        from ponet.cli.process import run
+
+        code = run()
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+    sys.exit(code)
 
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

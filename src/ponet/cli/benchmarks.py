@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ponet.cli.errors import told
+from ponet.cli.errors import say, told
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -306,11 +306,12 @@ def _list() -> None:
     known = variants()
     width = max(len(name) for name in known)
     for name, variant in known.items():
-        typer.echo(f"{name:<{width}}  {variant.name}{'' if name in MAIN else '  (not in base or quick unless named)'}")
+        say(f"{name:<{width}}  {variant.name}{'' if name in MAIN else '  (not in base or quick unless named)'}")
 
 
 def _show(console: "Console", tables: list[Any], values: dict[str, Any], paths: list[Path]) -> None:
     """The tables but for the targets, which are lines here; what was written; and how long it took."""
+    from ponet.errors import printable
     from ponet.report.benchmarks import target_lines
     from ponet.report.tables import show
 
@@ -321,12 +322,12 @@ def _show(console: "Console", tables: list[Any], values: dict[str, Any], paths: 
         if "Target" not in table.columns:
             show(table, console)
     for note in notes:
-        console.print(f"{note.replace('`', '')}\n", markup=False, soft_wrap=not console.is_terminal)
+        console.print(printable(f"{note.replace('`', '')}\n"), markup=False, soft_wrap=not console.is_terminal)
     if lines := target_lines(values):
         console.print("Targets, met or missed:")
         for line in lines:
-            console.print(f"  {line}", markup=False)
-    console.print(f"\nWritten: {', '.join(map(str, paths))}", markup=False)
+            console.print(f"  {printable(line)}", markup=False)
+    console.print(printable(f"\nWritten: {', '.join(map(str, paths))}"), markup=False)
 
 
 __all__ = ["benchmark"]

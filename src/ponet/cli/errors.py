@@ -6,12 +6,13 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import typer
 
 from ponet.allocator import keep_freed_memory
-from ponet.errors import PoNetError
+from ponet.errors import PoNetError, printable
 from ponet.files import explain
 
 MISTAKE = 2
@@ -42,22 +43,43 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
             sys.stdout.flush()
         except BrokenPipeError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: nor do we flush at exit
+            drop_output()
             raise typer.Exit(CLOSED_PIPE) from error
         except KeyboardInterrupt as error:
             resumes = command.__name__ in ("train", "finetune")
-            typer.echo(f"Stopped.{' The same command goes on from the last checkpoint.' if resumes else ''}", err=True)
+            _tell(f"Stopped.{' The same command goes on from the last checkpoint.' if resumes else ''}")
             raise typer.Exit(INTERRUPTED) from error
         except PoNetError as error:
             if libraries.verbose and error.__cause__ is not None:
                 raise
-            typer.echo(str(error), err=True)
+            _tell(str(error))
             number = getattr(error, "signal", None)
             raise typer.Exit(MISTAKE if number is None else 128 + number) from error
         except OSError as error:
             if libraries.verbose:
                 raise
-            typer.echo(str(explain(error, error.filename or "a file")), err=True)
+            _tell(str(explain(error, error.filename or "a file or standard output")))
+            drop_output()
+            raise typer.Exit(MISTAKE) from error
+        except UnicodeEncodeError as error:
+            if libraries.verbose or error.reason != "surrogates not allowed":
+                raise
+            _tell(f"'{error.object[: error.end][-200:]}' isn't UTF-8, and what reads it takes nothing else: rename it.")
             raise typer.Exit(MISTAKE) from error
 
     return wrapped
+
+
+def say(text: object, err: bool = False) -> None:
+    """Prints text that may hold names and values of others."""
+    typer.echo(printable(text), err=err)
+
+
+def _tell(sentence: str) -> None:
+    say(sentence.replace("\n", "\\n"), err=True)
+
+
+def drop_output() -> None:
+    """What is written to standard output from here on is lost, since it can't be written."""
+    with suppress(OSError, ValueError):  # it is no file, in a test
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

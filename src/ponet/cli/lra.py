@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ponet.cli.errors import told
+from ponet.cli.errors import say, told
 
 lra = typer.Typer(help="Prepare Long Range Arena's data, and look at it.", no_args_is_help=True)
 
@@ -44,16 +44,16 @@ def data(
 
     found = open_data(task, _options(changes or []), verify)
     if as_json:
-        typer.echo(json.dumps({**found.facts, "folder": str(found.folder)}, indent=2))
+        say(json.dumps({**found.facts, "folder": str(found.folder)}, indent=2))
         return
-    typer.echo(f"{found.task.name}: {found.task.title}")
-    typer.echo(f"  from    {found.facts['source']}")
+    say(f"{found.task.name}: {found.task.title}")
+    say(f"  from    {found.facts['source']}")
     for split, count in found.facts["examples"].items():
         lengths = found.splits[split].lengths
-        typer.echo(f"  {split:<10}  {count:>7,} examples, {lengths.min():,} to {lengths.max():,} tokens")
-    typer.echo(f"  folder  {found.folder}")
+        say(f"  {split:<10}  {count:>7,} examples, {lengths.min():,} to {lengths.max():,} tokens")
+    say(f"  folder  {found.folder}")
     for difference in found.notices:
-        typer.echo(f"  note    {difference}")
+        say(f"  note    {difference}")
 
 
 @lra.command("sheet")
@@ -68,7 +68,7 @@ def sheet(
     from ponet.tasks.lra.pathfinder_sheet import draw_sheet
 
     draw_sheet(out, contour_length, seed, each)
-    typer.echo(f"{out}: {each} images of each kind.")
+    say(f"{out}: {each} images of each kind.")
 
 
 def _options(changes: list[str]) -> Any:

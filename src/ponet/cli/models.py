@@ -1,13 +1,14 @@
 """`ponet evaluate`, `ponet predict` and `ponet tokenizer`: commands that use what is there."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ponet.cli.errors import told
+from ponet.cli.errors import say, told
+from ponet.errors import PoNetError
+from ponet.files import to_json, writing
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 tokenizer = typer.Typer(help="Make tokenizers.", no_args_is_help=True)
@@ -33,7 +34,7 @@ def evaluate(
     from ponet.training.evaluation import evaluate as evaluate_run
 
     result = evaluate_run(run, data, split, fresh_test_seed)
-    sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(to_json(result, indent=2) + "\n")
 
 
 @told
@@ -56,7 +57,6 @@ def predict(
 
       cat documents.txt | ponet predict runs/reviews -
     """
-    from ponet.files import replacing
     from ponet.training.evaluation import predict as predict_source
 
     options: dict[str, Any] = {key: value for key, value in (("text", text), ("pair", pair)) if value is not None}
@@ -65,11 +65,13 @@ def predict(
     records = predict_source(run, source, **options)
     if out is None:
         for record in records:
-            sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+            sys.stdout.write(to_json(record) + "\n")
         return
-    with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as file:
+    if out.is_file() and Path(source).is_file() and out.samefile(source):
+        raise PoNetError(f"'{out}' is the input: write to another file.")
+    with writing(out) as file:
         for record in records:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.write(to_json(record) + "\n")
 
 
 @tokenizer.command("train")
@@ -104,5 +106,5 @@ def train_tokenizer(
         show_progress=sys.stderr.isatty(),
     )
     for notice in made.notices:
-        typer.echo(notice, err=True)
-    typer.echo(f"{made.vocab_size:,} pieces from {made.texts:,} texts in {made.seconds:,.1f} s: {made.folder}")
+        say(notice, err=True)
+    say(f"{made.vocab_size:,} pieces from {made.texts:,} texts in {made.seconds:,.1f} s: {made.folder}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli.errors import told
+from ponet.cli.errors import say, told
 from ponet.errors import PoNetError
 
 pretrain = typer.Typer(help="Pre-train on your own text.", no_args_is_help=True)
@@ -76,15 +76,15 @@ def prepare(
     except KeyboardInterrupt as error:
         raise StoppedError("Stopped. The same command goes on with what is finished.") from error
     for notice in made.notices:
-        typer.echo(notice, err=True)
+        say(notice, err=True)
     for split, counts in made.splits.items():
-        typer.echo(
+        say(
             f"{split:<11} {counts.documents:,} documents  {counts.paragraphs:,} paragraphs  "
             f"{counts.sentences:,} sentences  {counts.tokens:,} tokens"
         )
-    typer.echo(f"{'vocabulary':<11} {made.vocab_size:,} pieces")
+    say(f"{'vocabulary':<11} {made.vocab_size:,} pieces")
     if made.bytes:
         rate = made.bytes / 1e6 / max(made.seconds, 1e-9)
         learned = f" (and {made.vocabulary_seconds:,.0f} s for the vocabulary)" if made.vocabulary_seconds > 1 else ""
-        typer.echo(f"{'tokenized':<11} {made.bytes / 1e6:,.1f} MB in {made.seconds:,.1f} s, {rate:.1f} MB/s{learned}")
-    typer.echo(f"{'data':<11} {made.folder}, {made.shards:,} shard{'' if made.shards == 1 else 's'}")
+        say(f"{'tokenized':<11} {made.bytes / 1e6:,.1f} MB in {made.seconds:,.1f} s, {rate:.1f} MB/s{learned}")
+    say(f"{'data':<11} {made.folder}, {made.shards:,} shard{'' if made.shards == 1 else 's'}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli.errors import told
+from ponet.cli.errors import say, told
 
 
 @told
@@ -34,7 +34,7 @@ def ship(
         raise PoNetError(f"'{name}' can't be a checkpoint's name: let it begin with '{PREFIX}' and have no slash.")
     folder = (CHECKPOINTS if out is None else out) / name
     size = ship_run(run, folder, data, overwrite)
-    typer.echo(f"{folder}: {size / 1e6:.1f} MB")
+    say(f"{folder}: {size / 1e6:.1f} MB")
 
 
 def register(app: typer.Typer) -> None:

@@ -1,11 +1,12 @@
 """`ponet demo`, `ponet recipes` and `ponet report`: commands that show what there is."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ponet.cli.errors import told
+from ponet.cli.errors import say, told
 
 recipes = typer.Typer(help="List the recipes, or show one with all it inherits.", invoke_without_command=True)
 
@@ -45,7 +46,11 @@ def show_recipe(
     """A recipe with everything it inherits and every default, as YAML that `ponet train` takes."""
     from ponet.recipe import load_recipe
 
-    typer.echo(load_recipe(name, changes or []).to_yaml(), nl=False)
+    text = load_recipe(name, changes or []).to_yaml()
+    if sys.stdout.isatty():
+        say(text.removesuffix("\n"))
+    else:
+        sys.stdout.write(text)
 
 
 @told
@@ -71,4 +76,4 @@ def _list() -> None:
     names = available_recipes()
     width = max(len(name) for name in names)
     for name in names:
-        typer.echo(f"{name:<{width}}  {read_recipe(name).get('description', '')}")
+        say(f"{name:<{width}}  {read_recipe(name).get('description', '')}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ponet.cli.errors import told
+from ponet.cli.errors import say, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +109,7 @@ def file(
     from ponet.training.filing import file_run
 
     for run in runs:
-        typer.echo(str(file_run(run, results, weights_mb, overwrite)))
+        say(str(file_run(run, results, weights_mb, overwrite)))
 
 
 def run_seeds(make: "Callable[[list[str]], Recipe]", changes: list[str], out: Path | None, overwrite: bool) -> None:
@@ -130,7 +130,7 @@ def _run(recipe: "Recipe", out: Path, overwrite: bool) -> None:
 
     result = train_recipe(recipe, out, overwrite)
     if process_index() == 0:
-        typer.echo("\n".join(summary(result, out)))
+        say("\n".join(summary(result, out)))
 
 
 def summary(result: dict[str, Any], out: Path) -> list[str]:

@@ -19,7 +19,8 @@ from ponet.demo.encoder import MODELS
 from ponet.demo.learning import BATCH, SHAPE, Learned, learn, make_data
 from ponet.demo.scaling import memory_by_length, time_by_length
 from ponet.demo.show import plot, table
-from ponet.files import explain, write_json
+from ponet.errors import PoNetError, printable
+from ponet.files import explain, read_json, write_json
 from ponet.tasks.lra.listops import decode
 from ponet.training.result import PACKAGES, commit, machine
 
@@ -93,7 +94,7 @@ def run_demo(
     write_json(out / "result.json", result)
     plot(result, out / "plot.png")
     console.print(table(result).rich())
-    console.print(f"{_conclusion(result)}\nWritten: {out / 'plot.png'}, {out / 'result.json'}")
+    console.print(printable(f"{_conclusion(result)}\nWritten: {out / 'plot.png'}, {out / 'result.json'}"))
     return result
 
 
@@ -135,7 +136,13 @@ def _losses(state: dict[str, Learned]) -> str:
 
 
 def _check_writable(out: Path) -> None:
-    """Before minutes of work, not after."""
+    """Before minutes of work, not after: the folder can be written to, and holds no result but a demo's."""
+    if (out / "result.json").exists():
+        before = read_json(out / "result.json")
+        if not isinstance(before, dict) or not {"models", "scaling"} <= before.keys():
+            raise PoNetError(f"'{out / 'result.json'}' isn't a demo's: choose another folder with --out.")
+    elif (out / "plot.png").exists():
+        raise PoNetError(f"'{out / 'plot.png'}' isn't a demo's: choose another folder with --out.")
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ponet.errors import PoNetError
+from ponet.errors import PoNetError, printable
 from ponet.report.readme import check_reports, pages, write_reports
 from ponet.report.registry import markdown, plot, report_names, tables
 from ponet.report.tables import show
@@ -38,12 +38,12 @@ def report(
             check_reports(page, results)
     elif write_readme:
         for page in pages(readme):
-            print(f"{page}: {'filled anew' if write_reports(page, results) else 'was up to date'}")
+            print(f"{printable(page)}: {'filled anew' if write_reports(page, results) else 'was up to date'}")
     elif plots is not None:
         drawn = [path for each in _chosen(name) if (path := plot(each, results, plots)) is not None]
-        print("\n".join(map(str, drawn)) if drawn else "There is nothing to draw yet.")
+        print(printable("\n".join(map(str, drawn))) if drawn else "There is nothing to draw yet.")
     elif as_markdown:
-        print("\n\n".join(markdown(each, results) for each in _chosen(name)))
+        print(printable("\n\n".join(markdown(each, results) for each in _chosen(name))))
     else:
         from rich.console import Console
 

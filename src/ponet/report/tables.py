@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ponet.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -40,15 +42,17 @@ class Table:
         from rich.markup import escape
         from rich.table import Table as RichTable
 
-        caption = escape("\n".join(self.notes).replace("`", "")) or None
-        table = RichTable(title=escape(self.title) or None, caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        caption = escape(printable("\n".join(self.notes).replace("`", ""))) or None
+        table = RichTable(
+            title=escape(printable(self.title)) or None, caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
         table.title_justify = table.caption_justify = "left"
         for i, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if i else "left", no_wrap=bool(i))
+            table.add_column(escape(printable(column)), justify="right" if i else "left", no_wrap=bool(i))
         for i, cells in enumerate(self.rows):
             if i in self.sections:
                 table.add_section()
-            table.add_row(*map(escape, cells))
+            table.add_row(*(escape(printable(cell)) for cell in cells))
         return table
 
 

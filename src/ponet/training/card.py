@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ponet.markdown import code, plain
 from ponet.recipe import Recipe
 
 _PIPELINES = {
@@ -23,16 +24,16 @@ def model_card(recipe: Recipe, result: dict[str, Any]) -> str:
         *head,
         "---",
         "",
-        f"# {recipe.name}",
+        f"# {plain(recipe.name)}",
         "",
-        recipe.description or f"A model for the task '{recipe.task}'.",
+        plain(recipe.description) or f"A model for the task '{recipe.task}'.",
         "",
     ]
     body += _figures(result)
     body += _training(recipe, result)
     body += _list("Data", result.get("data"))
     if result.get("notices"):
-        body += ["## To know", "", *[f"- {notice}" for notice in result["notices"]], ""]
+        body += ["## To know", "", *[f"- {plain(notice)}" for notice in result["notices"]], ""]
     if recipe.task == "lra":
         body += [
             "## Use",
@@ -58,10 +59,10 @@ def model_card(recipe: Recipe, result: dict[str, Any]) -> str:
     body += [
         "## Where it comes from",
         "",
-        f"- command: `{result['command']}`",
-        f"- commit: {result['commit'] or 'unknown'}",
+        f"- command: {code(result['command'])}",
+        f"- commit: {plain(result['commit'] or 'unknown')}",
     ]
-    body += [f"- {name}: {number}" for name, number in result["versions"].items() if number]
+    body += [f"- {plain(name)}: {plain(number)}" for name, number in result["versions"].items() if number]
     return "\n".join([*body, ""])
 
 
@@ -72,11 +73,15 @@ def _figures(result: dict[str, Any]) -> list[str]:
         return []
     lines = ["## Results", "", "| metric | " + " | ".join(splits) + " |", "|---" * (len(splits) + 1) + "|"]
     lines += [
-        f"| {name} | " + " | ".join(_metric(result[split].get(name)) for split in splits) + " |" for name in names
+        f"| {plain(name)} | " + " | ".join(_metric(result[split].get(name)) for split in splits) + " |"
+        for name in names
     ]
     best = result.get("best")
     if best:
-        lines += ["", f"The checkpoint is the one with the best validation {best['metric']}, of step {best['step']:,}."]
+        lines += [
+            "",
+            f"The checkpoint is the one with the best validation {plain(best['metric'])}, of step {best['step']:,}.",
+        ]
     return [*lines, ""]
 
 
@@ -115,21 +120,21 @@ def _items(facts: dict[str, Any], indent: str) -> list[str]:
     for name, value in facts.items():
         if isinstance(value, dict):
             if parts := _items(value, indent + "  "):
-                lines += [f"{indent}- {_plain(name)}:", *parts]
+                lines += [f"{indent}- {_words(name)}:", *parts]
         elif value not in (None, []):
-            lines.append(f"{indent}- {_plain(name)}: {_number(value)}")
+            lines.append(f"{indent}- {_words(name)}: {_number(value)}")
     return lines
 
 
-def _plain(name: Any) -> str:
-    return str(name).replace("_", " ")
+def _words(name: Any) -> str:
+    return plain(str(name).replace("_", " "))
 
 
 def _number(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_number(part) for part in value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return str(value)
+        return plain(value)
     if isinstance(value, int) or value.is_integer():
         return f"{int(value):,}"
     return f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.0f}"

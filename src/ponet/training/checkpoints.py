@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ponet.errors import PoNetError
@@ -46,8 +46,9 @@ class CheckpointStore:
 
     def sweep(self) -> None:
         """Removes what a process that died left half-written or half-removed."""
-        for path in self.folder.glob(".*") if self.folder.is_dir() else ():
-            shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            if re.fullmatch(r"\.(writing|removing)-[0-9]+", path.name):
+                shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
     def writing(self, step: int) -> Iterator[Path]:
@@ -75,8 +76,11 @@ class CheckpointStore:
                 self._remove(step)
 
     def remove_all(self) -> None:
-        """Removes the whole folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Removes every checkpoint, and the folder unless something else is in it."""
+        self.sweep()
+        self.keep_only(set())
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def damage(self, step: int) -> str | None:
         """What is wrong with a checkpoint, as part of a sentence; None where it is whole."""

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ponet.errors import printable
 from ponet.training.progress import Progress as Counts
 
 QUIET_SECONDS = 30.0
@@ -35,7 +36,7 @@ class Display(TrainerCallback):
 
     def notice(self, text: str) -> None:
         """One sentence for the user."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def watch(self, counts: Counts, metric: str | None) -> None:
         """What to show: the counts of a training, and the validation metric that matters in it."""
@@ -50,7 +51,7 @@ class Display(TrainerCallback):
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(compact=True, elapsed_when_finished=False),
-                TextColumn("{task.fields[latest]}"),
+                TextColumn("{task.fields[latest]}", markup=False),
                 console=self.console,
             )
             self._bars.start()
@@ -132,7 +133,7 @@ class Display(TrainerCallback):
 
     def _show(self) -> None:
         if self._bars is not None and self._training is not None:
-            self._bars.update(self._training, latest="  ".join(self._latest.values()))
+            self._bars.update(self._training, latest=printable("  ".join(self._latest.values())))
 
     def _say(self, state: TrainerState) -> None:
         self._said = time.monotonic()

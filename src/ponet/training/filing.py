@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ponet.errors import PoNetError
-from ponet.files import data_folder, explain, replacing, write_json, write_text
+from ponet.files import data_folder, replacing_folder, write_json, write_text
 from ponet.recipe import Recipe, recipe_from_dict
 from ponet.training.card import model_card
 from ponet.training.folder import CARD, METRICS, RECIPE, RESULT, RunFolder
@@ -55,27 +55,35 @@ def file_run(
     target = Path(results) / place / f"seed{recipe.seed}"
     if target.resolve() == folder.path.resolve():
         raise PoNetError(f"'{run}' is a result already: name the run that was trained elsewhere.")
-    try:
-        if not overwrite and target.exists() and any(target.iterdir()):
-            raise PoNetError(f"'{target}' isn't empty. --overwrite replaces what is there.")
-        if target.exists():
-            (target / RESULT).unlink(missing_ok=True)  # first: without it the folder isn't taken for a result
-            shutil.rmtree(target)
-        for file in _files(folder.path, weights_mb):
-            with replacing(target / file.name) as temporary:
-                shutil.copyfile(file, temporary)
-        metrics = _thinned(folder.metrics_file)
-    except OSError as error:
-        raise explain(error, target) from error
+    _check_target(target, overwrite)
     result = folder.result()
     assert result is not None
     result |= {"recipe": recipe.to_dict(), "command": _plain_command(result["command"])}
     result = _renamed(result, _private(trained))
-    write_text(target / METRICS, metrics)
-    write_text(target / RECIPE, recipe.to_yaml())
-    write_text(target / CARD, model_card(recipe, result))
-    write_json(target / RESULT, result)
+    with replacing_folder(target) as made:
+        for file in _files(folder.path, weights_mb):
+            shutil.copyfile(file, made / file.name)
+        write_text(made / METRICS, _thinned(folder.metrics_file))
+        write_text(made / RECIPE, recipe.to_yaml())
+        write_text(made / CARD, model_card(recipe, result))
+        write_json(made / RESULT, result)
+        made.chmod(folder.path.stat().st_mode & 0o777)
     return target
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    """Nothing is replaced but a result, and that only if asked for."""
+    before = RunFolder(target)
+    if target.exists() and not target.is_dir():
+        raise PoNetError(f"'{target}' is a file, where the result's folder should be. Choose another place.")
+    if not target.exists() or not any(target.iterdir()):
+        return
+    if not overwrite:
+        raise PoNetError(f"'{target}' isn't empty. --overwrite replaces what is there.")
+    other = before.others()
+    if other or not before.is_run():
+        what = f"holds other things too, such as '{other[0]}'" if other else "isn't a result"
+        raise PoNetError(f"'{target}' {what}: move it away, or choose another place with --results.")
 
 
 def _place(recipe: Recipe) -> Path:

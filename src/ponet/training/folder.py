@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ponet.errors import PoNetError
-from ponet.files import explain, write_json, write_text
+from ponet.files import MODEL_FILES, explain, leftovers, write_json, write_text
 from ponet.recipe import Recipe, differences, load_recipe
 from ponet.training.checkpoints import CheckpointStore, explained
 from ponet.training.setup import process_index, wait_for_all
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 RECIPE, METRICS, RESULT, CARD = "recipe.yaml", "metrics.jsonl", "result.json", "README.md"
+FILES = (RECIPE, METRICS, RESULT, CARD)
+STAGING = ".model.tmp"
+"""The folder in a run's that holds its model until all of that is written."""
+MARK = "# The recipe of the run in this folder, as `ponet` wrote it.\n"
+"""The first line of a run's recipe: by it a folder is known to be a run's, which a recipe of that name alone isn't."""
 MAY_CHANGE = (
     "name",
     "description",
@@ -104,6 +109,7 @@ class RunFolder:
         main = process_index() == 0
         if self.path.exists() and not self.path.is_dir():
             raise PoNetError(f"'{self.path}' is a file. Choose another folder with --out.")
+        claimed = False
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()] if main else []
         try:
             if main:
@@ -112,10 +118,11 @@ class RunFolder:
             with self._locked(main):
                 if main:
                     self._claim(recipe, overwrite, notice)
+                    claimed = True
                 wait_for_all()  # the others must not see what was there before
                 yield
         finally:
-            for folder in (self.store.folder, *made) if main else ():
+            for folder in (*([self.store.folder] if claimed else []), *made):
                 with suppress(OSError):  # not empty: the run has begun
                     folder.rmdir()
 
@@ -123,7 +130,7 @@ class RunFolder:
         """Writes the resolved recipe: from here on the folder is a run's."""
         with explained(self.path):
             self.metrics_file.unlink(missing_ok=True)
-        write_text(self.path / RECIPE, recipe.to_yaml())
+        write_text(self.path / RECIPE, MARK + recipe.to_yaml())
 
     def cut_metrics(self, step: int) -> None:
         """Leaves the lines of metrics.jsonl up to a step: a training taken up there writes the later ones again."""
@@ -142,7 +149,7 @@ class RunFolder:
 
     def save_model(self, model: "PreTrainedModel", processing_class: "PreTrainedTokenizerBase | None") -> None:
         """Writes the model, and the tokenizer beside it, in `save_pretrained` form."""
-        staging = self.path / ".model.tmp"
+        staging = self.path / STAGING
         try:
             with explained(self.path):
                 shutil.rmtree(staging, ignore_errors=True)
@@ -164,20 +171,55 @@ class RunFolder:
         if not keep_checkpoints:
             self.store.remove_all()
 
+    def is_run(self) -> bool:
+        """Whether the files prove that a run was trained here: a marked recipe, or one with the figures of a run."""
+        try:
+            with (self.path / RECIPE).open(encoding="utf-8", errors="replace") as file:
+                if file.readline() == MARK:
+                    return True
+            if (self.path / RESULT).is_file():  # of a run of an earlier version, as the one below
+                result = json.loads((self.path / RESULT).read_text(encoding="utf-8"))
+                return isinstance(result, dict) and {"recipe", "command", "versions"} <= result.keys()
+            with self.metrics_file.open(encoding="utf-8") as file:
+                values = json.loads(file.readline())
+                return isinstance(values, dict) and {"step", "epoch", "seconds"} <= values.keys()
+        except (OSError, ValueError, RecursionError):
+            return False
+
+    def remove_files(self) -> list[str]:
+        """Removes all that a run writes, but not the folder. Returns the names of what else is in it, which stays."""
+        with explained(self.path):
+            (self.path / RESULT).unlink(missing_ok=True)  # first: a run without it isn't taken for complete
+            self._sweep()
+            self.store.remove_all()
+            for path in self.path.iterdir():
+                if MODEL_FILES.fullmatch(path.name) or path.name in (METRICS, CARD):
+                    path.unlink()
+            (self.path / RECIPE).unlink(missing_ok=True)  # last: it says whose folder this is
+            return self.others()
+
+    def others(self) -> list[str]:
+        """The names of what is in the folder and isn't of a run."""
+        ours = (*FILES, STAGING, self.store.folder.name)
+        names = {path.name for path in self.path.iterdir()} - {path.name for path in leftovers(self.path, FILES)}
+        return sorted(name for name in names if name not in ours and not MODEL_FILES.fullmatch(name))
+
     def _claim(self, recipe: Recipe, overwrite: bool, notice: Callable[[str], None]) -> None:
         with explained(self.path):
-            self._sweep()
-            entries = sorted(path.name for path in self.path.iterdir())
+            entries = set(self.path.iterdir()) - set(leftovers(self.path, FILES))  # of one killed before it began
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise PoNetError(f"No permission to write in '{self.path}'. Choose another folder with --out.")
         if not entries:
             return
-        if RECIPE not in entries:
+        if not self.is_run():
             raise PoNetError(f"'{self.path}' isn't empty and isn't a run folder. Choose another folder with --out.")
         if overwrite:
             notice(f"Removing the run in '{self.path}'.")
-            self._empty()
+            if kept := self.remove_files():
+                notice(f"What isn't the run's stays there: {', '.join(kept[:3])}{', ...' if len(kept) > 3 else ''}.")
             return
+        with explained(self.path):
+            self._sweep()
         may_change = MAY_CHANGE if recipe.training.budget is None else (*MAY_CHANGE, "training.max_steps")
         differing = differences(self.recipe(), recipe, may_change)
         if differing:
@@ -190,20 +232,9 @@ class RunFolder:
     def _sweep(self) -> None:
         """Removes what a process that died left half-written."""
         self.store.sweep()
-        for path in self.path.glob(".*.tmp"):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
-    def _empty(self) -> None:
-        with explained(self.path):
-            (self.path / RESULT).unlink(missing_ok=True)  # first: a run without it isn't taken for complete
-            for path in sorted(self.path.iterdir(), key=lambda path: path.name == RECIPE):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+        shutil.rmtree(self.path / STAGING, ignore_errors=True)
+        for path in leftovers(self.path, FILES):
+            path.unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self, main: bool) -> Iterator[None]:

@@ -6,6 +6,7 @@ meet: the second waits for the first. A folder without a manifest is never read 
 
 import hashlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,9 @@ from ponet.tasks.text.progress import track
 
 FEW = 4
 """Parts that are made here, since starting other processes would take longer."""
+_FILE = r"(train|validation|test)\.(tokens[0-9]\.bin|lengths\.npy|labels\.npy)"
+MADE = re.compile(rf"parts-[0-9a-f]{{8}}|{_FILE}|\.({_FILE}|manifest\.json)\.[a-z0-9_]{{8}}\.tmp")
+"""The names of what a build that was killed may leave in the folder of its data."""
 BARREN = 100
 """Parts without one new example, after which a stream is taken to have no more."""
 
@@ -50,12 +54,19 @@ def prepare(plan: Plan, cache: Path, workers: int | None = None, without: Plan |
         raise PoNetError(f"workers is {workers}: at least one process has to do the work.")
     folder = cache / plan.folder
     if not (folder / MANIFEST).is_file():
+        streams = plan.streams()  # a source that is missing is told before anything is made
         try:
+            other = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+            other = [name for name in other if not MADE.fullmatch(name)]
+            if other:
+                raise PoNetError(
+                    f"'{folder}' holds other things, such as '{other[0]}': move them away, or choose another cache."
+                )
             folder.mkdir(parents=True, exist_ok=True)
             with _alone(cache / f".{plan.folder}.lock", plan.task):
                 if not (folder / MANIFEST).is_file():
                     seen = existing_keys(cache / without.folder) if without is not None else set()
-                    _build(plan, folder, workers or available_cores(), seen)
+                    _build(plan, streams, folder, workers or available_cores(), seen)
         except OSError as error:
             raise explain(error, error.filename or folder) from error
     return folder
@@ -78,17 +89,18 @@ def _alone(path: Path, task: str) -> Iterator[None]:
         lock.release()
 
 
-def _build(plan: Plan, folder: Path, workers: int, seen: set[bytes]) -> None:
+def _build(plan: Plan, streams: list[Stream], folder: Path, workers: int, seen: set[bytes]) -> None:
     inputs = dict(plan.inputs())
     parts = folder / f"parts-{hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:8]}"
     for left in folder.iterdir():  # of a killed build: half a file, or parts of other source files
         if left != parts:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     parts.mkdir(exist_ok=True)
-    for left in parts.glob(".*.tmp"):
-        left.unlink()
+    for left in parts.iterdir():
+        if re.fullmatch(r"\.[0-9]+-[0-9]{6,}\.npz\.[a-z0-9_]{8}\.tmp", left.name):
+            left.unlink()
     columns, notes, examples = 0, dict[str, int](), dict[str, int]()
-    for number, stream in enumerate(plan.streams()):
+    for number, stream in enumerate(streams):
         fill = partial(_run, plan.task, stream, parts, number, workers)
         rows = _choose(plan.task, stream, parts, number, fill, seen)
         columns = _write(stream, folder, parts, number, rows, notes, examples)

@@ -1,6 +1,7 @@
 """The folder of prepared data: whose it is, that one process at a time writes to it, and its manifest."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ponet.errors import PoNetError
-from ponet.files import explain, read_json, write_json
+from ponet.files import explain, leftovers, read_json, write_json
 from ponet.tasks.pretraining.shards import SPLITS, Counts, Shard
 
 FORMAT, VERSION = "ponet-pretraining", 1
@@ -99,9 +100,9 @@ def opened(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
         if folder.exists() and not folder.is_dir():
             raise PoNetError(f"'{folder}' is a file: name a folder for the data.")
         folder.mkdir(parents=True, exist_ok=True)
-        there = sorted(entry.name for entry in folder.iterdir() if entry.name != LOCK)
-        other = [name for name in there if not (name.startswith(".") and name.endswith(".tmp"))]
-        if other and not (folder / SETTINGS).is_file():
+        if (folder / SETTINGS).is_file():
+            _check_settings(folder)
+        elif other := sorted(_others(folder)):
             raise PoNetError(f"'{folder}' holds other things, such as '{other[0]}': name a new folder.")
         with _alone(folder):
             begun = (folder / SETTINGS).is_file()
@@ -165,10 +166,8 @@ def keep_to(folder: Path, settings: dict[str, Any], tokenizer: str) -> None:
 
 
 def _compare(folder: Path, settings: dict[str, Any]) -> None:
-    before = read_json(folder / SETTINGS)
+    before = _check_settings(folder)
     now = json.loads(json.dumps(settings))
-    if not isinstance(before, dict):
-        raise PoNetError(f"'{folder / SETTINGS}' isn't what this command writes: name a new folder.")
     keys = (before.keys() | now.keys()) - {_FINGERPRINT}
     different = sorted(key for key in keys if before.get(key) != now.get(key))
     if different:
@@ -178,11 +177,35 @@ def _compare(folder: Path, settings: dict[str, Any]) -> None:
         )
 
 
+def _check_settings(folder: Path) -> dict[str, Any]:
+    """What the folder was begun with.
+
+    Raises:
+        PoNetError: where another program's file has that name.
+    """
+    settings = read_json(folder / SETTINGS)
+    if not isinstance(settings, dict) or settings.get("format") != FORMAT:
+        raise PoNetError(f"'{folder / SETTINGS}' isn't what this command writes: name a new folder.")
+    return settings
+
+
+def _others(folder: Path) -> set[str]:
+    """What is in a folder and not left there by a process of ours, killed before it had begun."""
+    names = {entry.name for entry in folder.iterdir()} - {entry.name for entry in _unfinished(folder)}
+    lock = folder / LOCK
+    return names - {LOCK} if lock.is_file() and lock.stat().st_size == 0 else names
+
+
+def _unfinished(folder: Path) -> list[Path]:
+    """What a killed process was writing."""
+    shards = (folder / SHARDS).iterdir() if (folder / SHARDS).is_dir() else ()
+    half = [entry for entry in shards if re.fullmatch(r"\.\d{6,}\.[a-z0-9_]{8}\.tmp", entry.name)]
+    return [*leftovers(folder, (SETTINGS, MANIFEST, TOKENIZER)), *half]
+
+
 def _clean(folder: Path) -> None:
-    """Removes what a killed process was writing."""
-    for place in (folder, folder / SHARDS):
-        for entry in place.glob(".*.tmp"):
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+    for entry in _unfinished(folder):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

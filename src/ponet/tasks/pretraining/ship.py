@@ -1,14 +1,12 @@
 """A finished pre-training as a checkpoint that comes with the package: half the bytes, a tokenizer, a model card."""
 
 import json
-import os
-import shutil
-import tempfile
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ponet.errors import PoNetError
-from ponet.files import explain, read_json, write_json, write_text
+from ponet.files import MODEL_FILES, explain, read_json, replacing_folder, write_json, write_text
 from ponet.tasks.pretraining.modelling import open_run
 from ponet.tasks.pretraining.ship_card import card
 
@@ -43,18 +41,15 @@ def ship(run: Path | str, folder: Path | str, data: str = "", overwrite: bool = 
             is there, or a full disk.
     """
     run, folder = Path(run), Path(folder)
+    if not re.fullmatch(r"[\w.-]+", folder.name):
+        raise PoNetError(f"'{folder.name}' can't be a checkpoint's name: use letters, digits, '-', '_' and '.'.")
     result = _result(run)
     if folder.exists() and not overwrite:
         raise PoNetError(f"'{folder}' is there already. --overwrite replaces it.")
+    _check_replaceable(folder)
     model, _ = open_run(run)
     _to_half(model, run)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    except OSError as error:
-        raise explain(error, folder) from error
-    try:
-        made = staging / folder.name
+    with replacing_folder(folder) as made:
         _write(model, run, made)
         write_text(made / "README.md", card(folder.name, result, _evaluations(run), data))
         size = sum(path.stat().st_size for path in made.iterdir())
@@ -63,14 +58,26 @@ def ship(run: Path | str, folder: Path | str, data: str = "", overwrite: bool = 
                 f"The checkpoint would have {size / 1e6:.1f} MB, more than {most_mb:g}: ship a smaller model, or one "
                 "with a smaller vocabulary."
             )
-        if folder.exists():
-            os.rename(folder, staging / "before")
-        os.rename(made, folder)
-    except OSError as error:
-        raise explain(error, folder) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        made.chmod(run.stat().st_mode & 0o777)
     return size
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Nothing is replaced but a checkpoint."""
+    if not folder.exists():
+        return
+    other = (
+        [folder.name]
+        if not folder.is_dir()
+        else [
+            path.name for path in folder.iterdir() if path.name != "README.md" and not MODEL_FILES.fullmatch(path.name)
+        ]
+    )
+    if other:
+        raise PoNetError(f"'{folder}' isn't a checkpoint alone ('{other[0]}'): move it away, or choose another place.")
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict) or config.get("model_type") != "ponet":
+        raise PoNetError(f"'{folder}' isn't a checkpoint of PoNet: move it away, or choose another place.")
 
 
 def _result(run: Path) -> dict[str, Any]:

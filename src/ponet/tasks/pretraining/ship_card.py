@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ponet.markdown import code, plain
+
 CURVE_ROWS = 12
 """Evaluations in the card's curve, at most."""
 NAMES = {
@@ -26,7 +28,7 @@ def card(name: str, result: dict[str, Any], evaluations: list[dict[str, Any]], d
     model, train = result["recipe"]["model"], result["train"]
     parts = [
         *("---", "library_name: transformers", "pipeline_tag: fill-mask", "tags: [ponet]", "---", ""),
-        *(f"# {name}", ""),
+        *(f"# {plain(name)}", ""),
         f"PoNet, pre-trained with {_objective(result)}: {_shape(result, model)}. It reads texts of up to "
         f"{_positions(result):,} tokens. Weights are stored as fp16 and open as float32.",
         *("", "## Held-out figures", "", *_figures(result), ""),
@@ -43,7 +45,7 @@ def _objective(result: dict[str, Any]) -> str:
         "mlm+sso": "masked words (MLM) and the order of two spans (SSO)",
         "mlm+nsp": "masked words (MLM) and next sentence prediction (NSP)",
         "mlm": "masked words (MLM)",
-    }.get(objective, objective)
+    }.get(objective, plain(objective))
 
 
 def _shape(result: dict[str, Any], model: dict[str, Any]) -> str:
@@ -99,7 +101,7 @@ def _training(result: dict[str, Any], train: dict[str, Any], data: str) -> list[
         "arithmetic": train.get("precision"),
         "seed": str(result["recipe"].get("seed", 0)),
     }
-    return [f"- {name}: {value}" for name, value in facts.items() if value]
+    return [f"- {name}: {plain(value)}" for name, value in facts.items() if value]
 
 
 def _curve(train: dict[str, Any], evaluations: list[dict[str, Any]]) -> list[str]:
@@ -133,7 +135,7 @@ def _use(name: str) -> list[str]:
 def _origin(result: dict[str, Any]) -> list[str]:
     versions = {name: number for name, number in result["versions"].items() if number}
     return [
-        *("## Where it comes from", "", f"- recipe: `{result['recipe']['name']}`"),
-        f"- commit: {result.get('commit') or 'unknown'}",
-        f"- versions: {', '.join(f'{name} {number}' for name, number in versions.items())}",
+        *("## Where it comes from", "", f"- recipe: {code(result['recipe']['name'])}"),
+        f"- commit: {plain(result.get('commit') or 'unknown')}",
+        f"- versions: {', '.join(plain(f'{name} {number}') for name, number in versions.items())}",
     ]

@@ -162,6 +162,11 @@ def _inputs(source: str, options: TextOptions, named_text: str | None, whole: bo
 
 
 def _standard_input(whole: bool) -> Iterator[Input]:
+    if sys.stdin is None:
+        raise PoNetError("Standard input is closed. Name a file, or send the text in: ponet predict RUN - < FILE")
+    reconfigure = getattr(sys.stdin, "reconfigure", None)
+    if reconfigure is not None:  # in some locales Python takes any byte
+        reconfigure(encoding="utf-8-sig", errors="strict")
     try:
         if whole:
             yield Input(sys.stdin.read())

@@ -1,0 +1,78 @@
+"""Tells transformers' Auto classes of PoNet when they are imported, so that `import ponet` need import neither.
+
+`AutoModel`, the pipelines and all else that goes by a configuration's `model_type` then know PoNet, whichever of both
+is imported first. Where transformers comes second, its lazy tables are given names alone, as for its own models: its
+modules import each other in circles, in the midst of which a model can't be imported.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+_AUTO = "transformers.models.auto."
+_HEADS = {
+    "": "Model",
+    "_FOR_PRETRAINING": "ForPreTraining",
+    "_FOR_MASKED_LM": "ForMaskedLM",
+    "_FOR_SEQUENCE_CLASSIFICATION": "ForSequenceClassification",
+    "_FOR_TOKEN_CLASSIFICATION": "ForTokenClassification",
+    "_FOR_QUESTION_ANSWERING": "ForQuestionAnswering",
+    "_FOR_MULTIPLE_CHOICE": "ForMultipleChoice",
+}
+_NAMES = {
+    f"{_AUTO}configuration_auto": {"CONFIG_MAPPING_NAMES": "PoNetConfig"},
+    f"{_AUTO}modeling_auto": {f"MODEL{head}_MAPPING_NAMES": f"PoNet{name}" for head, name in _HEADS.items()},
+    f"{_AUTO}tokenization_auto": {"TOKENIZER_MAPPING_NAMES": "PoNetTokenizer"},
+}
+"""The tables of each module, from a `model_type` to a class's name."""
+
+
+class _Finder(MetaPathFinder):
+    """Finds the modules of `_NAMES` as everyone else does, and has PoNet's names put down in them."""
+
+    def __init__(self) -> None:
+        self._left = set(_NAMES)
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name not in self._left:
+            return None
+        self._left.remove(name)  # not to be asked again by what follows
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def executed(module: ModuleType) -> None:
+                execute(module)
+                _put_down(module)
+
+            spec.loader.exec_module = executed  # type: ignore[method-assign]
+        return spec
+
+
+def _put_down(module: ModuleType) -> None:
+    for table, name in _NAMES[module.__name__].items():
+        getattr(module, table)["ponet"] = name
+
+
+def register() -> None:
+    """Registers PoNet with the Auto classes that are imported, and with the others as soon as they are."""
+    sys.modules["transformers.models.ponet"] = sys.modules["ponet"]  # where transformers looks for the names
+    sys.meta_path.insert(0, _Finder())
+    configuration, modeling, tokenization = (sys.modules.get(name) for name in _NAMES)
+    if configuration is not None:
+        _put_down(configuration)
+    if modeling is not None or tokenization is not None:  # their tables are made, and take classes only
+        from ponet.models.configuration_ponet import PoNetConfig
+    if modeling is not None:
+        from ponet.models import modeling_ponet
+
+        for name in _HEADS.values():
+            auto = getattr(modeling, f"Auto{'' if name == 'Model' else 'Model'}{name}")
+            auto.register(PoNetConfig, getattr(modeling_ponet, f"PoNet{name}"), exist_ok=True)
+    if tokenization is not None:
+        from ponet.models.tokenization_ponet import PoNetTokenizer
+
+        tokenization.AutoTokenizer.register(PoNetConfig, tokenizer_class=PoNetTokenizer, exist_ok=True)
