@@ -135,6 +135,18 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
 
 
+def check_utf8_name(path: Path) -> None:
+    """Before any work: the libraries that save models and tokenizers take no other names.
+
+    Raises:
+        PoNetError: for a path with bytes that aren't UTF-8.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise PoNetError(f"'{path}' isn't UTF-8: choose another name, in letters that are.") from error
+
+
 def leftovers(folder: Path, names: Iterable[str]) -> list[Path]:
     """The temporary files that `replacing` left in a folder for files of these names, when its process was killed."""
     pattern = re.compile(rf"\.(?:{'|'.join(map(re.escape, names))})\.[a-z0-9_]{{8}}\.tmp")
@@ -203,9 +215,19 @@ def _destination(path: Path) -> tuple[Path, os.stat_result | None]:
         return place, None
 
 
+def is_stream(path: Path) -> bool:
+    """Whether a path is written to and never replaced: a device, a FIFO, an open file (`/dev/stdout`)."""
+    place, found = _destination(path)
+    return found is not None and not stat.S_ISDIR(found.st_mode) and _is_stream(place, found)
+
+
+def _is_stream(place: Path, found: os.stat_result | None) -> bool:
+    return found is not None and (place.is_symlink() or not stat.S_ISREG(found.st_mode))
+
+
 def _stream(place: Path, found: os.stat_result | None) -> int | None:
-    """A file descriptor for what is written to and never replaced: a device, a FIFO, an open file; None for others."""
-    if found is None or (stat.S_ISREG(found.st_mode) and not place.is_symlink()):
+    """A file descriptor for a stream; None where there is none."""
+    if not _is_stream(place, found):
         return None
     if place.parent.resolve() == Path("/proc/self/fd").resolve():
         return os.dup(int(place.name))  # opened by its name, a file would be written from its beginning

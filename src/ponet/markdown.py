@@ -5,10 +5,10 @@ import re
 from ponet.errors import printable
 
 _ACTIVE = re.compile(
-    r"[\\`*\[\]|~$]"  # code, emphasis, links and images, cells of a table, mathematics
+    r"[\\`*\[\]|~$#]"  # code, emphasis, links and images, cells of a table, mathematics, headings
     r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis, but not within a word
     r"|(?<=:)/(?=/)|(?<=\bwww)\."  # addresses, which many make links
-    r"|^[-+#=]|(?<=^[0-9])[.)]|(?<=^[0-9]{2})[.)]"  # what begins a list, a heading or a rule
+    r"|^[-+=]|(?<=^[0-9])[.)]|(?<=^[0-9]{2})[.)]"  # what begins a list or a rule
 )
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from ponet.corpus import Corpus, pieces
 from ponet.errors import PoNetError
-from ponet.files import explain
+from ponet.files import check_utf8_name, explain
 from ponet.models.tokenization_ponet import PoNetTokenizer
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -251,6 +251,7 @@ def _filled(out: Path, overwrite: bool) -> Iterator[Path]:
 
 
 def _check_folder(out: Path, overwrite: bool) -> None:
+    check_utf8_name(out)
     if not out.exists():
         return
     if not out.is_dir():

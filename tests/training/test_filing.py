@@ -77,8 +77,14 @@ def test_a_result_that_is_there_is_replaced_only_if_wanted(run: Path, tmp_path: 
         file_run(run, tmp_path)
     with pytest.raises(PoNetError, match="is a result already"):
         file_run(target, tmp_path, overwrite=True)
+    with pytest.raises(PoNetError, match=r"holds other things too, such as 'stray.md'"):
+        file_run(run, tmp_path, overwrite=True)
+    assert (target / "stray.md").read_text() == "of another run"
+    (target / "stray.md").unlink()
+    (target / "vocab.txt").write_text("of the result before")
     assert file_run(run, tmp_path, overwrite=True) == target
-    assert not (target / "stray.md").exists()
+    assert not (target / "vocab.txt").exists()
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
 def test_large_weights_stay_where_they_are(run: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ponet.errors import PoNetError
-from ponet.files import explain, write_json
+from ponet.files import explain, is_stream, write_json
 from ponet.training.result import origin
 
 KERNELS = ("numba", "triton")
@@ -42,9 +42,10 @@ class Record:
         self.path = path
         self.values = values
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
+            if not is_stream(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=path.parent):
+                    pass
         except OSError as error:
             raise explain(error, path) from error
         self._origin = origin(seed)

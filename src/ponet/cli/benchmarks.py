@@ -145,6 +145,7 @@ def efficiency(
     from ponet.benchmarks.encoders import MAIN
     from ponet.benchmarks.options import numbers
     from ponet.benchmarks.progress import stage
+    from ponet.files import is_stream
     from ponet.report.efficiency import efficiency_tables, plot_efficiency
 
     plan = measuring.Plan(
@@ -167,7 +168,7 @@ def efficiency(
     console.print(f"That will take {_about(total)}, by one short step of each. Ctrl-C keeps what is measured.")
     with stage(console, "measuring", total, weighted=True) as advance:
         values = measuring.measure_efficiency(plan, path, costs, advance)
-    plots = plot_efficiency(values, path.with_suffix(""))
+    plots = [] if is_stream(path) else plot_efficiency(values, path.with_suffix(""))
     _show(console, efficiency_tables(values), values, [path, *plots])
 
 
@@ -264,11 +265,12 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 def _json_file(given: Path | None, name: str) -> Path:
     from ponet.errors import PoNetError
+    from ponet.files import is_stream
 
     path = given or Path("runs", "benchmark", f"{name}.json")
     if path.is_dir():
         raise PoNetError(f"'{path}' is a folder: name a file, for example {path / name}.json.")
-    return path if path.suffix == ".json" else path.with_name(f"{path.name}.json")
+    return path if path.suffix == ".json" or is_stream(path) else path.with_name(f"{path.name}.json")
 
 
 def _check_unused(option: str, **others: Any) -> None:

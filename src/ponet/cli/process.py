@@ -5,12 +5,13 @@ import json
 import os
 import sys
 
-from typer.main import get_command
+import typer
 
 from ponet.cli.app import app
-from ponet.cli.errors import CLOSED_PIPE, MISTAKE, drop_output
+from ponet.cli.errors import CLOSED_PIPE, INTERRUPTED, MISTAKE, drop_output
 from ponet.errors import printable
 from ponet.files import explain
+from ponet.training import libraries
 
 
 def run() -> int:
@@ -26,14 +27,19 @@ def run() -> int:
             print(f"{printable(what)}. Give it one, or leave it out.", file=sys.stderr)
             return MISTAKE
     try:
-        code: int | None = get_command(app).main(prog_name="ponet", standalone_mode=False)
+        code: int | None = typer.main.get_command(app).main(prog_name="ponet", standalone_mode=False)
         sys.stdout.flush()
     except OSError as error:  # of --help or --version: a command tells its own
         drop_output()
         if isinstance(error, BrokenPipeError):
             return CLOSED_PIPE
+        if libraries.verbose:
+            raise
         print(explain(error, "standard output"), file=sys.stderr)
         return MISTAKE
+    except typer.Abort:  # Ctrl-C outside of a command, in some versions of typer
+        print("Stopped.", file=sys.stderr)
+        return INTERRUPTED
     except Exception as error:
         if not hasattr(error, "format_message"):  # not one of click's, which some versions of typer carry inside
             raise

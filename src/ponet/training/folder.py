@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ponet.errors import PoNetError
-from ponet.files import MODEL_FILES, explain, leftovers, write_json, write_text
+from ponet.files import MODEL_FILES, check_utf8_name, explain, leftovers, write_json, write_text
 from ponet.recipe import Recipe, differences, load_recipe
 from ponet.training.checkpoints import CheckpointStore, explained
 from ponet.training.setup import process_index, wait_for_all
@@ -107,6 +107,7 @@ class RunFolder:
             PoNetError: another run's folder, another process at work, something else there, or no permission.
         """
         main = process_index() == 0
+        check_utf8_name(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise PoNetError(f"'{self.path}' is a file. Choose another folder with --out.")
         claimed = False
@@ -196,7 +197,7 @@ class RunFolder:
                 if MODEL_FILES.fullmatch(path.name) or path.name in (METRICS, CARD):
                     path.unlink()
             (self.path / RECIPE).unlink(missing_ok=True)  # last: it says whose folder this is
-            return self.others()
+            return sorted(path.name for path in self.path.iterdir())
 
     def others(self) -> list[str]:
         """The names of what is in the folder and isn't of a run."""

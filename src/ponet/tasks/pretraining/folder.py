@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ponet.errors import PoNetError
-from ponet.files import explain, leftovers, read_json, write_json
+from ponet.files import check_utf8_name, explain, leftovers, read_json, write_json
 from ponet.tasks.pretraining.shards import SPLITS, Counts, Shard
 
 FORMAT, VERSION = "ponet-pretraining", 1
@@ -95,6 +95,7 @@ def opened(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
     Raises:
         PoNetError: where it holds something else, was begun with other settings, or another process is at it.
     """
+    check_utf8_name(folder)
     created = not folder.exists()
     try:
         if folder.exists() and not folder.is_dir():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ponet.errors import PoNetError
-from ponet.files import MODEL_FILES, explain, read_json, replacing_folder, write_json, write_text
+from ponet.files import MODEL_FILES, check_utf8_name, explain, read_json, replacing_folder, write_json, write_text
 from ponet.tasks.pretraining.modelling import open_run
 from ponet.tasks.pretraining.ship_card import card
 
@@ -44,6 +44,7 @@ def ship(run: Path | str, folder: Path | str, data: str = "", overwrite: bool = 
     if not re.fullmatch(r"[\w.-]+", folder.name):
         raise PoNetError(f"'{folder.name}' can't be a checkpoint's name: use letters, digits, '-', '_' and '.'.")
     result = _result(run)
+    check_utf8_name(folder)
     if folder.exists() and not overwrite:
         raise PoNetError(f"'{folder}' is there already. --overwrite replaces it.")
     _check_replaceable(folder)
