@@ -5,11 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import traceback
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from ponet.cli import main
 from ponet.cli.errors import CLOSED_PIPE, INTERRUPTED, MISTAKE
 from ponet.errors import UNPRINTABLE
 
@@ -36,7 +40,7 @@ def ponet(*arguments: "str | bytes", shell: str = "", **named: Any) -> "subproce
     return subprocess.run(command, capture_output=True, timeout=300, **named)
 
 
-def fails(done: "subprocess.CompletedProcess[bytes]", sentence: str) -> None:
+def fails(done: Any, sentence: str) -> None:
     said = done.stderr.decode("utf-8")
     assert done.returncode == MISTAKE, said
     assert sentence in said
@@ -184,6 +188,53 @@ main()
     assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
 
 
+class Ended(NamedTuple):
+    """How a forked process ended."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+def forked(
+    cwd: Path,
+    *arguments: "str | bytes | Path",
+    input: "bytes | None" = b"",
+    out: "Path | None" = None,
+    encoding: str = "utf-8",
+) -> Ended:
+    """As `ponet`, in a copy of this process, which has done all imports: standard input None is closed."""
+    import ponet.training.run  # noqa: F401
+
+    with tempfile.TemporaryDirectory() as folder:
+        streams = [Path(folder, name) for name in ("in", "out", "err")]
+        streams[0].write_bytes(input or b"")
+        child = os.fork()
+        if child == 0:
+            with suppress(BaseException):
+                os.dup2(os.open(streams[0], os.O_RDONLY), 0)
+                os.dup2(os.open(out or streams[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
+                os.dup2(os.open(streams[2], os.O_WRONLY | os.O_CREAT), 2)
+                sys.stdin = None if input is None else open(0, errors="surrogateescape")  # type: ignore[assignment] # noqa: SIM115
+                sys.stdout, sys.stderr = open(1, "w", encoding=encoding), open(2, "w", errors="backslashreplace")  # noqa: SIM115
+                if input is None:
+                    os.close(0)
+                os.chdir(cwd)
+                sys.argv = ["ponet", *map(os.fsdecode, arguments)]
+                try:
+                    main()
+                except SystemExit as end:
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                    os._exit(int(end.code or 0))
+                except BaseException:
+                    traceback.print_exc()
+                    sys.stderr.flush()
+            os._exit(70)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return Ended(code, streams[1].read_bytes() if streams[1].exists() else b"", streams[2].read_bytes())
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data.csv, whose labels hold what a terminal obeys, and a run of it."""
@@ -191,21 +242,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = "".join(f"a good one {i},\x1b[31mgood\x9b\na bad one {i},<b>bad</b>|\u202e\n" for i in range(20))
     (folder / "data.csv").write_text("text,label\n" + rows)
     small = ["hidden_size=8", "intermediate_size=8", "num_attention_heads=1", "num_hidden_layers=1", "max_steps=1"]
-    done = ponet("finetune", "data.csv", "--out", "run", *small, cwd=folder)
+    done = forked(folder, "finetune", "data.csv", "--out", "run", *small)
     assert done.returncode == 0, done.stderr
     assert not UNPRINTABLE.search((done.stdout + done.stderr).decode("utf-8").replace("\n", ""))
     return folder
 
 
 def test_labels_never_reach_the_terminal_raw(run):
-    done = ponet("predict", "run", "data.csv", cwd=run)
+    done = forked(run, "predict", "run", "data.csv")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.decode("utf-8").splitlines()
     assert not any(UNPRINTABLE.search(line) for line in lines)
     assert set(json.loads(lines[0])["scores"]) == {"\x1b[31mgood\x9b", "<b>bad</b>|\u202e"}
-    done = ponet("evaluate", "run", "--split", "validation", cwd=run)
+    done = forked(run, "evaluate", "run", "--split", "validation")
     assert not UNPRINTABLE.search(done.stdout.decode("utf-8").replace("\n", ""))
-    ascii_only = ponet("predict", "run", "data.csv", cwd=run, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    ascii_only = forked(run, "predict", "run", "data.csv", encoding="ascii")
     assert [json.loads(line) for line in ascii_only.stdout.decode("ascii").splitlines()] == [
         json.loads(x) for x in lines
     ]
@@ -214,31 +265,41 @@ def test_labels_never_reach_the_terminal_raw(run):
     assert "<b>" not in card
 
 
+@pytest.mark.parametrize(
+    "text", [b"one\ncaf\xe9\n", b"\xff\xfea\x00", b"a\n" * 9000 + b"\x80", b"\xc3", b"\xed\xa0\x80"]
+)
+@pytest.mark.parametrize("whole", [[], ["--whole"]])
+def test_standard_input_that_isn_t_utf8_is_a_sentence(text, whole, run):
+    """Where Python takes any byte, as in the locales C and C.UTF-8, too."""
+    fails(forked(run, "predict", "run", "-", *whole, input=text), "Standard input isn't UTF-8 text.")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("locale", ["C.UTF-8", "C", "POSIX"])
-def test_standard_input_that_isn_t_utf8_is_a_sentence(locale, run):
+def test_locales_make_no_difference(locale, run):
     done = ponet("predict", "run", "-", cwd=run, input=b"one\ncaf\xe9\n", env={**os.environ, "LC_ALL": locale})
     fails(done, "Standard input isn't UTF-8 text.")
 
 
 def test_standard_input_may_be_marked_or_closed(run):
-    done = ponet("predict", "run", "-", cwd=run, input="\ufeffGrüße\nzwei\n".encode())
+    done = forked(run, "predict", "run", "-", input="\ufeffGrüße\nzwei\n".encode())
     assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == [0, 1]
-    fails(ponet("predict", "run", "-", cwd=run, shell="<&-"), "Standard input is closed.")
+    fails(forked(run, "predict", "run", "-", input=None), "Standard input is closed.")
 
 
 def test_predictions_go_where_the_path_leads(run):
-    expected = ponet("predict", "run", "data.csv", cwd=run).stdout
+    expected = forked(run, "predict", "run", "data.csv").stdout
     (run / "real.jsonl").write_text("before")
     (run / "link.jsonl").symlink_to("real.jsonl")
-    assert ponet("predict", "run", "data.csv", "--out", "link.jsonl", cwd=run).returncode == 0
+    assert forked(run, "predict", "run", "data.csv", "--out", "link.jsonl").returncode == 0
     assert (run / "link.jsonl").is_symlink()
     assert (run / "real.jsonl").read_bytes() == expected
     (run / "log").write_bytes(b"first\n")
-    assert ponet("predict", "run", "data.csv", "--out", "/dev/stdout", cwd=run, shell=">>log").returncode == 0
+    assert forked(run, "predict", "run", "data.csv", "--out", "/dev/stdout", out=run / "log").returncode == 0
     assert (run / "log").read_bytes() == b"first\n" + expected
     os.mkfifo(run / "fifo")
     with subprocess.Popen(["cat", "fifo"], cwd=run, stdout=subprocess.PIPE) as reader:
-        assert ponet("predict", "run", "data.csv", "--out", "fifo", cwd=run).returncode == 0
+        assert forked(run, "predict", "run", "data.csv", "--out", "fifo").returncode == 0
         assert reader.stdout is not None
         assert reader.stdout.read() == expected
     assert (run / "fifo").is_fifo()
@@ -246,7 +307,7 @@ def test_predictions_go_where_the_path_leads(run):
 
 def test_names_that_aren_t_utf8_are_read_and_for_folders_refused_before_any_work(run, tmp_path):
     Path(os.fsdecode(bytes(run) + b"/caf\xe9.txt")).write_text("one\ntwo\n")
-    done = ponet("predict", "run", b"caf\xe9.txt", "--out", b"out\xff.jsonl", cwd=run)
+    done = forked(run, "predict", "run", b"caf\xe9.txt", "--out", b"out\xff.jsonl")
     assert done.returncode == 0, done.stderr
     assert len(Path(os.fsdecode(bytes(run) + b"/out\xff.jsonl")).read_text().splitlines()) == 2
     text = tmp_path / "corpus.txt"
@@ -256,7 +317,7 @@ def test_names_that_aren_t_utf8_are_read_and_for_folders_refused_before_any_work
         ["tokenizer", "train", text, "--out", b"new\xff"],
         ["pretrain", "prepare", text, "--out", b"new\xff"],
     ):
-        fails(ponet(*command, cwd=tmp_path), "'new\\xff' isn't UTF-8")
+        fails(forked(tmp_path, *command), "'new\\xff' isn't UTF-8")
     assert [path.name for path in tmp_path.iterdir()] == ["corpus.txt"]
 
 
@@ -264,6 +325,6 @@ def test_the_input_is_never_the_output(run):
     before = (run / "data.csv").read_bytes()
     (run / "same.csv").symlink_to("data.csv")
     for out in ("data.csv", "./data.csv", "same.csv"):
-        fails(ponet("predict", "run", "data.csv", "--out", out, cwd=run), "is the input")
-    fails(ponet("predict", "run", "data.csv", "--out", ".", cwd=run), "is a folder")
+        fails(forked(run, "predict", "run", "data.csv", "--out", out), "is the input")
+    fails(forked(run, "predict", "run", "data.csv", "--out", "."), "is a folder")
     assert (run / "data.csv").read_bytes() == before

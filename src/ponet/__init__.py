@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ponet.registration import register
-from ponet.shipped import checkpoint
 
 if TYPE_CHECKING:
     from ponet.models.configuration_ponet import PoNetConfig
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
         PoNetModel,
     )
     from ponet.models.tokenization_ponet import PoNetTokenizer
+    from ponet.shipped import checkpoint
 
 __all__ = [
     "PoNetConfig",
@@ -44,8 +44,9 @@ def __getattr__(name: str) -> Any:
         return import_module(f"ponet.{name}")
     if name not in __all__:
         raise AttributeError(f"module 'ponet' has no attribute '{name}'")
-    kind = {"PoNetConfig": "configuration", "PoNetTokenizer": "tokenization"}.get(name, "modeling")
-    return getattr(import_module(f"ponet.models.{kind}_ponet"), name)
+    places = {"PoNetConfig": "models.configuration_ponet", "PoNetTokenizer": "models.tokenization_ponet"}
+    place = "shipped" if name == "checkpoint" else places.get(name, "models.modeling_ponet")
+    return getattr(import_module(f"ponet.{place}"), name)
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,6 @@ modules import each other in circles, in the midst of which a model can't be imp
 import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -30,7 +29,7 @@ _NAMES = {
 """The tables of each module, from a `model_type` to a class's name."""
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Finds the modules of `_NAMES` as everyone else does, and has PoNet's names put down in them."""
 
     def __init__(self) -> None:
