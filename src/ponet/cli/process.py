@@ -61,7 +61,10 @@ def _open_streams() -> None:
     if sys.stderr is None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     if sys.stdout is not None:
-        codecs.register_error(
-            "ponet-json", lambda error: (json.dumps(error.object[error.start : error.end])[1:-1], error.end)
-        )  # type: ignore[attr-defined]
+        codecs.register_error("ponet-json", _as_json)
         sys.stdout.reconfigure(errors="ponet-json")  # type: ignore[union-attr]
+
+
+def _as_json(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end

@@ -172,7 +172,7 @@ def test_a_build_that_was_killed(tmp_path: Path, log: Path) -> None:
     folder = tmp_path / "cache" / of.folder
     assert not (folder / MANIFEST).exists()
     (folder / "train.tokens0.bin").write_bytes(b"half a file of the one that was killed")
-    (folder / ".train.labels.npy.x.tmp").write_bytes(b"and a temporary one")
+    (folder / ".train.labels.npy.a1b2c3d4.tmp").write_bytes(b"and a temporary one")
     prepare(of, tmp_path / "cache", workers=1)  # the lock has ended with its process
     assert jobs(log).count(0) == 1
     assert contents(folder) == contents(whole)

@@ -32,8 +32,8 @@ from ponet.tasks.text.progress import track
 FEW = 4
 """Parts that are made here, since starting other processes would take longer."""
 _FILE = r"(train|validation|test)\.(tokens[0-9]\.bin|lengths\.npy|labels\.npy)"
-MADE = re.compile(rf"parts-[0-9a-f]{{8}}|{_FILE}|\.({_FILE}|manifest\.json)\.[a-z0-9_]{{8}}\.tmp")
-"""The names of what a build that was killed may leave in the folder of its data."""
+MADE = re.compile(rf"parts-[0-9a-f]{{8}}|{_FILE}|manifest\.json|\.({_FILE}|manifest\.json)\.[a-z0-9_]{{8}}\.tmp")
+"""The names of what a build makes, or leaves when it is killed, in the folder of its data."""
 BARREN = 100
 """Parts without one new example, after which a stream is taken to have no more."""
 
@@ -93,7 +93,7 @@ def _build(plan: Plan, streams: list[Stream], folder: Path, workers: int, seen: 
     inputs = dict(plan.inputs())
     parts = folder / f"parts-{hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:8]}"
     for left in folder.iterdir():  # of a killed build: half a file, or parts of other source files
-        if left != parts:
+        if left != parts and MADE.fullmatch(left.name):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     parts.mkdir(exist_ok=True)
     for left in parts.iterdir():
