@@ -71,7 +71,9 @@ def test_epochs_may_differ_in_their_number_of_batches_and_max_steps_is_exact_all
     stream = TrainingStream(lengths, 512, 4, 0, steps=1000)
     assert len(list(stream)) == 1000
     ends = list(itertools.accumulate(len(plan_epoch(lengths, 512, 4, 0, epoch)) for epoch in range(20)))
-    assert stream.epoch_steps() == sorted({*(end for end in ends if end <= 1000), 1000})
+    assert [step for step in range(1001) if step in stream.epoch_steps()] == sorted(
+        {*(end for end in ends if end <= 1000), 1000}
+    )
     assert [stream.epoch_at(end) for end in ends if end <= 1000] == [
         index + 1.0 for index, end in enumerate(ends) if end <= 1000
     ]
@@ -103,7 +105,11 @@ def test_a_last_batch_that_is_not_full_can_be_left_out(examples: int, batches: i
         assert len(set(np.concatenate(epoch).tolist())) == min(5, examples) * batches
     stream = TrainingStream(lengths, None, 5, 0, epochs=3, drop_last=True)
     assert list(stream) == [batch.tolist() for epoch in epochs for batch in epoch]
-    assert stream.epoch_steps() == [batches, 2 * batches, 3 * batches]
+    assert [step for step in range(3 * batches + 1) if step in stream.epoch_steps()] == [
+        batches,
+        2 * batches,
+        3 * batches,
+    ]
 
 
 @settings(max_examples=40, deadline=None)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ponet.cli.errors import told
+from ponet.cli.errors import MOST_SEED, told
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 tokenizer = typer.Typer(help="Make tokenizers.", no_args_is_help=True)
@@ -19,7 +19,8 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help="Another data set than the run's own.")] = None,
     split: Annotated[str, typer.Option(help="Which split of it: train, validation or test.")] = "test",
     fresh_test_seed: Annotated[
-        int | None, typer.Option(help="New test data made from this seed, for tasks that make their data.")
+        int | None,
+        typer.Option(help="New test data made from this seed, for tasks that make their data.", min=0, max=MOST_SEED),
     ] = None,
 ) -> None:
     """Metrics of a run's model on a split, as JSON.

@@ -58,7 +58,7 @@ def load_results(folder: Path, suite: str) -> list[Result]:
             values = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise explain(error, path) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PoNetError(f"'{path}' is not a result file: {error}. Remove it or run its recipe again.") from error
         if not isinstance(values, dict):
             raise PoNetError(f"'{path}' is not a result file: it holds no figures by name.")
