@@ -11,6 +11,15 @@ from ponet.settings import short
 MOST_STEPS = 10**9
 """More optimizer steps than anyone takes; a training of more is a slip of the hand."""
 MOST_WORKERS = 1_000
+COUNTED_EPOCHS = 100
+"""Where each epoch has a number of batches of its own, those of so many epochs are counted before a training begins;
+later ones are taken to have the mean."""
+
+
+def check_steps(epochs: float, steps: float) -> None:
+    """Raises PoNetError where so many epochs, which are about so many steps, are more than `MOST_STEPS`."""
+    if steps > MOST_STEPS:
+        raise PoNetError(f"'training.epochs' is {epochs:g}: that is more than {MOST_STEPS:,} steps. Lower it.")
 
 
 @dataclass

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch.utils.data import Sampler
 
-from ponet.errors import PoNetError
-from ponet.training_options import MOST_STEPS
+from ponet.training_options import COUNTED_EPOCHS, check_steps
 
 if TYPE_CHECKING:
     from ponet.recipe import TrainingOptions
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 
 POOL_BATCHES = 32
 """Documents are sorted by length within random pools of about this many batches: like lengths meet, at random."""
-COUNTED_EPOCHS = 100
-"""With a token budget each epoch has a number of batches of its own: of so many epochs they are counted before a
-training begins, and the epochs after them are taken to have the mean."""
 
 
 def plan_epoch(
@@ -173,8 +169,7 @@ class TrainingStream(Sampler[list[int]]):
 
     def _total(self, epochs: float) -> int:
         """The batches of so many epochs."""
-        if self._end(0) * epochs / self.group > MOST_STEPS:
-            raise PoNetError(f"'training.epochs' is {epochs:g}: that is more than {MOST_STEPS:,} steps. Lower it.")
+        check_steps(epochs, self._end(0) * epochs / self.group)
         whole = math.floor(epochs)
         counted = min(whole, COUNTED_EPOCHS)
         total = self._end(counted - 1)

@@ -55,8 +55,8 @@ def process_count() -> int:
     advice = "Start with torchrun, which sets all of its variables, or unset them"
     lacking = [name for name in TORCHRUN if not os.environ.get(name)]
     if lacking and (count > 1 or os.environ.get("LOCAL_RANK")):
-        named = "LOCAL_RANK is set" if count == 1 else f"WORLD_SIZE is {count}"
-        raise PoNetError(f"{named}, but {' and '.join(lacking)} isn't. {advice}.")
+        named = "LOCAL_RANK is set" if count == 1 else f"WORLD_SIZE is set to {count}"
+        raise PoNetError(f"{named}, but not {' and '.join(lacking)}. {advice}.")
     if count < 1 or index >= count or _counted("LOCAL_RANK", 0) > index:
         named = ", ".join(f"{name}={os.environ[name]}" for name in ("WORLD_SIZE", *TORCHRUN) if name in os.environ)
         raise PoNetError(f"The environment's {named} can't be. {advice}.")
