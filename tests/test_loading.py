@@ -217,7 +217,7 @@ def test_what_may_be_new_is_still_new(run: Path, tmp_path: Path) -> None:
     small = PoNetForSequenceClassification.from_pretrained(run, num_hidden_layers=1)
     assert len(small.ponet.encoder.layer) == 1
     PoNetForSequenceClassification.from_pretrained(run, mixer_types="attention")
-    with pytest.raises(WeightsError, match="lacks .*layer.2"):
+    with pytest.raises(WeightsError, match=r"lacks .*layer\.2"):
         PoNetForSequenceClassification.from_pretrained(run, num_hidden_layers=3)
     three = PoNetForSequenceClassification.from_pretrained(run, num_hidden_layers=3, ignore_mismatched_sizes=True)
     assert len(three.ponet.encoder.layer) == 3
