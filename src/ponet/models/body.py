@@ -4,7 +4,7 @@ Every forward takes padded `[B, N]` input, as usual, or packed: `input_ids [1, T
 only real tokens exist, so cost follows them, and a document's result never depends on the rest of its batch.
 """
 
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,9 +40,7 @@ class PoNetPreTrainedModel(PreTrainedModel):
             module.init_buffers()  # type: ignore[operator] # fixed random features, which a checkpoint of another mixer doesn't have
 
     @classmethod
-    def from_pretrained(  # type: ignore[override] # the loading info comes along where it is asked for
-        cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any
-    ) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
         """As transformers', but the result never has random numbers for weights that the checkpoint should have.
 
         A head is new where the checkpoint was saved from another class. `ignore_mismatched_sizes=True` takes whatever
@@ -56,15 +54,15 @@ class PoNetPreTrainedModel(PreTrainedModel):
             return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
         asked = kwargs.pop("output_loading_info", False)
         lenient = kwargs.pop("ignore_mismatched_sizes", False)
-        model: Any
-        model, info = super().from_pretrained(
+        loaded: Any = super().from_pretrained(
             pretrained_model_name_or_path, *model_args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
         )
+        model, info = loaded
         place = str(pretrained_model_name_or_path)
         if not lenient:
             check_weights(place, model, info, changed=not kwargs.keys().isdisjoint(PoNetConfig.__annotations__))
         check_finite(place, model)
-        return (model, info) if asked else model
+        return loaded if asked else model
 
     def get_position_embeddings(self) -> nn.Embedding:
         """The position embeddings."""

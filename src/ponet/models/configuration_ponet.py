@@ -150,8 +150,9 @@ class PoNetConfig(PreTrainedConfig):
     num_sentence_labels: int = 3
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if isinstance(self.num_hidden_layers, int) and self.num_hidden_layers > _MOST_LAYERS:
-            raise ValueError(f"num_hidden_layers must be at most {_MOST_LAYERS:,}, not {self.num_hidden_layers:,}")
+        layers: Any = self.num_hidden_layers  # its type is checked later
+        if isinstance(layers, int) and layers > _MOST_LAYERS:
+            raise ValueError(f"num_hidden_layers must be at most {_MOST_LAYERS:,}, not {layers:,}")
         if self.cls_token_id is None and self.vocab_size > 101:
             self.cls_token_id = 101
         if self.sep_token_id is None and self.vocab_size > 102:
