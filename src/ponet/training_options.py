@@ -42,8 +42,8 @@ class TrainingOptions:
     warmup: float = 0.1
     """Warm-up, as a fraction of all steps if below 1, else in steps."""
     epochs: float = 3.0
-    """Passes over the training split. Not looked at where `max_steps` is given. With `batch_tokens` the batches of a pass
-    differ in number: of more than 100 passes the total is an estimate."""
+    """Passes over the training split. Not looked at where `max_steps` is given. With `batch_tokens` the batches of
+    a pass differ in number: of more than 100 passes the total is an estimate."""
     max_steps: int | None = None
     """Number of optimizer steps, however many epochs that takes."""
     budget: str | None = None
