@@ -1,5 +1,6 @@
 """Checkpoints that come with the package: found by name wherever one is named."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def test_by_name_and_by_default_the_best(tiny: Path) -> None:
     for name in ("ponet-aardvark", "ponet-mini"):
         (tiny.parent / name).mkdir()
         (tiny.parent / name / "config.json").write_text("{}")
+        shutil.copy(tiny / "model.safetensors", tiny.parent / name)
     (tiny.parent / "ponet-base").mkdir()  # without a model: not a checkpoint
     assert shipped.checkpoint_names() == ["ponet-mini", "ponet-tiny", "ponet-aardvark"]
     assert ponet.checkpoint().endswith("ponet-mini")

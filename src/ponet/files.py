@@ -180,7 +180,7 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise explain(error, path) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PoNetError(f"'{path}' is not valid JSON ({error}). It may be cut off: restore or delete it.") from error
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ponet.errors import PoNetError, suggest
-from ponet.settings import build, convert, dump_yaml, parse_value, read_yaml
+from ponet.settings import build, convert, dump_yaml, parse_value, read_yaml, short
 from ponet.training_options import TrainingOptions
 
 __all__ = [
     "Recipe",
     "TrainingOptions",
     "available_recipes",
+    "check_seed",
     "differences",
     "load_recipe",
     "read_recipe",
@@ -23,6 +24,48 @@ __all__ = [
 RECIPES = Path(__file__).parent / "recipes"
 SECTIONS = ("data", "model", "training")
 PLAIN_KEYS = ("base", "name", "description", "task", "seed")
+TRAINER_NAMES = {
+    "num_train_epochs": "training.epochs",
+    "num_epochs": "training.epochs",
+    "lr": "training.learning_rate",
+    "lr_scheduler_type": "training.schedule",
+    "warmup_ratio": "training.warmup",
+    "warmup_steps": "training.warmup",
+    "per_device_train_batch_size": "training.batch_size",
+    "per_device_eval_batch_size": "training.batch_size",
+    "gradient_accumulation_steps": "training.gradient_accumulation",
+    "eval_steps": "training.eval_every",
+    "eval_strategy": "training.eval_every",
+    "evaluation_strategy": "training.eval_every",
+    "logging_steps": "training.log_every",
+    "save_steps": "training.checkpoint_every",
+    "save_strategy": "training.checkpoint_every",
+    "save_total_limit": "training.keep_checkpoints",
+    "metric_for_best_model": "training.metric",
+    "early_stopping_patience": "training.patience",
+    "adam_epsilon": "training.adam_eps",
+    "bf16": "training.precision",
+    "fp16": "training.precision",
+    "fsdp": "training.sharded",
+    "torch_compile": "training.compile",
+    "dataloader_num_workers": "training.workers",
+    "dataloader_drop_last": "training.drop_last",
+    "max_seq_length": "data.max_length",
+    "max_seq_len": "data.max_length",
+    "model_max_length": "data.max_length",
+    "tokenizer_name": "data.tokenizer",
+    "train_file": "data.path",
+    "dataset_name": "data.path",
+    "text_column_name": "data.text",
+    "label_column_name": "data.label",
+    "mlm_probability": "data.mlm_rate",
+    "model_name_or_path": "model.init",
+    "model_name": "model.init",
+    "data_seed": "seed",
+    "output_dir": "--out",
+    "overwrite_output_dir": "--overwrite",
+}
+"""What Hugging Face's Trainer and its example scripts call our keys and options."""
 
 
 @dataclass
@@ -98,7 +141,7 @@ def recipe_from_dict(values: dict[str, Any], overrides: Iterable[str] = (), sour
 
     for key in values:
         if key not in (*PLAIN_KEYS, *SECTIONS):
-            raise PoNetError(f"'{source}' has a key '{key}'.{suggest(key, (*PLAIN_KEYS, *SECTIONS))}")
+            raise PoNetError(f"'{source}' has a key '{key}'.{_suggest(key, (*PLAIN_KEYS, *SECTIONS))}")
     sections: dict[str, dict[str, Any]] = {section: dict(_section(values, section, source)) for section in SECTIONS}
     plain = {key: values[key] for key in PLAIN_KEYS if key in values}
     given = [_split_override(text) for text in overrides]
@@ -112,6 +155,10 @@ def recipe_from_dict(values: dict[str, Any], overrides: Iterable[str] = (), sour
         section: [entry.name for entry in fields(options)]
         for section, options in (("data", task.options), ("training", TrainingOptions))
     }
+    for section in ("data", "training"):
+        for name in sections[section]:
+            if name not in known[section]:
+                raise PoNetError(f"There is no '{section}.{name}'.{_suggest(name, known[section])}")
     raw: dict[str, dict[str, str]] = {section: {} for section in SECTIONS}
     for key, text in given:
         section, name = _place(key, known)
@@ -125,7 +172,7 @@ def recipe_from_dict(values: dict[str, Any], overrides: Iterable[str] = (), sour
         name=convert(plain.get("name", "unnamed"), str, "name"),
         description=convert(plain.get("description") or "", str, "description"),
         task=plain["task"],
-        seed=_seed(plain.get("seed", 0)),
+        seed=check_seed(plain.get("seed", 0)),
         data=build(task.options, sections["data"], "data", raw["data"]),
         model=sections["model"],
         training=build(TrainingOptions, sections["training"], "training", raw["training"]),
@@ -140,9 +187,9 @@ def split_seeds(overrides: Iterable[str]) -> tuple[list[int] | None, list[str]]:
         if key.strip() != "seed":
             rest.append(override)
             continue
-        seeds = [_seed(parse_value(part)) for part in text.strip("[] ").split(",")]
+        seeds = [check_seed(parse_value(part)) for part in text.strip("[] ").split(",")]
         if len(set(seeds)) < len(seeds):
-            raise PoNetError(f"'{override}' names a seed twice.")
+            raise PoNetError(f"'{short(override)}' names a seed twice.")
     return seeds, rest
 
 
@@ -168,7 +215,7 @@ def _find(name: str) -> Path:
 
 
 def _inherit(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    if path in seen:
+    if path.resolve() in seen:
         raise PoNetError(f"'{path}' inherits from itself. Take its 'base' away.")
     values = read_yaml(path)
     base = values.pop("base", None)
@@ -176,7 +223,7 @@ def _inherit(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         return values
     base = convert(base, str, "base")
     beside = path.parent / base
-    merged = _inherit(beside if base.endswith((".yaml", ".yml")) else _find(base), (*seen, path))
+    merged = _inherit(beside if base.endswith((".yaml", ".yml")) else _find(base), (*seen, path.resolve()))
     merged.pop("name", None)  # a name belongs to one file
     for key, value in values.items():
         if key in SECTIONS and value is None:
@@ -205,7 +252,7 @@ def _default_name(path: Path) -> str:
 def _split_override(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise PoNetError(f"'{text}' isn't of the form key=value.")
+        raise PoNetError(f"'{short(text)}' isn't of the form key=value.")
     return key.strip(), value.strip()
 
 
@@ -218,7 +265,7 @@ def _place(key: str, known: dict[str, list[str]]) -> tuple[str, str]:
     if dot:
         if section in SECTIONS and name in everything[section]:
             return section, name
-        raise PoNetError(f"There is no '{key}'.{suggest(key, dotted)}")
+        raise PoNetError(f"There is no '{short(key)}'.{_suggest(key, dotted)}")
     if key in PLAIN_KEYS[1:]:
         return "", key
     homes = [section for section in SECTIONS if key in everything[section]]
@@ -226,7 +273,13 @@ def _place(key: str, known: dict[str, list[str]]) -> tuple[str, str]:
         return homes[0], key
     if homes:
         raise PoNetError(f"'{key}' could be {' or '.join(f'{home}.{key}' for home in homes)}. Write one of them out.")
-    raise PoNetError(f"There is no '{key}'.{suggest(key, bare)}")
+    raise PoNetError(f"There is no '{short(key)}'.{_suggest(key, bare)}")
+
+
+def _suggest(key: str, known: Iterable[str]) -> str:
+    """As `suggest`, for the Trainer's names too."""
+    theirs = key.rpartition(".")[2]
+    return f" It is {TRAINER_NAMES[theirs]} here." if theirs in TRAINER_NAMES else suggest(key, known)
 
 
 def _model_fields() -> list[str]:
@@ -250,20 +303,27 @@ def _check_model(model: dict[str, Any]) -> None:
     known, hints = _model_fields(), {**PoNetConfig.__annotations__, "init": str | None, "init_weights": bool}
     for key, value in model.items():
         if key not in known:
-            raise PoNetError(f"There is no 'model.{key}'.{suggest(key, known)}")
+            raise PoNetError(f"There is no 'model.{key}'.{_suggest(key, known)}")
         model[key] = convert(value, hints.get(key, Any), f"model.{key}")
     if "init_weights" in model and model.get("init") is None:
         raise PoNetError("'model.init_weights' says what to take from 'model.init': name a checkpoint there too.")
     mixers = model.get("mixer_types") or []
     for mixer in [mixers] if isinstance(mixers, str) else mixers:
         if mixer not in mixer_names():
-            raise PoNetError(f"There is no mixer '{mixer}' for 'model.mixer_types'.{suggest(mixer, mixer_names())}")
+            raise PoNetError(
+                f"There is no mixer '{short(str(mixer))}' for 'model.mixer_types'.{suggest(mixer, mixer_names())}"
+            )
 
 
-def _seed(value: Any) -> int:
-    seed: int = convert(value, int, "seed")
+def check_seed(value: Any, where: str = "seed") -> int:
+    """The value as a seed, which every generator of random numbers takes.
+
+    Raises:
+        PoNetError: another value, naming `where`.
+    """
+    seed: int = convert(value, int, where)
     if not 0 <= seed < 2**31:
-        raise PoNetError(f"'seed' should be from 0 to {2**31 - 1}, not {seed}.")
+        raise PoNetError(f"'{where}' should be from 0 to {2**31 - 1}, not {seed}.")
     return seed
 
 

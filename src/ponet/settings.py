@@ -1,6 +1,7 @@
 """YAML in, typed values out: reading, writing and checking what people write into recipes and on the command line."""
 
 import re
+import sys
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -12,9 +13,34 @@ import yaml
 from ponet.errors import PoNetError, suggest
 from ponet.files import explain
 
+DEEPEST = 50
+"""Levels of a value within a value: more than any recipe needs, fewer than Python's stack has room for."""
+LONGEST_SHOWN = 80
+"""Characters of a value that a message shows."""
+LARGEST = 2**63 - 1
+"""Of whole numbers: what torch and the libraries count with."""
+
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's plain values: `1e-4` is a number, and `no`, `on`, `12:30` and `2024-01-01` are text."""
+    """YAML 1.2's plain values: `1e-4` is a number, and `no`, `on`, `12:30` and `2024-01-01` are text.
+
+    Neither deep nesting nor aliases (`*name`), by which a short text stands for a value without end.
+    """
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """As PyYAML's, within those limits."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "an alias: write the value out", self.peek_event().start_mark)
+        if self.depth == DEEPEST:
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, f"more than {DEEPEST} values within each other", mark)
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
 
 
 class _Dumper(yaml.SafeDumper):
@@ -126,7 +152,9 @@ def convert(value: Any, wanted: Any, where: str, raw: str | None = None) -> Any:
         return result
     choices = [choice for choice in _members(wanted) if isinstance(choice, str)]
     if choices and isinstance(value, str):
-        raise PoNetError(f"'{where}' can't be '{value}'.{suggest(value, choices)}")
+        raise PoNetError(f"'{where}' can't be '{short(value)}'.{suggest(value, choices)}")
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not abs(value) <= LARGEST:
+        raise PoNetError(f"'{where}' should be {_describe(wanted)} of usual size, not {_show(value)}.")
     raise PoNetError(f"'{where}' should be {_describe(wanted)}, not {_show(value)}.")
 
 
@@ -150,10 +178,11 @@ def _match(value: Any, wanted: Any) -> tuple[bool, Any]:
         return isinstance(value, bool), value
     if wanted is int:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-        return (True, int(value)) if whole and not isinstance(value, bool) else (False, None)
+        whole = whole and not isinstance(value, bool) and abs(value) <= LARGEST
+        return (True, int(value)) if whole else (False, None)
     if wanted is float:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return (True, float(value)) if number else (False, None)
+        return (True, float(value)) if number and abs(value) <= sys.float_info.max else (False, None)
     if wanted is Path:
         return (True, Path(value)) if isinstance(value, (str, Path)) and str(value) else (False, None)
     if origin in (list, tuple) or wanted in (list, tuple):
@@ -223,5 +252,10 @@ def _show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return f"the text '{value}'"
-    return f"the number {value}" if isinstance(value, (int, float)) else f"{value}"
+        return f"the text '{short(value)}'"
+    return short(f"the number {value}" if isinstance(value, (int, float)) else f"{value}")
+
+
+def short(text: str) -> str:
+    """The beginning of a text that may be of any length, for a message."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

@@ -18,7 +18,7 @@ def checkpoint(name: str | None = None) -> str:
         name: such as "ponet-tiny"; None: the best one there is.
 
     Raises:
-        PoNetError: no checkpoint of that name comes with the package, or none at all.
+        PoNetError: no checkpoint of that name comes with the package, or none at all, or its weights are cut off.
     """
     names = checkpoint_names()
     if not names:
@@ -29,6 +29,7 @@ def checkpoint(name: str | None = None) -> str:
     chosen = names[0] if name is None else name
     if chosen not in names:
         raise PoNetError(f"No checkpoint '{chosen}' comes with ponet.{suggest(chosen, names)}")
+    _check_whole(CHECKPOINTS / chosen)
     return str(CHECKPOINTS / chosen)
 
 
@@ -50,4 +51,16 @@ def find_checkpoint(name: str) -> Path | None:
     names = checkpoint_names()
     if name not in names:
         raise PoNetError(f"There is no folder '{name}', and no such checkpoint comes with ponet.{suggest(name, names)}")
+    _check_whole(CHECKPOINTS / name)
     return CHECKPOINTS / name
+
+
+def _check_whole(folder: Path) -> None:
+    """By the file's own list of what is in it; `from_pretrained` sees whether that is all that the model needs."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / "model.safetensors", framework="numpy"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise PoNetError(f"The weights in '{folder}' are cut off or missing ({error}). Install ponet again.") from error

@@ -27,6 +27,9 @@ from ponet.files import check_utf8_name, explain
 from ponet.models.tokenization_ponet import PoNetTokenizer
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+MOST_PIECES = 10**7
+"""Of a vocabulary: the library sets memory aside for as many as are asked for."""
+MOST_OFTEN = 2**32 - 1
 PASSES = 2
 TOKENIZER_FILES = re.compile(r"tokenizer\.json|tokenizer_config\.json|vocab\.txt|(ponet_\w+|tokenization_ponet)\.py")
 
@@ -65,7 +68,7 @@ def train_wordpiece(
         limit_alphabet: how many different characters to keep, the most frequent; a word with any other becomes [UNK].
 
     Raises:
-        PoNetError: where there is no text, or `vocab_size` can't even hold the single characters.
+        PoNetError: where there is no text, `vocab_size` can't even hold the single characters, or a number is absurd.
     """
     corpus = list(texts) if isinstance(texts, Iterator) else texts
     with _progress(show_progress) as progress:
@@ -151,6 +154,10 @@ def _learn(
     read: Callable[[], Iterable[str]], vocab_size: int, lowercase: bool, min_frequency: int, limit_alphabet: int
 ) -> _Learned:
     """The vocabulary of what `read` gives; it is called twice and must give the same both times."""
+    if vocab_size > MOST_PIECES:
+        raise PoNetError(f"A vocabulary has at most {MOST_PIECES:,} pieces, not {vocab_size:,}.")
+    if not 1 <= min_frequency <= MOST_OFTEN:
+        raise PoNetError(f"min_frequency should be from 1 to {MOST_OFTEN:,}, not {min_frequency}.")
     seen: Counter[str] = Counter()
 
     def counted() -> Iterator[str]:

@@ -1,10 +1,25 @@
 """The `training` section of a recipe, field by field."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
 
 from ponet.errors import PoNetError
+from ponet.settings import short
+
+MOST_STEPS = 10**9
+"""More optimizer steps than anyone takes; a training of more is a slip of the hand."""
+MOST_WORKERS = 1_000
+COUNTED_EPOCHS = 100
+"""Where each epoch has a number of batches of its own, those of so many epochs are counted before a training begins;
+later ones are taken to have the mean."""
+
+
+def check_steps(epochs: float, steps: float) -> None:
+    """Raises PoNetError where so many epochs, which are about so many steps, are more than `MOST_STEPS`."""
+    if steps > MOST_STEPS:
+        raise PoNetError(f"'training.epochs' is {epochs:g}: that is more than {MOST_STEPS:,} steps. Lower it.")
 
 
 @dataclass
@@ -27,7 +42,8 @@ class TrainingOptions:
     warmup: float = 0.1
     """Warm-up, as a fraction of all steps if below 1, else in steps."""
     epochs: float = 3.0
-    """Passes over the training split. Not looked at where `max_steps` is given."""
+    """Passes over the training split. Not looked at where `max_steps` is given. With `batch_tokens` the batches of
+    a pass differ in number: of more than 100 passes the total is an estimate."""
     max_steps: int | None = None
     """Number of optimizer steps, however many epochs that takes."""
     budget: str | None = None
@@ -78,6 +94,11 @@ class TrainingOptions:
             if not (value >= 0 if name in not_negative else value > 0) or value == float("inf"):
                 least = "0 or more" if name in not_negative else "greater than 0"
                 raise PoNetError(f"'training.{name}' should be {least}, not {value}.")
+        counts = ("max_steps", "batch_tokens", "batch_size", "gradient_accumulation", "eval_every", "patience")
+        for name in (*counts, "log_every", "warmup", "checkpoint_every", "workers"):
+            value, most = getattr(self, name), MOST_WORKERS if name == "workers" else MOST_STEPS
+            if isinstance(value, (int, float)) and value > most:
+                raise PoNetError(f"'training.{name}' should be at most {most:,}, not {value:g}.")
         for name in ("adam_beta1", "adam_beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise PoNetError(f"'training.{name}' should be at least 0 and below 1, not {getattr(self, name)}.")
@@ -95,7 +116,9 @@ class TrainingOptions:
                 return every, None
         elif seconds := _seconds(every):
             return None, seconds
-        raise PoNetError(f"'training.checkpoint_every' should be steps (100) or time (90s, 5m, 1h), not '{every}'.")
+        raise PoNetError(
+            f"'training.checkpoint_every' should be steps (100) or time (90s, 5m, 1h), not '{short(str(every))}'."
+        )
 
     def budget_seconds(self) -> float | None:
         """`budget` in seconds; None without one."""
@@ -103,10 +126,11 @@ class TrainingOptions:
             return None
         if seconds := _seconds(self.budget):
             return seconds
-        raise PoNetError(f"'training.budget' should be a time such as 90s, 25m or 2h, not '{self.budget}'.")
+        raise PoNetError(f"'training.budget' should be a time such as 90s, 25m or 2h, not '{short(self.budget)}'.")
 
 
 def _seconds(text: str) -> float | None:
     """`90s`, `5m` or `1h` in seconds; None for anything else, and for no time at all."""
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([smh])\s*", text)
-    return (float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] or None) if match else None
+    seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    return seconds if 0 < seconds < math.inf else None

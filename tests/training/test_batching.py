@@ -2,12 +2,15 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ponet.errors import PoNetError
+from ponet.training import batching
 from ponet.training.batching import EvaluationBatches, TrainingStream, plan_epoch
 
 LENGTHS = st.lists(st.integers(0, 60), min_size=1, max_size=80).map(np.array)
@@ -71,10 +74,71 @@ def test_epochs_may_differ_in_their_number_of_batches_and_max_steps_is_exact_all
     stream = TrainingStream(lengths, 512, 4, 0, steps=1000)
     assert len(list(stream)) == 1000
     ends = list(itertools.accumulate(len(plan_epoch(lengths, 512, 4, 0, epoch)) for epoch in range(20)))
-    assert stream.epoch_steps() == sorted({*(end for end in ends if end <= 1000), 1000})
+    assert [step for step in range(1001) if step in stream.epoch_steps()] == sorted(
+        {*(end for end in ends if end <= 1000), 1000}
+    )
     assert [stream.epoch_at(end) for end in ends if end <= 1000] == [
         index + 1.0 for index, end in enumerate(ends) if end <= 1000
     ]
+
+
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The epochs that are planned from here on."""
+    epochs: list[int] = []
+
+    def noted(*arguments: Any) -> list[np.ndarray]:
+        epochs.append(arguments[4])
+        return plan_epoch(*arguments)
+
+    monkeypatch.setattr(batching, "plan_epoch", noted)
+    return epochs
+
+
+@pytest.mark.parametrize("epochs", [1000, 10**6, 10**6 + 0.5, 10**9])
+def test_planning_takes_as_long_for_any_number_of_epochs(monkeypatch: pytest.MonkeyPatch, epochs: float) -> None:
+    lengths = np.random.default_rng(0).integers(1, 400, 30)
+    seen = planned(monkeypatch)
+    stream = TrainingStream(lengths, 2000, 8, 0, epochs, accumulation=10)
+    steps = stream.epoch_steps()
+    assert stream.steps in steps
+    assert sum(step in steps for step in range(20)) > 0
+    assert len(seen) <= 101
+    counts = [len(plan_epoch(lengths, 2000, 8, 0, epoch)) for epoch in range(100)]
+    assert stream.batches == pytest.approx(epochs * np.mean(counts), rel=1e-6, abs=2)
+    assert list(itertools.islice(stream, 3)) == [batch.tolist() for batch in plan_epoch(lengths, 2000, 8, 0, 0)[:3]]
+
+
+@pytest.mark.parametrize("epochs", [7, 10**6, 10**6 + 0.5])
+def test_epochs_of_equal_batches_are_exact_however_many(monkeypatch: pytest.MonkeyPatch, epochs: float) -> None:
+    seen = planned(monkeypatch)
+    stream = TrainingStream(np.ones(103, dtype=np.int64), None, 8, 0, epochs)
+    assert stream.batches == stream.steps == 13 * math.floor(epochs) + math.ceil(13 * (epochs - math.floor(epochs)))
+    assert stream.epoch_at(stream.steps) == pytest.approx(epochs, abs=1 / 13)
+    assert 13 * 5 in stream.epoch_steps()
+    assert 13 * 5 + 1 not in stream.epoch_steps()
+    assert seen == [0]
+
+
+@pytest.mark.parametrize("epochs", [1e12, 1e300, math.inf])
+def test_more_steps_than_anyone_takes_are_refused_by_the_first_epoch(
+    monkeypatch: pytest.MonkeyPatch, epochs: float
+) -> None:
+    seen = planned(monkeypatch)
+    with pytest.raises(PoNetError, match="that is more than 1,000,000,000 steps"):
+        TrainingStream(np.ones(30, dtype=np.int64), 5, None, 0, epochs)
+    assert seen == [0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(LENGTHS, LIMITS, st.integers(1, 3), st.floats(0.1, 6))
+def test_the_steps_of_an_epoch_s_end_are_those_of_its_last_batch(
+    lengths: np.ndarray, limits: tuple[int | None, int | None], accumulation: int, epochs: float
+) -> None:
+    stream = TrainingStream(lengths, *limits, 3, epochs, None, accumulation)
+    counts = [len(plan_epoch(lengths, *limits, 3, epoch)) for epoch in range(7)]
+    ends = [end for end in itertools.accumulate(counts) if end <= stream.batches]
+    expected = {*(math.ceil(end / accumulation) for end in ends), stream.steps}
+    assert {step for step in range(stream.steps + 1) if step in stream.epoch_steps()} == expected
 
 
 def test_batches_hold_documents_of_like_length_at_random() -> None:
@@ -103,7 +167,11 @@ def test_a_last_batch_that_is_not_full_can_be_left_out(examples: int, batches: i
         assert len(set(np.concatenate(epoch).tolist())) == min(5, examples) * batches
     stream = TrainingStream(lengths, None, 5, 0, epochs=3, drop_last=True)
     assert list(stream) == [batch.tolist() for epoch in epochs for batch in epoch]
-    assert stream.epoch_steps() == [batches, 2 * batches, 3 * batches]
+    assert [step for step in range(3 * batches + 1) if step in stream.epoch_steps()] == [
+        batches,
+        2 * batches,
+        3 * batches,
+    ]
 
 
 @settings(max_examples=40, deadline=None)

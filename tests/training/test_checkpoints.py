@@ -1,8 +1,12 @@
 """Checkpoints are whole or absent, and damage is seen."""
 
 import errno
+import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors import SafetensorError
@@ -110,3 +114,81 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
         raise RuntimeError("our own mistake")
     with pytest.raises(PoNetError, match="can't be read or written"), explained(tmp_path):
         raise RuntimeError("[enforce fail at inline_container.cc:858] . PytorchStreamWriter failed writing file data/0")
+
+
+def forged(manifest: Any) -> Callable[[Path], Any]:
+    """Writes a manifest of the caller's, from the one that is there."""
+
+    def edit(folder: Path) -> None:
+        file = folder / MANIFEST
+        file.write_text(json.dumps(manifest(json.loads(file.read_text())) if callable(manifest) else manifest))
+
+    return edit
+
+
+def linked(folder: Path) -> None:
+    (folder / "weights").rename(folder.parent.parent / "elsewhere")
+    (folder / "weights").symlink_to(folder.parent.parent / "elsewhere")
+
+
+def a_link_itself(folder: Path) -> None:
+    folder.rename(folder.parent.parent / "elsewhere")
+    folder.symlink_to(folder.parent.parent / "elsewhere", target_is_directory=True)
+
+
+FORGERIES: dict[str, Callable[[Path], Any]] = {
+    "empty": forged({}),
+    "a list": forged([["weights", 1]]),
+    "null": forged(None),
+    "text": forged("weights"),
+    "a number": forged(3),
+    "sizes in words": forged(lambda listed: {name: [str(size), digest] for name, (size, digest) in listed.items()}),
+    "sizes with a point": forged(
+        lambda listed: {name: [float(size), digest] for name, (size, digest) in listed.items()}
+    ),
+    "true sizes": forged(lambda listed: {name: [True, digest] for name, (_, digest) in listed.items()}),
+    "absurd sizes": forged(lambda listed: {name: [10**400, digest] for name, (_, digest) in listed.items()}),
+    "no checksums": forged(lambda listed: {name: [size] for name, (size, _) in listed.items()}),
+    "checksums of null": forged(lambda listed: {name: [size, None] for name, (size, _) in listed.items()}),
+    "objects": forged(lambda listed: {name: {"size": size} for name, (size, _) in listed.items()}),
+    "a path above": forged(lambda listed: {**listed, "../checkpoint-5/weights": listed["weights"]}),
+    "a path of its own": forged(lambda listed: {**listed, "/etc/hostname": [1, "x"]}),
+    "a folder": forged(lambda listed: {**listed, ".": [4096, "x"]}),
+    "one file less": forged(lambda listed: {"weights": listed["weights"]}),
+    "an empty name": forged(lambda listed: {**listed, "": [1, "x"]}),
+    "a name with a zero byte": forged(lambda listed: {**listed, "a\0b": [1, "x"]}),
+    "a name without end": forged(lambda listed: {**listed, "n" * 100_000: [1, "x"]}),
+    "brackets": lambda folder: (folder / MANIFEST).write_text("[" * 100_000),
+    "braces": lambda folder: (folder / MANIFEST).write_text('{"a":' * 100_000),
+    "another file": lambda folder: (folder / "optimizer.pt").write_bytes(b"anything"),
+    "another file below": lambda folder: ((folder / "more").mkdir(), (folder / "more" / "x.py").write_text("1")),
+    "a linked file": linked,
+    "a linked checkpoint": a_link_itself,
+    "a broken link": lambda folder: (folder / "more").symlink_to("nowhere"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_one_is_damaged(store: CheckpointStore, name: str) -> None:
+    FORGERIES[name](store.path(10))
+    step, notices = store.latest()
+    assert step == 5
+    assert len(notices) == 1
+    assert "checkpoint-10' is damaged (" in notices[0]
+    assert len(notices[0]) < 1000 or name == "a name without end"
+
+
+@pytest.mark.parametrize("step", ["99999999999999999999", "0" * 100, "007", "1" * 200])
+def test_an_absurd_step_is_damaged(store: CheckpointStore, step: str) -> None:
+    shutil.copytree(store.path(5), store.folder / f"checkpoint-{step}")
+    (store.folder / f"checkpoint-{step}" / "weights").unlink()
+    assert store.latest()[0] == 10
+
+
+def test_files_of_another_kind_beside_checkpoints_are_left_alone(store: CheckpointStore) -> None:
+    for name in ("checkpoint-", "checkpoint-x", "checkpoint--5", "checkpoint-5.bak", "checkpoint-1e3"):
+        (store.folder / name).mkdir()
+    assert store.steps() == [5, 10]
+    store.keep_only({5})
+    assert store.latest() == (5, [])
+    assert (store.folder / "checkpoint-5.bak").is_dir()

@@ -1,6 +1,7 @@
 """A training that was cut off and taken up again ends with the same bits as one that wasn't."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from ponet.errors import PoNetError
 from ponet.recipe import Recipe
-from ponet.training.checkpoints import CheckpointStore
+from ponet.training.checkpoints import MANIFEST, CheckpointStore
 from ponet.training.run import TrainingInterruptedError, train
 from ponet.training.trainer import PoNetTrainer
 
@@ -201,3 +202,61 @@ def test_a_signal_ends_the_step_with_a_checkpoint(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     train(recipe, tmp_path / "run", show=False)
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+
+
+def rewritten(store: CheckpointStore, step: int, name: str, values: Any) -> None:
+    """A checkpoint's file of the caller's, with a manifest that fits."""
+    shutil.copytree(store.path(step), store.folder.parent / "copy")
+    with store.writing(step) as folder:
+        for file in (store.folder.parent / "copy").iterdir():
+            if file.name != MANIFEST:
+                shutil.copy(file, folder)
+        text = values if isinstance(values, str) else json.dumps(json.loads((folder / name).read_text()) | values)
+        (folder / name).write_text(text)
+    shutil.rmtree(store.folder.parent / "copy")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "problem"),
+    [
+        ("progress.json", {"step": 10**30}, "'progress.step' should be a whole number"),
+        ("progress.json", {"step": 6}, "its files are of the steps 6 and 7"),
+        ("progress.json", {"step": -7}, "its files are of the steps -7 and 7"),
+        ("progress.json", {"step": "7"}, "'progress.step' should be a whole number"),
+        ("progress.json", {"step": True}, "'progress.step' should be a whole number"),
+        ("progress.json", {"seconds": float("nan")}, "'progress.seconds' should be a number"),
+        ("progress.json", {"best_metrics": [1]}, "'progress.best_metrics' should be a mapping"),
+        ("progress.json", {"figure_sums": {"a": 1}}, "'progress.figure_sums' should be a list"),
+        ("progress.json", {"tokens": None}, "'progress.tokens' should be a whole number"),
+        ("progress.json", {"data": 3}, "'progress.data' should be text"),
+        ("progress.json", "[]", "isn't a checkpoint of step 7"),
+        ("progress.json", "", "isn't a checkpoint of step 7"),
+        ("progress.json", "[" * 100_000, "isn't a checkpoint of step 7"),
+        ("trainer_state.json", {"global_step": 10**30}, "its files are of the steps 7 and 1"),
+        ("trainer_state.json", {"global_step": "7"}, "its files are of the steps 7 and 7"),
+        ("trainer_state.json", {"nonsense": 1}, "isn't a checkpoint of step 7"),
+        ("trainer_state.json", "{", "isn't a checkpoint of step 7"),
+        ("trainer_state.json", "[" * 100_000, "isn't a checkpoint of step 7"),
+    ],
+)
+def test_a_forged_checkpoint_is_a_sentence(
+    tiny_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, values: Any, problem: str
+) -> None:
+    store = cut_off(tiny_recipe(), tmp_path / "run", monkeypatch)
+    rewritten(store, 7, name, values)
+    with pytest.raises(PoNetError) as caught:
+        train(tiny_recipe(), tmp_path / "run", show=False)
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert {6, 7} <= set(store.steps())  # nothing is lost
+
+
+def test_a_checkpoint_beyond_the_end_is_a_sentence(
+    tiny_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = cut_off(tiny_recipe(), tmp_path / "run", monkeypatch)
+    rewritten(store, 7, "progress.json", {"step": 10**9})
+    rewritten(store, 7, "trainer_state.json", {"global_step": 10**9})
+    store.path(7).rename(store.path(10**9))
+    with pytest.raises(PoNetError, match=r"is of step 1,000,000,000, and this training has"):
+        train(tiny_recipe(), tmp_path / "run", show=False)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from ponet.errors import PoNetError, suggest
+from ponet.training.setup import check_environment
 
+MOST_THREADS = 1024
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -50,8 +52,9 @@ class Machine:
             raise PoNetError(f"There is no precision '{self.dtype}' to measure in.{suggest(self.dtype, DTYPES)}")
         if self.dtype == "float16" and self.device == "cpu":
             raise PoNetError("float16 is for a GPU: use float32 or bfloat16 on a CPU.")
-        if self.threads is not None and self.threads < 1:
-            raise PoNetError(f"--threads must be at least 1, not {self.threads}.")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise PoNetError(f"--threads must be from 1 to {MOST_THREADS:,}, not {self.threads}.")
+        check_environment()
 
     @property
     def synchronize(self) -> Callable[[], object] | None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ponet.cli.errors import say, told
+from ponet.cli.errors import MOST_SEED, say, told
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +17,7 @@ benchmark = typer.Typer(help="Measure speed and memory on this machine, side by 
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or on a GPU float16.")]
 Threads = Annotated[int | None, typer.Option(help="Threads of a CPU.  \\[default: torch's own choice]")]
-Seed = Annotated[int, typer.Option(help="Of weights and inputs.")]
+Seed = Annotated[int, typer.Option(help="Of weights and inputs.", min=0, max=MOST_SEED)]
 
 
 @benchmark.command("ops")

@@ -16,6 +16,8 @@ from ponet.errors import PoNetError, printable
 from ponet.files import explain
 
 MISTAKE = 2
+MOST_SEED = 2**31 - 1
+"""The largest seed that every command takes."""
 CLOSED_PIPE = 128 + int(signal.SIGPIPE)
 INTERRUPTED = 128 + int(signal.SIGINT)
 

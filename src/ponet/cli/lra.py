@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ponet.cli.errors import say, told
+from ponet.cli.errors import MOST_SEED, say, told
 
 lra = typer.Typer(help="Prepare Long Range Arena's data, and look at it.", no_args_is_help=True)
 
@@ -17,7 +17,7 @@ Changes = Annotated[
         show_default=False,
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Of the images.")]
+Seed = Annotated[int, typer.Option(help="Of the images.", min=0, max=MOST_SEED)]
 
 
 @lra.command("data")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ponet.cli.errors import say, told
+from ponet.cli.errors import MOST_SEED, say, told
 from ponet.errors import PoNetError
 from ponet.files import to_json, writing
 
@@ -20,7 +20,8 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help="Another data set than the run's own.")] = None,
     split: Annotated[str, typer.Option(help="Which split of it: train, validation or test.")] = "test",
     fresh_test_seed: Annotated[
-        int | None, typer.Option(help="New test data made from this seed, for tasks that make their data.")
+        int | None,
+        typer.Option(help="New test data made from this seed, for tasks that make their data.", min=0, max=MOST_SEED),
     ] = None,
 ) -> None:
     """Metrics of a run's model on a split, as JSON.

@@ -44,7 +44,9 @@ def prepare(
         ),
     ] = None,
     text: Annotated[str, typer.Option(help="Column of the text, in all but text files.")] = "text",
-    processes: Annotated[int | None, typer.Option(help="How many tokenize.  \\[default: one a core]", min=1)] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="How many tokenize.  \\[default: one a core]", min=1, max=1024)
+    ] = None,
 ) -> None:
     """Tokenize a corpus of any size once, into shards that training reads; held-out documents apart.
 

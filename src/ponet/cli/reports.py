@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli.errors import say, told
+from ponet.cli.errors import MOST_SEED, say, told
 
 recipes = typer.Typer(help="List the recipes, or show one with all it inherits.", invoke_without_command=True)
 
@@ -14,7 +14,9 @@ recipes = typer.Typer(help="List the recipes, or show one with all it inherits."
 @told
 def demo(
     out: Annotated[Path, typer.Option(help="Where the table, the figures and the plot go.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="The same seed gives the same data and the same models.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="The same seed gives the same data and the same models.", min=0, max=MOST_SEED)
+    ] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="A minute: fewer steps and shorter inputs.")] = False,
 ) -> None:
     """PoNet and a Transformer of the same size, side by side, on long inputs made here: accuracy, speed, memory."""

@@ -21,8 +21,10 @@ from ponet.demo.scaling import memory_by_length, time_by_length
 from ponet.demo.show import plot, table
 from ponet.errors import PoNetError, printable
 from ponet.files import explain, read_json, write_json
+from ponet.recipe import check_seed
 from ponet.tasks.lra.listops import decode
 from ponet.training.result import PACKAGES, commit, machine
+from ponet.training.setup import check_environment
 
 STEPS, QUICK_STEPS = 500, 150
 LENGTHS, QUICK_LENGTHS = (512, 1024, 2048, 4096, 8192), (512, 1024, 2048)
@@ -55,8 +57,10 @@ def run_demo(
         The content of `result.json`.
 
     Raises:
-        PoNetError: where `out` can't be written to.
+        PoNetError: where `out` can't be written to, or the seed isn't one.
     """
+    check_environment()
+    check_seed(seed)
     steps = steps or (QUICK_STEPS if quick else STEPS)
     lengths = lengths or (QUICK_LENGTHS if quick else LENGTHS)
     _check_writable(out)

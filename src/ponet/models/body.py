@@ -4,6 +4,8 @@ Every forward takes padded `[B, N]` input, as usual, or packed: `input_ids [1, T
 only real tokens exist, so cost follows them, and a document's result never depends on the rest of its batch.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
@@ -14,6 +16,7 @@ from transformers.utils.generic import can_return_tuple
 from ponet.models.border import PackedOutputs, pack
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.encoder import PoNetEmbeddings, PoNetEncoder, PoNetLayer, PoNetPooler
+from ponet.models.loading import check_finite, check_weights
 
 
 class PoNetPreTrainedModel(PreTrainedModel):
@@ -35,6 +38,31 @@ class PoNetPreTrainedModel(PreTrainedModel):
             init.zeros_(bias)  # the prediction head's own
         if hasattr(module, "init_buffers"):
             module.init_buffers()  # type: ignore[operator] # fixed random features, which a checkpoint of another mixer doesn't have
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
+        """As transformers', but the result never has random numbers for weights that the checkpoint should have.
+
+        A head is new where the checkpoint was saved from another class. `ignore_mismatched_sizes=True` takes whatever
+        fits and begins the rest anew, with transformers' report of it; a `state_dict` is taken as it is.
+
+        Raises:
+            WeightsError: weights of the encoder, or those of this class as it was saved, are missing, of other shapes,
+                left over, or not finite.
+        """
+        if pretrained_model_name_or_path is None or kwargs.get("state_dict") is not None:
+            return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        asked = kwargs.pop("output_loading_info", False)
+        lenient = kwargs.pop("ignore_mismatched_sizes", False)
+        loaded: Any = super().from_pretrained(
+            pretrained_model_name_or_path, *model_args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
+        )
+        model, info = loaded
+        place = str(pretrained_model_name_or_path)
+        if not lenient:
+            check_weights(place, model, info, changed=not kwargs.keys().isdisjoint(PoNetConfig.__annotations__))
+        check_finite(place, model)
+        return loaded if asked else model
 
     def get_position_embeddings(self) -> nn.Embedding:
         """The position embeddings."""

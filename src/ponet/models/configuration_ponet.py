@@ -1,5 +1,6 @@
 """PoNet's configuration: BERT's fields, each layer's mixer, and the Long Range Arena encoder's differences."""
 
+import math
 import os
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ _POSITIVE = (
     "nystrom_landmarks",
     "performer_features",
 )
+_MOST_LAYERS = 10_000
 _PROBABILITIES = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
@@ -148,6 +150,9 @@ class PoNetConfig(PreTrainedConfig):
     num_sentence_labels: int = 3
 
     def __post_init__(self, **kwargs: Any) -> None:
+        layers: Any = self.num_hidden_layers  # its type is checked later
+        if isinstance(layers, int) and layers > _MOST_LAYERS:
+            raise ValueError(f"num_hidden_layers must be at most {_MOST_LAYERS:,}, not {layers:,}")
         if self.cls_token_id is None and self.vocab_size > 101:
             self.cls_token_id = 101
         if self.sep_token_id is None and self.vocab_size > 102:
@@ -185,6 +190,10 @@ class PoNetConfig(PreTrainedConfig):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"{name} is a probability, from 0 to 1, not {value}")
+        for name in ("initializer_range", "layer_norm_eps"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be a finite number, 0 or more, not {value}")
         if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(
                 f"pad_token_id ({self.pad_token_id}) must be None or one of the {self.vocab_size} words, from 0 on"

@@ -9,6 +9,9 @@ from typing import Any
 from ponet.errors import PoNetError
 from ponet.files import explain
 
+FIGURES = ("test", "validation", "train")
+"""Where a run's result has its figures; it has one of them at least."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -58,9 +61,9 @@ def load_results(folder: Path, suite: str) -> list[Result]:
             values = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise explain(error, path) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PoNetError(f"'{path}' is not a result file: {error}. Remove it or run its recipe again.") from error
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or not any(isinstance(values.get(part), dict) for part in FIGURES):
             raise PoNetError(f"'{path}' is not a result file: it holds no figures by name.")
         results.append(Result(suite, task, mixer, int(seed[1]), values, path.parent))
     return sorted(results, key=lambda result: (result.task, result.mixer, result.seed))

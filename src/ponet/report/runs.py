@@ -70,7 +70,7 @@ def evaluations(result: Result, read: Callable[[Evaluation], Read]) -> list[Read
                 continue
             seconds = float(values["seconds"] if timed is None else values["step"] * timed)
             found.append(read(Evaluation(seconds, values["validation"], values)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise PoNetError(f"'{path}', line {number}, is no evaluation of a run: file the run again.") from error
     return found
 

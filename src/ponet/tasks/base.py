@@ -1,6 +1,6 @@
 """What a task is to the training engine: data, model and metrics, and nothing about how training goes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -85,7 +85,7 @@ class Stream(Protocol):
         """Passes over the data behind us."""
         ...
 
-    def epoch_steps(self) -> list[int]:
+    def epoch_steps(self) -> Container[int]:
         """The steps at which to evaluate where nothing else is said; the last one too."""
         ...
 

@@ -2,11 +2,13 @@
 
 import bisect
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch.utils.data import Sampler
+
+from ponet.training_options import COUNTED_EPOCHS, check_steps
 
 if TYPE_CHECKING:
     from ponet.recipe import TrainingOptions
@@ -82,11 +84,14 @@ class TrainingStream(Sampler[list[int]]):
         lengths: `[n]`, the real tokens of each example.
         batch_tokens, batch_size: limits of a batch, as in `plan_epoch`.
         seed: decides the order.
-        epochs: passes over the data; may end in the middle of one.
+        epochs: passes over the data; may end in the middle of one. Over `COUNTED_EPOCHS` their steps are an estimate.
         steps: optimizer steps; takes the place of `epochs`.
         accumulation: batches to a step, for each process.
         process, processes: the part of the stream that this process takes.
         drop_last: as in `plan_epoch`.
+
+    Raises:
+        PoNetError: where `epochs` make more steps than `MOST_STEPS`.
     """
 
     def __init__(
@@ -111,10 +116,7 @@ class TrainingStream(Sampler[list[int]]):
         self._ends: list[int] = []  # batches up to and with each epoch
         self._tokens = [0]  # tokens up to and with each batch, as far as the stream has been read
         if steps is None:
-            whole = math.floor(epochs)
-            total = self._end(whole - 1) if whole else 0
-            if epochs > whole:
-                total += math.ceil((epochs - whole) * (self._end(whole) - total))
+            total = self._total(epochs)
             self.steps = math.ceil(total / self.group)
             self.batches = math.ceil(total / processes) * processes
         else:
@@ -147,32 +149,65 @@ class TrainingStream(Sampler[list[int]]):
     def epoch_at(self, step: int) -> float:
         """Epochs behind us after that many optimizer steps; epoch 1 is done when its last batch is."""
         batches = min(step * self.group, self.batches)
-        while not self._ends or self._ends[-1] < batches:
-            self._end(len(self._ends))
-        epoch = bisect.bisect_left(self._ends, batches)
-        start = self._ends[epoch - 1] if epoch else 0
-        return epoch + (batches - start) / (self._ends[epoch] - start)
+        epoch = self._epoch_of(batches)
+        start = self._end(epoch - 1)
+        return epoch + (batches - start) / (self._end(epoch) - start)
 
-    def epoch_steps(self) -> list[int]:
-        """The steps at which an epoch is complete for the first time, and the last step."""
-        steps, epoch = [], 0
-        while self._end(epoch) <= self.batches:
-            steps.append(math.ceil(self._end(epoch) / self.group))
-            epoch += 1
-        return sorted({*steps, self.steps})
+    def epoch_steps(self) -> Container[int]:
+        """The steps at which an epoch is complete for the first time, and the last step; each is found when asked."""
+        return _EpochSteps(self)
+
+    def completes_epoch(self, step: int) -> bool:
+        """Whether that step is the first one at which some epoch is complete."""
+        batches = min(step * self.group, self.batches)
+        epoch = self._epoch_of(batches)
+        end = self._end(epoch)
+        return max(0, step - 1) * self.group < (end if end == batches else self._end(epoch - 1))
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
         return plan_epoch(self.lengths, self.batch_tokens, self.batch_size, self.seed, epoch, self.drop_last)
 
+    def _total(self, epochs: float) -> int:
+        """The batches of so many epochs."""
+        check_steps(epochs, self._end(0) * epochs / self.group)
+        whole = math.floor(epochs)
+        counted = min(whole, COUNTED_EPOCHS)
+        total = self._end(counted - 1)
+        if whole > counted:
+            more = total * (whole - counted) // counted
+            return total + more + math.ceil((epochs - whole) * (total / counted))
+        if epochs > whole:
+            total += math.ceil((epochs - whole) * (self._end(whole) - total))
+        return total
+
+    def _epoch_of(self, batches: int) -> int:
+        """The epoch, from 0, that holds the last of so many batches."""
+        if self.batch_tokens is None:
+            return max(0, -(-batches // self._end(0)) - 1)
+        while self._end(max(0, len(self._ends) - 1)) < batches:
+            self._end(len(self._ends))
+        return bisect.bisect_left(self._ends, batches)
+
     def _end(self, epoch: int) -> int:
+        """Batches up to and with an epoch; 0 for the one before the first."""
+        if epoch < 0:
+            return 0
+        if self.batch_tokens is None and self._ends:  # every epoch has as many
+            return (epoch + 1) * self._ends[0]
         while len(self._ends) <= epoch:
-            index = len(self._ends)
-            if index and self.batch_tokens is None:  # every epoch has as many
-                planned = self._ends[0]
-            else:
-                planned = len(self._plan(index))
-            self._ends.append(planned + (self._ends[-1] if self._ends else 0))
+            self._ends.append(len(self._plan(len(self._ends))) + (self._ends[-1] if self._ends else 0))
         return self._ends[epoch]
+
+
+class _EpochSteps:
+    """The steps at which a stream completes an epoch, and its last one: there may be more than a set can hold."""
+
+    def __init__(self, stream: TrainingStream) -> None:
+        self.stream = stream
+
+    def __contains__(self, step: object) -> bool:
+        assert isinstance(step, int)
+        return step == self.stream.steps or self.stream.completes_epoch(step)
 
 
 def training_stream(

@@ -23,13 +23,14 @@ from ponet.tasks.base import Prepared
 from ponet.training.batching import training_stream
 from ponet.training.setup import process_count, training_arguments
 from ponet.training.trainer import PoNetTrainer
+from ponet.training_options import MOST_STEPS
 
 WARM_UP_STEPS = 3
 TIMED_STEPS = 10
 """At least."""
 TIMED_SECONDS = 10.0
-"""At least, but no more than a tenth of the budget (and `MOST_STEPS`)."""
-MOST_STEPS = 200
+"""At least, but no more than a tenth of the budget (and `MOST_TIMED_STEPS`)."""
+MOST_TIMED_STEPS = 200
 
 
 def fill_budget(recipe: Recipe, prepared: Prepared, precision: str) -> tuple[Recipe, float]:
@@ -51,6 +52,11 @@ def fill_budget(recipe: Recipe, prepared: Prepared, precision: str) -> tuple[Rec
                 "training.max_steps."
             )
         seconds = time_step(recipe, prepared, precision, min(TIMED_SECONDS, budget / 10))
+    if budget / seconds > MOST_STEPS:
+        raise PoNetError(
+            f"'training.budget' of {recipe.training.budget} is more than {MOST_STEPS:,} steps of {seconds:.3g} s. "
+            "Lower it."
+        )
     steps = max(1, math.floor(budget / seconds))
     return replace(recipe, training=replace(recipe.training, max_steps=steps)), seconds
 
@@ -61,12 +67,12 @@ def time_step(recipe: Recipe, prepared: Prepared, precision: str, at_least: floa
     Args:
         at_least: seconds to go on timing for.
     """
-    options = replace(recipe.training, warmup=0.0, max_steps=MOST_STEPS)
+    options = replace(recipe.training, warmup=0.0, max_steps=MOST_TIMED_STEPS)
     clock = _Clock(at_least)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = PoNetTrainer(
             model=copy.deepcopy(prepared.model),
-            args=training_arguments(options, Path(scratch), recipe.seed, MOST_STEPS, precision),
+            args=training_arguments(options, Path(scratch), recipe.seed, MOST_TIMED_STEPS, precision),
             options=options,
             collate=prepared.collate,
             compute_metrics=None,
@@ -74,7 +80,7 @@ def time_step(recipe: Recipe, prepared: Prepared, precision: str, at_least: floa
             compute_loss_func=prepared.compute_loss,
             train=prepared.train,
             objective=prepared.objective,
-            stream=training_stream(prepared, options, recipe.seed, MOST_STEPS),
+            stream=training_stream(prepared, options, recipe.seed, MOST_TIMED_STEPS),
             callbacks=[clock],
         )
         trainer.train()

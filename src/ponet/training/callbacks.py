@@ -5,7 +5,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -73,12 +73,13 @@ class Flow(TrainerCallback):
     ) -> None:
         self.stream, self.options, self.progress, self.interruption = stream, options, progress, interruption
         self.save_steps, self.save_seconds = options.checkpoint_interval()
-        self.evaluation_steps: set[int] = set()
+        self.evaluation_steps: Container[int] = ()
         if evaluates and options.eval_every is None:
-            self.evaluation_steps = set(stream.epoch_steps())
+            self.evaluation_steps = stream.epoch_steps()
         elif evaluates and options.eval_every is not None:
             interval = evaluation_interval(options.eval_every, stream.steps)
-            self.evaluation_steps = {*range(interval, stream.steps, interval), stream.steps}
+            self.evaluation_steps = range(0, stream.steps, interval)
+        self.evaluates = evaluates
         self.saved_at = time.monotonic()
 
     def on_train_begin(
@@ -96,7 +97,7 @@ class Flow(TrainerCallback):
         if last:
             progress.stopped = "steps"
         control.should_log = last or step % self.options.log_every == 0
-        control.should_evaluate = step in self.evaluation_steps
+        control.should_evaluate = self.evaluates and (last or step in self.evaluation_steps)
         due, interrupted = self._together(step, self._due(step), self.interruption.signal is not None)
         control.should_save = last or due or interrupted or control.should_evaluate
         control.should_training_stop = last or interrupted

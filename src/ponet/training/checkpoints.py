@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ponet.errors import PoNetError
 from ponet.files import explain
@@ -85,16 +86,26 @@ class CheckpointStore:
     def damage(self, step: int) -> str | None:
         """What is wrong with a checkpoint, as part of a sentence; None where it is whole."""
         folder = self.path(step)
+        if folder.is_symlink():
+            return "it is a link"
         try:
-            listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            listed = _listed(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError):
             return f"its {MANIFEST} is missing or broken"
+        there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
+        for name, path in there.items():
+            if name not in listed and name != MANIFEST:
+                return f"{name} isn't in its {MANIFEST}"
+            if path.is_symlink():
+                return f"{name} is a link"
         for name, (size, digest) in listed.items():
+            if name not in there:  # nor is a path out of the folder
+                return f"{name} is missing or can't be read"
             try:
-                actual = (folder / name).stat().st_size
+                actual = there[name].stat().st_size
                 if actual != size:
                     return f"{name} has {actual:,} bytes where {size:,} were written"
-                if _sha256(folder / name) != digest:
+                if _sha256(there[name]) != digest:
                     return f"{name} isn't what was written"
             except OSError:
                 return f"{name} is missing or can't be read"
@@ -152,6 +163,17 @@ def _disk_error(message: str, path: Path) -> int | None:
         existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
         return errno.ENOSPC if shutil.disk_usage(existing).free < 2**24 else errno.EIO
     return None
+
+
+def _listed(manifest: Any) -> dict[str, tuple[int, str]]:
+    """Names with their bytes and checksums; ValueError where the manifest holds something else, or nothing."""
+    entries = list(manifest.items()) if isinstance(manifest, dict) else []
+    for _, entry in entries:
+        if not isinstance(entry, list) or [type(part) for part in entry] != [int, str]:
+            raise ValueError("no entry of a manifest")
+    if not entries:
+        raise ValueError("an empty manifest")
+    return dict(entries)
 
 
 def _checksums(folder: Path) -> dict[str, tuple[int, str]]:

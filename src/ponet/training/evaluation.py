@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ponet.errors import PoNetError
 from ponet.files import explain
+from ponet.recipe import check_seed
 from ponet.tasks.registry import get_task
 from ponet.training.callbacks import finite
 from ponet.training.display import Display
 from ponet.training.folder import RunFolder
 from ponet.training.libraries import quiet_libraries
-from ponet.training.setup import resolve_precision, training_arguments
+from ponet.training.setup import check_environment, resolve_precision, training_arguments
 from ponet.training.trainer import PoNetTrainer
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def evaluate(
     Raises:
         PoNetError: not a complete run, a damaged model, or unfitting data.
     """
+    check_environment()
+    if fresh_test_seed is not None:
+        check_seed(fresh_test_seed, "--fresh-test-seed")
     folder, display = RunFolder(run), Display(show)
     recipe = folder.require_complete()
     with quiet_libraries(), tempfile.TemporaryDirectory() as scratch, display:
@@ -80,6 +84,7 @@ def predict(run: Path | str, source: str, **options: Any) -> Iterator[dict[str, 
     Raises:
         PoNetError: not a complete run, a damaged model, or an input that can't be read.
     """
+    check_environment()
     folder = RunFolder(run)
     recipe = folder.require_complete()
     with quiet_libraries():
@@ -92,10 +97,10 @@ def load_model(run: Path) -> "PreTrainedModel":
     Raises:
         PoNetError: where the files are missing, damaged, or don't fit together.
     """
-    import torch
     import transformers
 
     from ponet.models import modeling_ponet
+    from ponet.tasks.text.modelling import finished_model
 
     try:
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
@@ -103,16 +108,7 @@ def load_model(run: Path) -> "PreTrainedModel":
         kind = getattr(modeling_ponet, name, None) or getattr(transformers, name)
     except OSError as error:
         raise explain(error, run / "config.json") from error
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise PoNetError(f"'{run / 'config.json'}' doesn't name a model that is known here. Train it again.") from error
-    try:
-        with quiet_libraries():
-            model, info = kind.from_pretrained(run, dtype=torch.float32, output_loading_info=True)
-    except Exception as error:  # a damaged file makes its reader raise whatever it likes
-        first = str(error).strip().split("\n")[0]
-        raise PoNetError(f"The model in '{run}' can't be read ({first}). Train it again with --overwrite.") from error
-    missing = sorted(info["missing_keys"])
-    if missing:
-        raise PoNetError(f"The model in '{run}' lacks {len(missing)} weights (such as '{missing[0]}'). Train it again.")
-    loaded: PreTrainedModel = model
+    loaded: PreTrainedModel = finished_model(kind, run)
     return loaded

@@ -77,9 +77,9 @@ class RunFolder:
             result = json.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
             raise explain(error, file) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PoNetError(f"'{file}' isn't valid JSON. Train again with --overwrite.") from error
-        if not isinstance(result, dict):
+        if not isinstance(result, dict) or not isinstance(result.get("train"), dict):
             raise PoNetError(f"'{file}' isn't the result of a run. Train again with --overwrite.")
         return result
 
@@ -144,7 +144,7 @@ class RunFolder:
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue  # cut off in the middle when the process died
         write_text(self.metrics_file, "".join(kept))
 

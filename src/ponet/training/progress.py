@@ -4,6 +4,8 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from ponet.settings import build
+
 
 @dataclass
 class Progress:
@@ -65,6 +67,11 @@ class Progress:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Progress":
-        """Reads `to_dict` back; keys of another version are left out."""
+        """Reads `to_dict` back; keys of another version are left out.
+
+        Raises:
+            PoNetError: a value of another type.
+        """
         known = {entry.name for entry in fields(cls)}
-        return cls(**{key: value for key, value in values.items() if key in known})
+        progress: Progress = build(cls, {key: value for key, value in values.items() if key in known}, "progress")
+        return progress

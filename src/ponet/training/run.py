@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback, set_seed
+from transformers import TrainerCallback, TrainerState, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
 
 from ponet.errors import PoNetError, suggest
 from ponet.recipe import Recipe
@@ -28,7 +29,14 @@ from ponet.training.peak import peak_flops
 from ponet.training.progress import Progress
 from ponet.training.result import commit, provenance
 from ponet.training.schedules import warmup_steps
-from ponet.training.setup import fingerprint, process_count, process_index, resolve_precision, training_arguments
+from ponet.training.setup import (
+    check_environment,
+    fingerprint,
+    process_count,
+    process_index,
+    resolve_precision,
+    training_arguments,
+)
 from ponet.training.trainer import PROGRESS_FILE, PoNetTrainer
 
 CHECKED_EXAMPLES = 8
@@ -74,6 +82,7 @@ def train(
         PoNetError: wrong data or options, another run's folder, a full disk, damaged checkpoints, a loss that
             isn't finite, too little memory.
     """
+    check_environment()
     display, folder = Display(show and process_index() == 0), RunFolder(out)
     with folder.opened(recipe, overwrite, display.notice), quiet_libraries(), _memory_told():
         complete = folder.result()
@@ -124,6 +133,11 @@ class Training:
             prepared, options, recipe.seed, options.max_steps, process_index(), process_count()
         )
         self.peak_flops = None if prepared.objective is None else peak_flops(self.precision) * process_count()
+        if self.progress.step > self.stream.steps:
+            raise PoNetError(
+                f"The checkpoint in '{self.folder.path}' is of step {self.progress.step:,}, and this training has "
+                f"{self.stream.steps:,}. Train again with --overwrite."
+            )
         warmup_steps(options.warmup, self.stream.steps)  # too long a warm-up is told before anything is written
         self.interruption = Interruption()
         self.trainer = self._trainer()
@@ -193,7 +207,7 @@ class Training:
         if step is None:
             return Progress(data=data), None
         path = self.folder.store.path(step)
-        progress = Progress.from_dict(json.loads((path / PROGRESS_FILE).read_text(encoding="utf-8")))
+        progress = _read_progress(path, step)
         if progress.data != data:
             raise PoNetError(
                 f"The training data isn't what the run in '{self.folder.path}' began with. "
@@ -308,6 +322,22 @@ class Training:
             "data": self.prepared.facts,
             "notices": self.prepared.notices,
         }
+
+
+def _read_progress(checkpoint: Path, step: int) -> Progress:
+    """What a checkpoint of that step says of its training; two files of it do."""
+    try:
+        progress = Progress.from_dict(json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8")))
+        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        if step == progress.step == state.global_step:
+            return progress
+        problem = f"its files are of the steps {progress.step} and {state.global_step}"
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, PoNetError) as error:
+        problem = str(error).split("\n")[0].rstrip(".")
+    raise PoNetError(
+        f"'{checkpoint}' isn't a checkpoint of step {step} that we wrote ({problem}). Start again with --overwrite, "
+        "or elsewhere."
+    )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +11,64 @@ from accelerate import PartialState
 from transformers import TrainingArguments
 
 from ponet.errors import PoNetError
+from ponet.ops import use_backend
 from ponet.recipe import TrainingOptions
 from ponet.tasks.base import Split
 
 FINGERPRINT_EXAMPLES = 256
+TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What processes that train together find each other by."""
+
+
+def check_environment() -> None:
+    """That the environment variables which decide how we compute can be followed, before anything is read or written.
+
+    Raises:
+        PoNetError: an unknown `PONET_BACKEND`, or as `process_count`.
+    """
+    process_count()
+    if "PONET_BACKEND" in os.environ:
+        try:
+            with use_backend(os.environ["PONET_BACKEND"]):
+                pass
+        except ValueError as error:
+            raise PoNetError(f"The environment variable PONET_BACKEND: {error}. Choose one, or unset it.") from error
 
 
 def process_index() -> int:
-    """Which of the processes that `torchrun` started this is; 0 alone. The first one keeps the run folder."""
-    return int(os.environ.get("RANK", "0"))
+    """Which of the processes that `torchrun` started this is; 0 alone. The first one keeps the run folder.
+
+    Raises:
+        PoNetError: as `process_count`.
+    """
+    process_count()
+    return _counted("RANK", 0)
 
 
 def process_count() -> int:
-    """How many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """How many processes train together.
+
+    Raises:
+        PoNetError: where the environment variables of `torchrun` are incomplete, or aren't numbers that fit together.
+    """
+    count, index = _counted("WORLD_SIZE", 1), _counted("RANK", 0)
+    advice = "Start with torchrun, which sets all of its variables, or unset them"
+    lacking = [name for name in TORCHRUN if not os.environ.get(name)]
+    if lacking and (count > 1 or os.environ.get("LOCAL_RANK")):
+        named = "LOCAL_RANK is set" if count == 1 else f"WORLD_SIZE is set to {count}"
+        raise PoNetError(f"{named}, but not {' and '.join(lacking)}. {advice}.")
+    if count < 1 or index >= count or _counted("LOCAL_RANK", 0) > index:
+        named = ", ".join(f"{name}={os.environ[name]}" for name in ("WORLD_SIZE", *TORCHRUN) if name in os.environ)
+        raise PoNetError(f"The environment's {named} can't be. {advice}.")
+    _counted("MASTER_PORT", 0)
+    return count
+
+
+def _counted(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise PoNetError(f"The environment variable {name} should be a whole number, 0 or more, not '{text[:40]}'.")
+    return int(text)
 
 
 def wait_for_all() -> None:

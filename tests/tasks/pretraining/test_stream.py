@@ -10,6 +10,7 @@ from accelerate.data_loader import skip_first_batches
 from tests.tasks.pretraining.stream_fixtures import examples_of, keys, opened, random_shape, same
 from torch.utils.data import DataLoader
 
+from ponet.errors import PoNetError
 from ponet.tasks.pretraining import stream as stream_module
 from ponet.tasks.pretraining.examples import Key
 from ponet.tasks.pretraining.stream import PretrainingStream
@@ -188,6 +189,13 @@ def test_steps_for_so_many_passes(epochs: float) -> None:
     wanted = epochs * EXAMPLES.corpus.tokens
     assert found.tokens_at(found.steps - 1) < wanted <= found.tokens_at(found.steps)
     assert found.epoch_at(found.steps) == pytest.approx(epochs, abs=2 * 400 / EXAMPLES.corpus.tokens)
+
+
+def test_steps_for_any_number_of_passes_are_counted_in_as_long() -> None:
+    few, many = stream(epochs=100), stream(epochs=100_000)
+    assert many.steps == pytest.approx(1000 * few.steps, rel=1e-3)
+    with pytest.raises(PoNetError, match="that is more than 1,000,000,000 steps"):
+        stream(epochs=1e12)
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(100, list(range(10, 101, 10))), (4, [1, 2, 3, 4]), (1, [1])])

@@ -20,10 +20,8 @@ def build_model(values: dict[str, Any], task: LraTask) -> "PoNetForSequenceClass
     Raises:
         PoNetError: fields that don't go together, that the data set decides, or too few positions.
     """
-    from huggingface_hub.errors import StrictDataclassError
-
-    from ponet.models.configuration_ponet import PoNetConfig
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
+    from ponet.tasks.text.modelling import new_model
 
     for name in BY_TASK:
         if name in values:
@@ -45,11 +43,7 @@ def build_model(values: dict[str, Any], task: LraTask) -> "PoNetForSequenceClass
         "classifier_pairs": task.pairs,
         "problem_type": "single_label_classification",
     }
-    try:
-        model = PoNetForSequenceClassification(PoNetConfig(**settled))
-    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise PoNetError(f"The model section doesn't describe a model: {reason}.") from error
+    model = new_model(PoNetForSequenceClassification, settled)
     begin_as_published(model)
     return model
 

@@ -7,7 +7,15 @@ from ponet.errors import PoNetError
 from ponet.tasks.pretraining.chunks import CLASSES
 from ponet.tasks.pretraining.options import PretrainingOptions
 from ponet.tasks.pretraining.vocabulary import fingerprint
-from ponet.tasks.text.modelling import BY_TOKENIZER, finished_model, load_checkpoint, new_model, open_tokenizer
+from ponet.tasks.text.modelling import (
+    BY_TOKENIZER,
+    check_vocabulary,
+    finished_model,
+    load_checkpoint,
+    new_model,
+    open_tokenizer,
+    vocabulary_size,
+)
 
 if TYPE_CHECKING:
     from ponet.models.modeling_ponet import PoNetForPreTraining
@@ -44,7 +52,7 @@ def build_model(
     settled = {
         "max_position_embeddings": options.longest(),
         **fields,
-        "vocab_size": len(tokenizer),
+        "vocab_size": vocabulary_size(tokenizer),
         "num_sentence_labels": classes,
         **{name: getattr(tokenizer, name) for name in BY_TOKENIZER},
     }
@@ -67,6 +75,7 @@ def _from_checkpoint(
             f"--tokenizer {init}."
         )
     model, info = load_checkpoint(PoNetForPreTraining, init, {**fields, "num_sentence_labels": classes})
+    check_vocabulary(tokenizer, model, init, "start from another checkpoint")
     strange = [entry[0] for entry in info["mismatched_keys"] if not entry[0].startswith("cls.seq_relationship")]
     missing = [name for name in info["missing_keys"] if not name.startswith("cls.")]
     if strange or missing:

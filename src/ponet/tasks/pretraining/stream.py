@@ -1,11 +1,13 @@
 """The batches of a pre-training: packed to a token budget, in an order that follows from the seed alone."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from torch.utils.data import Sampler
 
 from ponet.tasks.pretraining.examples import Key, PretrainingExamples
+from ponet.training_options import COUNTED_EPOCHS, check_steps
 
 POOL_SHARDS = 16
 """Examples are shuffled within so many shards, drawn at random: some hundred MB of text."""
@@ -129,11 +131,13 @@ class PretrainingStream(Sampler[list[Key]]):
                 yield Key(length, epoch, pool[owner[at]], int(row[at])), int(lengths[at])
 
     def _steps_of(self, epochs: float) -> int:
-        """Steps for so many passes: counted, since batches differ from one to the next."""
-        wanted, batches, tokens = epochs * self.examples.corpus.tokens, 0, 0
+        """Steps for so many passes: counted, since batches differ from one to the next, up to `COUNTED_EPOCHS`."""
+        counted = min(epochs, COUNTED_EPOCHS)
+        wanted, batches, tokens = counted * self.examples.corpus.tokens, 0, 0
         for _, held in self._endless(self.length):
             batches += 1
             tokens += held
+            check_steps(epochs, epochs / counted * wanted / max(1, tokens) * batches / self.group)
             if tokens >= wanted:
                 break
-        return max(1, -(-batches // self.group))
+        return max(1, -(-math.ceil(batches * (epochs / counted)) // self.group))

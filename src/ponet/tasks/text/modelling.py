@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ponet.models.body import PoNetPreTrainedModel
+    from ponet.models.configuration_ponet import PoNetConfig
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
@@ -36,6 +37,8 @@ FROM_INIT = ("init", "init_weights")
 BY_TOKENIZER = ("pad_token_id", "cls_token_id", "sep_token_id")
 SPREADS = (0.05, 20.0)
 """Standard deviations of regression labels that usual learning rates cope with."""
+HEAD = ("classifier.", "ponet.pooler.")
+"""Begin the names of weights that training makes for a checkpoint without them."""
 MISSING_SHARE = 0.25
 """A checkpoint that lacks more of the encoder's weights than this is of another kind."""
 
@@ -140,18 +143,20 @@ def build_model(
         model = _from_scratch(fields, tokenizer, space, options)
         _begin_at_mean(model, space, labels, notices)
         return model
+    vocabulary_advice = (
+        "leave tokenizer out to take the checkpoint's own"
+        if options.tokenizer is not None
+        else "name the one that it was trained with (tokenizer=...)"
+    )
     if not values.get("init_weights", True):
         model = _as_checkpoint(str(init), fields, space, options)
+        check_vocabulary(tokenizer, model, str(init), vocabulary_advice)
         _begin_at_mean(model, space, labels, notices)
         return model
     model, new_head = _from_checkpoint(str(init), fields, space, notices)
+    check_vocabulary(tokenizer, model, str(init), vocabulary_advice)
     if new_head:
         _begin_at_mean(model, space, labels, notices)
-    if len(tokenizer) > model.config.vocab_size:
-        raise PoNetError(
-            f"The tokenizer has {len(tokenizer):,} pieces and the checkpoint '{init}' {model.config.vocab_size:,}: "
-            "leave tokenizer out to take the checkpoint's own."
-        )
     positions = model.config.max_position_embeddings
     if options.max_length > positions:
         model.resize_position_embeddings(options.max_length)
@@ -166,9 +171,10 @@ def _from_scratch(
 ) -> "PoNetForSequenceClassification":
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
 
+    size = vocabulary_size(tokenizer)
     settled = {
         **FROM_SCRATCH,
-        "vocab_size": len(tokenizer),
+        "vocab_size": size,
         "max_position_embeddings": options.max_length,
         **{name: getattr(tokenizer, name) for name in BY_TOKENIZER},
         **fields,
@@ -179,9 +185,9 @@ def _from_scratch(
             f"model.max_position_embeddings is {settled['max_position_embeddings']}, but texts may have max_length="
             f"{options.max_length} tokens: leave it out, or make max_length smaller."
         )
-    if settled["vocab_size"] < len(tokenizer):
+    if settled["vocab_size"] < size:
         raise PoNetError(
-            f"model.vocab_size is {settled['vocab_size']}, but the tokenizer has {len(tokenizer)} pieces: leave it out."
+            f"model.vocab_size is {settled['vocab_size']}, but the tokenizer has {size} pieces: leave it out."
         )
     return new_model(PoNetForSequenceClassification, settled)
 
@@ -190,16 +196,37 @@ def new_model(kind: "type[Model]", fields: dict[str, Any]) -> "Model":
     """A model of a class, with new weights, from its configuration's fields.
 
     Raises:
-        PoNetError: fields that don't go together.
+        PoNetError: fields that don't go together, or a model that is larger than this machine's memory.
     """
     from huggingface_hub.errors import StrictDataclassError
 
     from ponet.models.configuration_ponet import PoNetConfig
 
     try:
-        return kind(PoNetConfig(**fields))
+        config = PoNetConfig(**fields)
+        check_memory(config)
+        return kind(config)
     except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
         raise PoNetError(f"The model section doesn't describe a model: {brief(error)}.") from error
+
+
+def check_memory(config: "PoNetConfig") -> None:
+    """Refuses sizes that this machine's memory can't hold, before anything of them is made.
+
+    Raises:
+        PoNetError: the embeddings and the feed-forward layers alone, in float32, are larger.
+    """
+    import psutil
+
+    width, rows = config.hidden_size, config.vocab_size + config.max_position_embeddings
+    needed = 4 * width * (rows + config.num_hidden_layers * 2 * config.intermediate_size)
+    there = psutil.virtual_memory().total
+    if needed > there:
+        sizes = ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size", "max_position_embeddings")
+        raise PoNetError(
+            f"A model of these sizes has {needed / 1e9:,.0f} GB of weights at least, and this machine "
+            f"{there / 1e9:,.0f} GB of memory: lower {' or '.join(f'{n} ({getattr(config, n):,})' for n in sizes)}."
+        )
 
 
 def _from_checkpoint(
@@ -209,9 +236,12 @@ def _from_checkpoint(
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
 
     model, info = load_checkpoint(PoNetForSequenceClassification, init, {**fields, **space.config_fields()})
-    _check_loaded(init, model, info, notices)
-    not_loaded = [*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])]
-    return model, any(name.startswith("classifier.") for name in not_loaded)
+    _check_loaded(init, model, info, bool(fields), notices)
+    new = sorted({*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])})
+    new = [name for name in new if name.startswith(HEAD)]
+    if new:
+        notices.append(f"{len(new)} weights are new, since '{init}' has none that fit: {', '.join(new)}.")
+    return model, any(name.startswith("classifier.") for name in new)
 
 
 def load_checkpoint(kind: "type[Model]", init: str, fields: dict[str, Any]) -> "tuple[Model, dict[str, Any]]":
@@ -227,6 +257,8 @@ def load_checkpoint(kind: "type[Model]", init: str, fields: dict[str, Any]) -> "
     """
     import torch
 
+    from ponet.models.loading import WeightsError
+
     place = checkpoint_folder(init)
     try:
         with quiet():
@@ -238,6 +270,8 @@ def load_checkpoint(kind: "type[Model]", init: str, fields: dict[str, Any]) -> "
                 dtype=torch.float32,
                 **fields,
             )
+    except WeightsError as error:
+        raise PoNetError(f"{error} It is damaged: start from another checkpoint.") from error
     except Exception as error:  # a cut or foreign file raises whatever its reader raises
         raise PoNetError(
             f"The checkpoint '{init}' can't be read ({brief(error)}): it is cut off, or of another kind."
@@ -258,7 +292,10 @@ def _as_checkpoint(
         with quiet():
             config = PoNetConfig.from_pretrained(place, **fields, **space.config_fields())
         config.max_position_embeddings = max(config.max_position_embeddings, options.max_length)
+        check_memory(config)
         return PoNetForSequenceClassification(config)
+    except PoNetError:
+        raise
     except Exception as error:  # a foreign configuration raises whatever its reader raises
         raise PoNetError(
             f"The configuration of '{init}' with the model section's fields describes no model: {brief(error)}."
@@ -295,20 +332,26 @@ def _begin_at_mean(model: Any, space: LabelSpace, labels: "np.ndarray", notices:
         )
 
 
-def _check_loaded(init: str, model: Any, info: dict[str, Any], notices: list[str]) -> None:
-    strange = [entry for entry in info["mismatched_keys"] if not entry[0].startswith("classifier.")]
-    if strange:
+def _check_loaded(init: str, model: Any, info: dict[str, Any], changed: bool, notices: list[str]) -> None:
+    from ponet.models.loading import WeightsError, check_weights
+
+    strange = [entry for entry in info["mismatched_keys"] if not entry[0].startswith(HEAD)]
+    if strange and changed:
         name, theirs, ours = strange[0]
         raise PoNetError(
             f"'{init}' has '{name}' of shape {list(theirs)} where the model section makes it {list(ours)}: "
             "leave sizes out of the model section when starting from a checkpoint."
         )
-    body = [name for name, _ in model.named_parameters() if not name.startswith(("classifier.", "ponet.pooler."))]
+    body = [name for name, _ in model.named_parameters() if not name.startswith(HEAD)]
     missing = sorted(set(info["missing_keys"]) & set(body))
+    kind = "it is a checkpoint of another kind (BERT's needs model.mixer_types=attention)"
+    try:
+        check_weights(init, model, info, new_head=True, changed=changed)
+    except WeightsError as error:
+        raise PoNetError(f"{str(error).rstrip('.')}: it is damaged, or {kind.removeprefix('it is ')}.") from error
     if len(missing) > MISSING_SHARE * len(body):
         raise PoNetError(
-            f"'{init}' lacks {len(missing)} of the encoder's {len(body)} weights (such as '{missing[0]}'): "
-            "it is a checkpoint of another kind (BERT's needs model.mixer_types=attention)."
+            f"'{init}' lacks {len(missing)} of the encoder's {len(body)} weights (such as '{missing[0]}'): {kind}."
         )
     if missing:
         notices.append(f"{len(missing)} of the encoder's {len(body)} weights aren't in '{init}' and start at random.")
@@ -322,26 +365,55 @@ def open_run(run: Path) -> "tuple[PoNetForSequenceClassification, PoNetTokenizer
     """
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
 
-    model = finished_model(PoNetForSequenceClassification, run)
-    return model, open_tokenizer(str(run)), LabelSpace.from_config(model.config)
+    model, tokenizer = finished_model(PoNetForSequenceClassification, run), open_tokenizer(str(run))
+    check_vocabulary(tokenizer, model, str(run), "bring back the one that it was trained with")
+    return model, tokenizer, LabelSpace.from_config(model.config)
 
 
 def finished_model(kind: "type[Model]", run: Path) -> "Model":
-    """The model of a run folder, in float32, for inference.
+    """The model of a run folder, in float32, for inference, with every weight from its file.
 
     Raises:
         PoNetError: the run has none yet, or a broken one.
     """
     import torch
 
+    from ponet.models.loading import WeightsError, check_finite, refuse_missing
+
     if not (run / "config.json").is_file():
         raise PoNetError(f"'{run}' has no finished model (config.json): train first, or name the run folder.")
     try:
         with quiet():
-            model = kind.from_pretrained(run, dtype=torch.float32)
+            loaded: Any = kind.from_pretrained(run, dtype=torch.float32, output_loading_info=True)
+        model, info = loaded
+        refuse_missing(str(run), model, info["missing_keys"])
+        check_finite(str(run), model)
+    except WeightsError as error:
+        raise PoNetError(f"The model can't be used: {error} Train it again with --overwrite.") from error
     except Exception as error:  # a cut or foreign file raises whatever its reader raises
-        raise PoNetError(f"The model in '{run}' can't be read ({brief(error)}): train it again.") from error
-    return model.eval()
+        raise PoNetError(
+            f"The model in '{run}' can't be read ({brief(error)}): train it again with --overwrite."
+        ) from error
+    finished: Model = model.eval()
+    return finished
+
+
+def vocabulary_size(tokenizer: "PoNetTokenizer") -> int:
+    """Rows that the word embeddings need: one more than the largest id, which may leave ids out."""
+    return 1 + max(tokenizer.get_vocab().values())
+
+
+def check_vocabulary(tokenizer: "PoNetTokenizer", model: Any, name: str, advice: str) -> None:
+    """Refuses a tokenizer with ids that the model of the checkpoint or run `name` has no embedding for.
+
+    Raises:
+        PoNetError: with the advice.
+    """
+    size = vocabulary_size(tokenizer)
+    if size > model.config.vocab_size:
+        raise PoNetError(
+            f"The tokenizer has {size:,} pieces and the model of '{name}' {model.config.vocab_size:,}: {advice}."
+        )
 
 
 def device() -> str:

@@ -110,6 +110,8 @@ def _logits(model: Any, tensors: "dict[str, torch.Tensor]") -> np.ndarray:
     with torch.inference_mode():
         output = model(**{name: tensor.to(model.device) for name, tensor in tensors.items()})
     logits: np.ndarray = output.logits.double().cpu().numpy()
+    if not np.isfinite(logits).all():
+        raise PoNetError("The model answers with NaN or infinity instead of numbers: train it again with --overwrite.")
     return logits
 
 
