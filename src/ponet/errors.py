@@ -19,3 +19,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
     if near:
         return f" Did you mean '{near[0]}'?"
     return f" Known: {', '.join(names)}." if names else ""
+
+
+def brief(error: Exception) -> str:
+    """A library's message as part of one sentence."""
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

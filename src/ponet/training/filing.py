@@ -70,6 +70,7 @@ def file_run(
     result = folder.result()
     assert result is not None
     result |= {"recipe": recipe.to_dict(), "command": _plain_command(result["command"])}
+    (result.get("data") or {}).pop("file", None)
     result = _renamed(result, _private(trained))
     write_text(target / METRICS, metrics)
     write_text(target / RECIPE, recipe.to_yaml())

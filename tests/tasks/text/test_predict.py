@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from ponet.data.labels import LabelSpace
 from ponet.errors import PoNetError
-from ponet.tasks.text.labels import LabelSpace
 from ponet.tasks.text.predict import answer
 from ponet.tasks.text.task import TextTask
 

@@ -5,13 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ponet.errors import PoNetError, suggest
+from ponet.data.hub import MODEL_FILES, TOKENIZER_FILES, model_folder
+from ponet.data.labels import LabelSpace
+from ponet.errors import PoNetError, brief, suggest
 from ponet.files import data_folder
 from ponet.tasks.text.documents import Documents
-from ponet.tasks.text.hub import MODEL_FILES, TOKENIZER_FILES, model_folder
-from ponet.tasks.text.labels import LabelSpace
 from ponet.tasks.text.options import TextOptions
-from ponet.tasks.text.table import brief
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ponet.data.columns import choose_columns, text_column
+from ponet.data.labels import LabelSpace
+from ponet.data.sources import read_text
+from ponet.data.streams import Stream, is_text
+from ponet.data.tables import read_table
 from ponet.errors import PoNetError
-from ponet.files import explain
 from ponet.tasks.text.collate import PackedCollator
-from ponet.tasks.text.columns import choose_columns, text_column
 from ponet.tasks.text.encode import BATCH_CHARACTERS, BATCH_TEXTS, Encoder, Tokens
-from ponet.tasks.text.labels import LabelSpace
 from ponet.tasks.text.modelling import device, open_run
 from ponet.tasks.text.options import TextOptions
-from ponet.tasks.text.readers import check_utf8, read_table, read_text
 
 if TYPE_CHECKING:
     import torch
@@ -149,14 +150,14 @@ def _groups(first: Input, rest: Iterator[Input]) -> Iterator[list[Input]]:
 
 def _inputs(source: str, options: TextOptions, named_text: str | None, whole: bool) -> Iterator[Input]:
     place = Path(source)
-    plain = source == "-" or place.is_dir() or place.suffix.lower() == ".txt"
+    plain = source == "-" or place.is_dir() or is_text(place)
     if plain and options.pair is not None:
         raise PoNetError(f"This model reads pairs of texts: '{source}' must be a table with two columns.")
     if source == "-":
         return _standard_input(whole)
     if place.is_dir():
         return _folder(place)
-    if place.suffix.lower() == ".txt":
+    if is_text(place):
         return iter([Input(read_text(place))]) if whole else _file_lines(place)
     return _rows(place, options, named_text)
 
@@ -177,12 +178,8 @@ def _lines(stream: Iterable[str]) -> Iterator[Input]:
 
 
 def _file_lines(path: Path) -> Iterator[Input]:
-    check_utf8(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="\n") as stream:
-            yield from _lines(stream)
-    except OSError as error:
-        raise explain(error, path) from error
+    with Stream(path) as stream:
+        yield from _lines(stream.lines())
 
 
 def _folder(folder: Path) -> Iterator[Input]:
@@ -195,9 +192,9 @@ def _folder(folder: Path) -> Iterator[Input]:
 
 def _rows(path: Path, options: TextOptions, named_text: str | None) -> Iterator[Input]:
     table = read_table(path)
-    if named_text is None and options.text not in table.columns:  # the column of training isn't here: look for one
-        options = replace(options, text=None)
-    columns = choose_columns(table, options, labelled=False)
+    # where the column of training isn't here, one is looked for
+    text = options.text if named_text is not None or options.text in table.columns else None
+    columns = choose_columns(table, text, options.pair, labelled=False)
     texts = text_column(table, columns.text)
     if columns.pair is None:
         yield from (Input(text.as_py()) for text in texts)
