@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 _WHOLE = re.compile(r"([+-]?)(0|[1-9]\d*)(\.0*)?")
-_LIST = re.compile(r"(?:array|set|frozenset|tuple|list)?\(?([\[({])(.*)([\])}])(?:, *dtype=.*)?\)?", re.DOTALL)
+_WRAPPED = re.compile(r"(?:array|set|frozenset|tuple|list)\((.*?)(?:, *dtype=\S+)?\)", re.DOTALL)
 _ITEM = re.compile(
     r"""\s*(?:np\.\w+\()?(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<bare>[^\s,'"()\[\]{}]+))\)?\s*(?:,|(?=\s|$|['"]))""",
     re.DOTALL,
@@ -245,18 +245,20 @@ def missing_marks(values: Iterable[str | None], missing: Sequence[str] | None, c
 def read_list(cell: str) -> list[Any] | None:
     """The items of a list, tuple or array as JSON, Python or NumPy write it; None where a text is none of these."""
     text = cell.strip()
-    match = _LIST.fullmatch(text)
-    if match is None or "[({".index(match[1]) != "])}".index(match[3]) or not text.endswith((match[3], ")")):
+    wrapped = _WRAPPED.fullmatch(text)
+    if wrapped is not None:
+        text = wrapped[1].strip()
+    if text[:1] + text[-1:] not in ("[]", "()", "{}"):
         return None
-    if match[1] == "[":
+    if text[0] == "[":
         try:
             value = json.loads(text)
             return value if isinstance(value, list) else None
         except (ValueError, RecursionError):
             pass
-    inner = match[2].strip()
+    inner = text[1:-1].strip()
     quoted = re.search(r"['\"(]", inner)
-    if match[1] != "[" and not quoted and (match[1] == "{" or "," not in inner):
+    if text[0] != "[" and inner and not quoted and (text[0] == "{" or "," not in inner):
         return None  # (a) is a name
     items: list[Any] = []
     at = 0

@@ -7,7 +7,8 @@ text. Python's and Arrow's readers take an opening mark that never closes for a 
 import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
+from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 
 from ponet.data.streams import LONGEST_ROW, Stream
@@ -22,6 +23,8 @@ KNOWN = 200
 """Different values of a column that are remembered, to know a row within quotation marks from a text."""
 SHORT = 64
 """Characters of such a value at most."""
+Looks = list[list[tuple[int, str]]]
+"""Of each line within quotation marks, the columns and values that it would have as a row."""
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 
 
@@ -56,7 +59,7 @@ class CsvRows:
         named = _SEPARATOR_LINE.match(self._head)
         if named:  # a spreadsheet's own word for it
             self._head = self._head[named.end() :]
-        self.separator = named[1] if named else self._sniff(separators)
+        self.separator = named[1] if named else separators[0] if len(separators) == 1 else self._sniff(separators)
         self._records = _Records(self.path, self.separator, chain([self._head], self._blocks), quotes=quotes)
         header = next(iter(self._records), None)
         if header is None:
@@ -121,11 +124,9 @@ class CsvRows:
     def _sniff(self, separators: tuple[str, ...]) -> str:
         best: tuple[bool, int, str] | None = None
         for separator in separators:
-            rows = []
-            for row in _Records(self.path, separator, iter([self._head]), self._whole):
-                rows.append(row)
-                if len(rows) > SNIFFED_ROWS:
-                    break
+            rows: list[list[str]] = []
+            with suppress(LooksLikeRowsError):  # told of the rows themselves, if this is the separator
+                rows.extend(islice(_Records(self.path, separator, iter([self._head]), self._whole), SNIFFED_ROWS))
             if not rows or len(rows[0]) < 2:
                 continue
             header = [name.strip() for name in rows[0]]
@@ -154,6 +155,7 @@ class _Records:
         self._text, self._at, self._end = "", 0, False
         self._row = -1
         self._known: list[set[str]] = []
+        self._doubtful: list[tuple[int, int, Looks]] = []
         mark = re.escape(separator)
         self._quoted = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"[ ]*')
         self._closing = re.compile(rf'"[ ]*(?={mark}|\r?$)', re.MULTILINE)
@@ -170,6 +172,8 @@ class _Records:
                 self._refill()
                 continue
             if end < 0 and (self._at >= len(self._text) or not self._whole):  # of a head the last line may be cut
+                for doubtful in self._doubtful:
+                    self._judge(*doubtful)
                 return
             line = self._text[self._at : end if end >= 0 else None].removesuffix("\r")
             if '"' not in line or not self._quotes:
@@ -274,7 +278,7 @@ class _Records:
         """Refuses marks around what would be rows by itself: two strays far apart look like a quoted text."""
         lines = raw.replace("\r\n", "\n").split("\n")
         width = len(self._known)
-        looks: list[list[tuple[int, str]]] = []  # of each line, the values that it would have as a row
+        looks: Looks = []
         for number, line in enumerate(lines):
             parts = line.split(self.separator)
             if len(parts) != width or width < 2:
@@ -284,11 +288,17 @@ class _Records:
             values = [(column, parts[column]) for column in range(begin, end) if 0 < len(parts[column]) <= SHORT]
             if values or begin < end:  # else it looks the same either way
                 looks.append(values)
+        doubtful = (self._row + 1, len(lines) - 1, looks)
+        self._judge(*doubtful)
+        if len(self._doubtful) < KNOWN:
+            self._doubtful.append(doubtful)  # to be judged by all rows
+
+    def _judge(self, row: int, breaks: int, looks: Looks) -> None:
         counts = Counter(value for values in looks for value in values)
         evidence = [any(text in self._known[column] or counts[column, text] > 1 for column, text in v) for v in looks]
         if evidence and all(evidence):
             raise LooksLikeRowsError(
-                f"A quotation mark in row {self._row + 1:,} of '{self.path}' closes {len(lines) - 1:,} lines later, "
+                f"A quotation mark in row {row:,} of '{self.path}' closes {breaks:,} lines later, "
                 "and these lines look like rows: double the mark or remove it, or save the file as JSON lines if they "
                 "are one text."
             )

@@ -108,7 +108,9 @@ def _from_csv(path: Path) -> Table:
     with open_csv(path) as rows:
         # Everything as text: whether '01' is a number is for the label's rules to say, not for the file reader.
         schema = pa.schema([(name, pa.string()) for name in rows.columns])
-        batches, pending, size = [], [], 0
+        batches: list[pa.RecordBatch] = []
+        pending: list[list[str]] = []
+        size = 0
 
         def keep() -> None:
             columns = list(zip(*pending, strict=True)) or [() for _ in rows.columns]

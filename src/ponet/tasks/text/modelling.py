@@ -74,6 +74,7 @@ def make_tokenizer(options: TextOptions, init: str | None, train: Documents, not
         segment_length=options.segment_length if options.segments == "fixed" else None,
         model_max_length=options.max_length,
         truncation_side="left" if options.keep == "tail" else "right",
+        truncate_by_default=True,
     )
     return tokenizer
 
