@@ -21,6 +21,8 @@ SNIFFED = 1 << 18
 SNIFFED_ROWS = 100
 KNOWN = 200
 """Different values of a column that are remembered, to know a row within quotation marks from a text."""
+REMEMBERED = 5000
+"""Rows from which they are."""
 SHORT = 64
 """Characters of such a value at most."""
 Looks = list[list[tuple[int, str]]]
@@ -166,32 +168,33 @@ class _Records:
         return self._iterator
 
     def _read(self) -> Iterator[list[str]]:
+        separator, blank = self.separator, " " if self.separator == "\t" else " \t"
         while True:
-            end = self._text.find("\n", self._at)
-            if end < 0 and not self._end:
-                self._refill()
-                continue
-            if end < 0 and (self._at >= len(self._text) or not self._whole):  # of a head the last line may be cut
-                for doubtful in self._doubtful:
-                    self._judge(*doubtful)
-                return
-            line = self._text[self._at : end if end >= 0 else None].removesuffix("\r")
-            if '"' not in line or not self._quotes:
-                self._at = end + 1 if end >= 0 else len(self._text)
-                if not line.strip(" \t" if self.separator != "\t" else " "):
-                    self.blank += 1
-                    continue
-                fields: list[str] | None = line.split(self.separator)
-            else:
+            mark = self._text.find('"', self._at) if self._quotes else -1
+            end = self._text.rfind("\n", self._at, mark if mark >= 0 else len(self._text))
+            if mark < 0 and self._end and self._whole and self._at < len(self._text):
+                end = len(self._text)  # the last line may have no end
+            if end >= self._at:  # whole lines without a mark
+                lines = self._text[self._at : end].split("\n")
+                self._at = end + 1
+                for line in lines:
+                    line = line.removesuffix("\r")
+                    if line.strip(blank):
+                        yield self._told(line.split(separator))
+                    else:
+                        self.blank += 1
+            elif mark >= 0:
                 fields = self._marked()
-                if fields is None:
-                    if not self._whole:
-                        return
-                    continue
-            self._row += 1
-            assert fields is not None
-            self._remember(fields)
-            yield fields
+                if fields is not None:
+                    yield self._told(fields)
+                elif not self._whole:
+                    return  # of a head the last line may be cut
+            elif self._end:
+                break
+            else:
+                self._refill()
+        for doubtful in self._doubtful:
+            self._judge(*doubtful)
 
     def _refill(self) -> None:
         """More text; as much again as is pending, so that a long field is scanned a few times only."""
@@ -266,13 +269,16 @@ class _Records:
     def _ends(self, at: int) -> bool:
         return at >= len(self._text) or self._text.startswith((self.separator, "\n", "\r\n"), at)
 
-    def _remember(self, fields: list[str]) -> None:
+    def _told(self, fields: list[str]) -> list[str]:
+        """The fields, once the row is counted and its short values are remembered."""
+        self._row += 1
         if self._row == 0:  # the header
             self._known = [set() for _ in fields]
-            return
-        for values, field in zip(self._known, fields, strict=False):
-            if len(values) < KNOWN and 0 < len(field) <= SHORT:
-                values.add(field)
+        elif self._row <= REMEMBERED:
+            for values, field in zip(self._known, fields, strict=False):
+                if len(values) < KNOWN and 0 < len(field) <= SHORT:
+                    values.add(field)
+        return fields
 
     def _check_broken(self, raw: str, broken: list[int]) -> None:
         """Refuses marks around what would be rows by itself: two strays far apart look like a quoted text."""
