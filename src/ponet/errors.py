@@ -45,3 +45,8 @@ def _escaped(found: re.Match[str]) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte, as os.fsdecode gives it
         code -= 0xDC00
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def brief(error: Exception) -> str:
+    """A library's message as part of one sentence."""
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

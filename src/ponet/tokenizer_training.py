@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from ponet.corpus import Corpus, pieces
+from ponet.data.corpora import Corpus, pieces
 from ponet.errors import PoNetError
 from ponet.files import check_utf8_name, explain
 from ponet.models.tokenization_ponet import PoNetTokenizer
@@ -99,7 +99,7 @@ def train_tokenizer_from_corpus(
     The corpus is streamed: memory holds the counts of different words, never the text.
 
     Args:
-        corpus: files or folders, as `ponet.corpus.Corpus` reads them.
+        corpus: files or folders, as `ponet.data.corpora.Corpus` reads them.
         out: a new or empty folder; with `overwrite`, also one that holds a tokenizer.
         text_column: where the text is, in all but text files.
         vocab_size, lowercase, min_frequency, limit_alphabet: as in `train_wordpiece`.

@@ -221,7 +221,7 @@ def test_nothing_stays_of_what_went_wrong(tmp_path, monkeypatch):
 def test_errors_of_the_reader_come_through_the_library(tmp_path):
     (tmp_path / "a.txt").write_text(SENTENCE)
     (tmp_path / "b.txt").write_bytes(b"caf\xe9 " * 100_000)
-    with pytest.raises(PoNetError, match=r"b\.txt' is not UTF-8"):
+    with pytest.raises(PoNetError, match=r"b\.txt' isn't UTF-8"):
         train_tokenizer_from_corpus([tmp_path], tmp_path / "out", 60, show_progress=False)
 
 

@@ -155,13 +155,12 @@ def read_documents(plan: DocumentsPlan) -> Documents:
 
 def _texts(plan: DocumentsPlan) -> list[str]:
     """The texts of the training split, the first `plan.limit` that aren't empty."""
-    from ponet.tasks.text.columns import choose_columns, text_column
-    from ponet.tasks.text.options import TextOptions
-    from ponet.tasks.text.sources import open_source
+    from ponet.data.columns import choose_columns, text_column
+    from ponet.data.sources import open_source
 
     splits = open_source(plan.path).splits
     table = splits.get("train") or next(iter(splits.values()))
-    column = text_column(table, choose_columns(table, TextOptions(), labelled=False).text)
+    column = text_column(table, choose_columns(table, labelled=False).text)
     return [text for text in (str(value) for value in column.slice(0, plan.limit)) if text.strip()]
 
 

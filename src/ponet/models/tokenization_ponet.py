@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from tokenizers import Encoding
 from transformers import BatchEncoding, BertTokenizer
+from transformers.utils import logging
 
 from ponet.models.segmentation import paragraph_spans, sentence_spans
 from ponet.models.standalone import copy_sources
+
+logger = logging.get_logger(__name__)
 
 SEGMENTATIONS = ("sentences", "paragraphs", "fixed", None)
 
@@ -29,6 +32,8 @@ class PoNetTokenizer(BertTokenizer):
         segments: "sentences" (the default), "paragraphs" (parted by blank lines), "fixed" (every `segment_length`
             tokens), or None: no `segment_ids`, and the model takes what lies between special tokens as a segment.
         segment_length: tokens a segment, for "fixed"; counted from the first token kept of each text.
+        truncate_by_default: whether a call that says nothing of truncation cuts a text at `model_max_length`, and says
+            so the first time; for pipelines, which say nothing. `truncation=False` keeps a text whole.
 
     `segments` and `segment_length` can be given to a call too. So can `spans`: for each text a list of half-open
     character offsets `(start, end)`, in order and disjoint (for a pair, a tuple of two such lists); they go before
@@ -50,6 +55,7 @@ class PoNetTokenizer(BertTokenizer):
         do_lower_case: bool = True,
         segments: str | None = "sentences",
         segment_length: int | None = None,
+        truncate_by_default: bool = False,
         **kwargs: Any,
     ) -> None:
         if vocab is None and kwargs.get("tokenizer_file") is None and kwargs.get("tokenizer_object") is None:
@@ -58,10 +64,34 @@ class PoNetTokenizer(BertTokenizer):
             vocab = _read_vocabulary(vocab)
         _check(segments, segment_length)
         super().__init__(
-            vocab=vocab, do_lower_case=do_lower_case, segments=segments, segment_length=segment_length, **kwargs
+            vocab=vocab,
+            do_lower_case=do_lower_case,
+            segments=segments,
+            segment_length=segment_length,
+            truncate_by_default=truncate_by_default,
+            **kwargs,
         )
         self.segments = segments
         self.segment_length = segment_length
+        self.truncate_by_default = truncate_by_default
+        self._cut_told = False
+
+    def __call__(self, text: Any = None, text_pair: Any = None, *args: Any, **kwargs: Any) -> BatchEncoding:
+        """As BERT's tokenizer, with `segment_ids`; a text over the model's length is cut where `truncate_by_default`
+        says so."""
+        given = {**kwargs, **(kwargs.get("tokenizer_kwargs") or {})}
+        said = any(given.get(name) is not None for name in ("truncation", "max_length"))
+        if not self.truncate_by_default or said or given.get("return_overflowing_tokens"):
+            return super().__call__(text, text_pair, *args, **kwargs)
+        output = super().__call__(text, text_pair, *args, **{**kwargs, "truncation": True})
+        if not self._cut_told and any(encoding.overflowing for encoding in output.encodings or ()):
+            self._cut_told = True
+            side = "beginning" if self.truncation_side == "left" else "end"
+            logger.warning(
+                f"A text of more than {self.model_max_length:,} tokens, the model's length, was cut at its {side}; so "
+                "will others be, without a word. truncation=False keeps a text whole."
+            )
+        return output
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str]:
         """Writes `vocab.txt`, as BERT's tools read it: one piece a line, in the order of ids."""

@@ -31,7 +31,7 @@ def model_card(recipe: Recipe, result: dict[str, Any]) -> str:
     ]
     body += _figures(result)
     body += _training(recipe, result)
-    body += _list("Data", result.get("data"))
+    body += _list("Data", {name: fact for name, fact in (result.get("data") or {}).items() if name != "file"})
     if result.get("notices"):
         body += ["## To know", "", *[f"- {plain(notice)}" for notice in result["notices"]], ""]
     if recipe.task == "lra":

@@ -59,6 +59,7 @@ def file_run(
     result = folder.result()
     assert result is not None
     result |= {"recipe": recipe.to_dict(), "command": _plain_command(result["command"])}
+    (result.get("data") or {}).pop("file", None)
     result = _renamed(result, _private(trained))
     with replacing_folder(target) as made:
         for file in _files(folder.path, weights_mb):

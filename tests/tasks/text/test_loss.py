@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from ponet.data.labels import LabelSpace
 from ponet.errors import PoNetError
-from ponet.tasks.text.labels import LabelSpace
 from ponet.tasks.text.loss import class_weights, weighted_loss
 
 THREE = LabelSpace("single_label", ("a", "b", "c"))

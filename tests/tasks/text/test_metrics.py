@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from transformers import EvalPrediction
 
-from ponet.tasks.text.labels import LabelSpace
+from ponet.data.labels import LabelSpace
 from ponet.tasks.text.metrics import BEST, decide, measure, metrics_of
 
 TWO = LabelSpace("single_label", ("neg", "pos"))

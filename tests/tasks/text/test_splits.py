@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ponet.data.labels import LabelSpace
+from ponet.data.splits import draw, limit
 from ponet.errors import PoNetError
 from ponet.tasks.text.corpus import Corpus, load_corpus, load_split
-from ponet.tasks.text.labels import LabelSpace
 from ponet.tasks.text.options import TextOptions
-from ponet.tasks.text.splits import draw, limit
 
 Write = Callable[..., Path]
 Reviews = Callable[..., list[dict[str, Any]]]

@@ -19,8 +19,8 @@ from ponet.tasks.lra.published import count_differences, source_sizes
 from ponet.tasks.lra.store import Examples
 
 if TYPE_CHECKING:
+    from ponet.data.tables import Table
     from ponet.tasks.lra.data import DataOptions
-    from ponet.tasks.text.table import Table
 
 VERSION = 1
 DEFAULT = "cifar10"
@@ -90,7 +90,7 @@ def to_gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=2)
 def _table(source: str, split: str) -> "Table":
-    from ponet.tasks.text.sources import open_source
+    from ponet.data.sources import open_source
 
     tables = open_source(source).splits
     if split not in tables:

@@ -12,8 +12,8 @@ from ponet.tasks.lra.store import Examples
 from ponet.tasks.lra.texts import from_texts
 
 if TYPE_CHECKING:
+    from ponet.data.tables import Table
     from ponet.tasks.lra.data import DataOptions
-    from ponet.tasks.text.table import Table
 
 VERSION = 1
 DEFAULT = "imdb"
@@ -68,7 +68,7 @@ def _identity(source: str | None) -> str:
 
 @lru_cache(maxsize=2)
 def _table(source: str, split: str) -> "Table":
-    from ponet.tasks.text.sources import open_source
+    from ponet.data.sources import open_source
 
     tables = open_source(source).splits
     if split not in tables:

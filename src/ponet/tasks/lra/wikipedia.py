@@ -153,7 +153,7 @@ def _body(text: str) -> bytes:
 
 
 def _texts(source: str) -> Iterator[str]:
-    from ponet.corpus import Corpus
+    from ponet.data.corpora import Corpus
 
     path = Path(source).expanduser()
     data = data_folder()
@@ -169,7 +169,7 @@ def _texts(source: str) -> Iterator[str]:
 
 
 def _from_hub(source: str) -> Iterator[str]:
-    from ponet.tasks.text.sources import open_source
+    from ponet.data.sources import open_source
 
     if source == DEFAULT:
         raise PoNetError(

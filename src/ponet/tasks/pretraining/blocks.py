@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ponet.data.corpora import Source
 from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
-from ponet.tasks.pretraining.sources import Source
 
 BLOCK_CHARACTERS = 16_000_000
 """Text in a block, about: so much work at most is lost when the command is killed, and a few blocks are in memory."""

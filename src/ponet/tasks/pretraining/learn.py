@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ponet.data.corpora import Source
 from ponet.files import explain
 from ponet.tasks.pretraining.blocks import text_hash
 from ponet.tasks.pretraining.progress import bar
-from ponet.tasks.pretraining.sources import Source
 
 if TYPE_CHECKING:
     from ponet.models.tokenization_ponet import PoNetTokenizer

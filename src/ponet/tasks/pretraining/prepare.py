@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ponet.data.corpora import Source, open_sources
 from ponet.errors import PoNetError
 from ponet.tasks.pretraining import learn
 from ponet.tasks.pretraining.blocks import BLOCK_CHARACTERS, BlockReader
@@ -29,7 +30,6 @@ from ponet.tasks.pretraining.folder import (
 )
 from ponet.tasks.pretraining.progress import bar
 from ponet.tasks.pretraining.shards import SPLITS, TRAIN, VALIDATION, Counts, Shard, check, read_shard
-from ponet.tasks.pretraining.sources import Source, open_sources
 from ponet.tasks.pretraining.vocabulary import Vocabulary, fingerprint
 from ponet.tasks.pretraining.workers import encoded
 
@@ -69,7 +69,7 @@ def prepare(
     """Makes pre-training data of a corpus in the folder `out`; the same call again goes on with what is there.
 
     Args:
-        corpus: names, as `sources.open_sources` takes them.
+        corpus: names, as `ponet.data.corpora.open_sources` takes them.
         tokenizer: a folder, `vocab.txt`, name in the data folder or on the hub. Without it a WordPiece vocabulary is
             learned from the corpus.
         vocab_size: pieces of that vocabulary. [default: 16,000]

@@ -52,7 +52,7 @@ class PretrainingTask:
         set_seed(recipe.seed)  # the weights of a run depend on its seed alone
         notices: list[str] = []
         model = build_model(recipe.model, tokenizer, data, notices)
-        settle(tokenizer, model_max_length=model.config.max_position_embeddings)
+        settle(tokenizer, model_max_length=model.config.max_position_embeddings, truncate_by_default=True)
         examples = PretrainingExamples(corpus, vocabulary, _drawing(data, recipe.seed))
         validation = _held_out(data, vocabulary, TokenCorpus(data.path, VALIDATION, data.verify), VALIDATION_SEED)
         if validation is None:

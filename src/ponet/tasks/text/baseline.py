@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.data.labels import LabelSpace, check_weights
 from ponet.errors import PoNetError
 from ponet.tasks.base import Evaluation, Prepared
 from ponet.tasks.text.corpus import load_corpus
 from ponet.tasks.text.cut_text import cut_documents
 from ponet.tasks.text.documents import Documents
-from ponet.tasks.text.labels import LabelSpace, check_weights
 from ponet.tasks.text.metrics import BEST, measure
 from ponet.tasks.text.modelling import check_model_keys, make_tokenizer
 from ponet.tasks.text.options import TextOptions

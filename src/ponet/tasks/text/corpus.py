@@ -1,18 +1,20 @@
 """The corpus of a task: rows read, columns chosen, labels encoded, splits made."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from ponet.data.columns import Columns, choose_columns, text_column
+from ponet.data.labels import LabelSpace, encode_labels, fit_labels, list_names, named
+from ponet.data.sources import SPLITS, Source, open_source
+from ponet.data.tables import Table
 from ponet.errors import PoNetError
-from ponet.tasks.text.columns import Columns, choose_columns, text_column
 from ponet.tasks.text.documents import Documents, count_of
-from ponet.tasks.text.labels import LabelSpace, encode_labels, fit_labels, list_names
 from ponet.tasks.text.options import TextOptions
 from ponet.tasks.text.shape import apply_limits, check_classes, cut_missing, mind_overlap, put_together
-from ponet.tasks.text.sources import SPLITS, Source, open_source
-from ponet.tasks.text.table import Table
 
 
 @dataclass
@@ -26,19 +28,22 @@ class Corpus:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def load_corpus(options: TextOptions) -> Corpus:
+def load_corpus(options: TextOptions, source: Source | None = None) -> Corpus:
     """The splits that training needs, from the recipe's data.
+
+    Args:
+        source: the data, where it is open already.
 
     Raises:
         PoNetError: anything wrong with the files, the columns or the labels.
     """
-    source = open_source(options.path)
+    source = source or open_source(options.path)
     if "train" not in source.splits:
         raise PoNetError(f"'{options.path}' has no training split; it has: {', '.join(source.splits)}.")
     train = source.splits["train"]
-    columns = choose_columns(train, options)
-    space = fit_labels(train, columns, options.kind)
+    columns = choose_columns(train, options.text, options.pair, options.label_columns())
     notices = [*source.notices, f"Columns of '{options.path}': {columns.describe()}."]
+    space = fit_labels(train, columns, options.kind, options.missing, options.class_names or (), notices)
     splits = {}
     for name in SPLITS:
         if name in source.splits:
@@ -53,20 +58,29 @@ def load_corpus(options: TextOptions) -> Corpus:
     apply_limits(splits, space, options, notices)
     check_classes(splits, space, options, notices)
     notices.append(_classes_notice(splits["train"], space))
-    facts = _facts(splits, space, columns, options)
+    facts = _facts(splits, space, columns, options) | {"fingerprint": source.fingerprint()}
+    if source.place is not None:
+        facts["file"] = str(source.place.resolve())
     for name, count in overlap.items():
         facts["splits"][name]["also_in_training"] = count if options.overlap == "keep" else 0
     return Corpus({name: splits[name] for name in SPLITS if name in splits}, space, columns, notices, facts)
 
 
-def load_split(options: TextOptions, space: LabelSpace, data: str | None, split: str) -> tuple[Documents, list[str]]:
+def load_split(
+    options: TextOptions, space: LabelSpace, data: str | None, split: str, trained: Mapping[str, Any] | None = None
+) -> tuple[Documents, list[str]]:
     """One split for a model that has its label space: of the recipe's data, or of another file or folder.
 
+    Args:
+        data: the other file or folder, or None for the recipe's own data, wherever one stands.
+        trained: the facts that `load_corpus` gave when the model was trained, by which its data is known.
+
     Raises:
-        PoNetError: no such split, or a label that the model doesn't know.
+        PoNetError: no such split, a label that the model doesn't know, or data that isn't the recipe's any more.
     """
+    trained = trained or {}
     if data is None:
-        corpus = load_corpus(options)
+        corpus = load_corpus(options, _own_source(options, trained))
         if split not in corpus.splits:
             raise PoNetError(f"'{options.path}' has no {split} split; this run has: {', '.join(corpus.splits)}.")
         documents = corpus.splits[split]
@@ -79,12 +93,53 @@ def load_split(options: TextOptions, space: LabelSpace, data: str | None, split:
     source = open_source(data)
     name = _wanted_split(source, split, data)
     table = source.splits[name]
-    columns = choose_columns(table, _where_present(options, table))
+    chosen = _where_present(options, table)
+    columns = choose_columns(table, chosen.text, chosen.pair, chosen.label_columns())
     notices = [*source.notices, f"Columns of '{data}': {columns.describe()}."]
-    documents_or_none = _labelled(table, columns, space, split, options, notices, by_id=True)
-    if documents_or_none is None:
+    found = _labelled(table, columns, space, split, options, notices, by_id=True)
+    if found is None:
         raise PoNetError(f"No row of '{table.origin}' has a label: there is nothing to compare predictions with.")
-    return documents_or_none, [*notices, f"{len(documents_or_none):,} {split} rows: {documents_or_none.origin}."]
+    notices.append(f"{len(found):,} {split} rows: {found.origin}.")
+    notices.extend(_compared(options, trained, source, found))
+    return found, notices
+
+
+def _own_source(options: TextOptions, trained: Mapping[str, Any]) -> Source:
+    """The data that a run was trained on: where it was then, else under its name from here."""
+    expected = trained.get("fingerprint")
+    if expected is None:
+        return open_source(options.path)
+    changed, missing = None, None
+    for place in dict.fromkeys((trained.get("file") or options.path, options.path)):
+        try:
+            source = open_source(place)
+        except PoNetError as error:
+            missing = missing or error
+            continue
+        if source.fingerprint() == expected:
+            return source
+        changed = changed or place
+    if changed is None and missing is not None:
+        raise missing
+    raise PoNetError(
+        f"'{changed}' doesn't hold what this run was trained on: rows that it learned from might be measured. Bring "
+        f"that data back, or measure on this on purpose with --data."
+    )
+
+
+def _compared(options: TextOptions, trained: Mapping[str, Any], source: Source, found: Documents) -> list[str]:
+    """What is to be said of figures on data that a run wasn't given for it."""
+    if trained.get("fingerprint") is None:
+        return []
+    if source.fingerprint() == trained["fingerprint"]:
+        return ["This is the data that the run was trained on: without --data its held-out rows alone are measured."]
+    notices = ["This is other data than the run's own."]
+    with suppress(PoNetError):  # the run's own data needn't be here
+        own = set(load_corpus(options, _own_source(options, trained)).splits["train"].identities())
+        seen = sum(identity in own for identity in found.identities())
+        if seen:
+            notices.append(f"{seen:,} of its {len(found):,} rows occur word for word in the run's training rows.")
+    return notices
 
 
 def _wanted_split(source: Source, split: str, data: str) -> str:
@@ -122,7 +177,8 @@ def _labelled(
                 f"'{table.origin}' has no column '{name}', which the training rows have; "
                 f"it has: {', '.join(table.columns)}."
             )
-    labels, known = encode_labels(space, table, columns, split, by_id)
+    labelled = named(table, columns, options.class_names or ())
+    labels, known = encode_labels(space, labelled, columns, split, by_id, options.missing, notices)
     pairs = None if columns.pair is None else text_column(table, columns.pair)
     documents = Documents(text_column(table, columns.text), pairs, labels, table.origin)
     missing = int((~known).sum())

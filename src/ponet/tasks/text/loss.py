@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.data.labels import LabelSpace, check_weights
 from ponet.tasks.base import ComputeLoss
-from ponet.tasks.text.labels import LabelSpace, check_weights
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ponet.tasks.text.labels import LabelSpace
+from ponet.data.labels import LabelSpace
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction

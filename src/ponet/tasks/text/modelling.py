@@ -5,13 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ponet.errors import PoNetError, suggest
+from ponet.data.hub import MODEL_FILES, TOKENIZER_FILES, model_folder
+from ponet.data.labels import LabelSpace
+from ponet.errors import PoNetError, brief, suggest
 from ponet.files import data_folder
 from ponet.tasks.text.documents import Documents
-from ponet.tasks.text.hub import MODEL_FILES, TOKENIZER_FILES, model_folder
-from ponet.tasks.text.labels import LabelSpace
 from ponet.tasks.text.options import TextOptions
-from ponet.tasks.text.table import brief
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,6 +77,7 @@ def make_tokenizer(options: TextOptions, init: str | None, train: Documents, not
         segment_length=options.segment_length if options.segments == "fixed" else None,
         model_max_length=options.max_length,
         truncation_side="left" if options.keep == "tail" else "right",
+        truncate_by_default=True,
     )
     return tokenizer
 

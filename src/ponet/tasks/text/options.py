@@ -20,8 +20,9 @@ class TextOptions:
     """Which documents, which columns, and how a document becomes tokens."""
 
     path: str | None = None
-    """A CSV, TSV, JSON lines, JSON or Parquet file; a folder of splits (train.*, validation.*, test.*), or of a folder
-    of .txt files for each class; the name of a set in the data folder (`imdb`); or a hub name (`owner/name`,
+    """A CSV, TSV, JSON lines, JSON, Parquet or Arrow file, also compressed (.gz, .bz2, .zst, .lz4, .zip); a folder of
+    splits (train.*, validation.*, test.*), of a folder of .txt files for each class, or as `save_to_disk` of the
+    `datasets` library leaves it; the name of a set in the data folder (`imdb`); or a hub name (`owner/name`,
     `owner/name:config`)."""
 
     text: str | None = None
@@ -34,8 +35,15 @@ class TextOptions:
     """Column of the label, or several 0/1 columns (`a,b,c`) for multi-label; default: found by its usual names."""
 
     kind: Kind = "auto"
-    """auto: lists are multi-label, numbers with a fraction are
-    regression, anything else is single-label."""
+    """auto: lists (as text too) are multi-label, numbers with a fraction are regression, anything else is
+    single-label."""
+
+    missing: str | list[str] | None = None
+    """What stands for no label, as `[NA, unknown]`; default: NaN, NA, null and the like in a column of numbers. `[]`:
+    none, so that NA may be a class."""
+
+    class_names: str | list[str] | None = None
+    """Names of the classes (`[a,b,c]`) where the label column holds ids from 0, or 0 and 1 for each class."""
 
     max_length: int = 2048
     """Tokens a text keeps at most, special tokens included."""
@@ -98,6 +106,8 @@ class TextOptions:
         for name in ("path", "text", "pair", "tokenizer"):
             self._string(name)
         self._label()
+        for name in ("missing", "class_names"):
+            self._names(name)
         for name, known in (("kind", Kind), ("keep", Keep), ("segments", Segments), ("overlap", Overlap)):
             self._choice(name, get_args(known))
         self._whole("max_length", SHORTEST, "the most tokens a text may keep")
@@ -152,6 +162,16 @@ class TextOptions:
         names = value if isinstance(value, list) else [value]
         if value is not None and not (names and all(isinstance(name, str) and name for name in names)):
             raise PoNetError(f"label must be a column's name, or several as a,b,c; it is {value!r}.")
+
+    def _names(self, name: str) -> None:
+        value: Any = getattr(self, name)
+        if value is None:
+            return
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",")]
+        if not isinstance(value, list) or not all(isinstance(part, str | int | float) for part in value):
+            raise PoNetError(f"{name} must be a list such as [a,b,c], not {value!r}.")
+        setattr(self, name, [str(part) for part in value])
 
     def _choice(self, name: str, known: tuple[str, ...]) -> None:
         value = getattr(self, name)

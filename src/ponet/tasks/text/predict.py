@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ponet.data.columns import choose_columns, text_column
+from ponet.data.labels import LabelSpace
+from ponet.data.sources import open_source, read_text
+from ponet.data.streams import Stream, is_text
+from ponet.data.tables import Table, read_table
 from ponet.errors import PoNetError
-from ponet.files import explain
 from ponet.tasks.text.collate import PackedCollator
-from ponet.tasks.text.columns import choose_columns, text_column
 from ponet.tasks.text.encode import BATCH_CHARACTERS, BATCH_TEXTS, Encoder, Tokens
-from ponet.tasks.text.labels import LabelSpace
 from ponet.tasks.text.modelling import device, open_run
 from ponet.tasks.text.options import TextOptions
-from ponet.tasks.text.readers import check_utf8, read_table, read_text
 
 if TYPE_CHECKING:
     import torch
@@ -48,8 +49,9 @@ def predict(
     Args:
         run: a run folder.
         options: the run's own data options.
-        source: a CSV, TSV, JSON lines, JSON or Parquet file; a .txt file with one document a line; a folder of .txt
-            files, one document each; or `-`, standard input with one document a line.
+        source: a CSV, TSV, JSON lines, JSON, Parquet or Arrow file, or a folder that holds one such table; a .txt file
+            with one document a line; a folder of .txt files, one document each; any of these files compressed; or
+            `-`, standard input with one document a line.
         text, pair: columns, where they aren't those of training.
         whole: a .txt file (or standard input) is one document.
         batch_tokens: tokens in a batch, at most (a longer document is alone in its batch).
@@ -151,14 +153,14 @@ def _groups(first: Input, rest: Iterator[Input]) -> Iterator[list[Input]]:
 
 def _inputs(source: str, options: TextOptions, named_text: str | None, whole: bool) -> Iterator[Input]:
     place = Path(source)
-    plain = source == "-" or place.is_dir() or place.suffix.lower() == ".txt"
+    plain = source == "-" or is_text(place) or (place.is_dir() and any(place.glob("*.txt")))
     if plain and options.pair is not None:
         raise PoNetError(f"This model reads pairs of texts: '{source}' must be a table with two columns.")
     if source == "-":
         return _standard_input(whole)
-    if place.is_dir():
+    if place.is_dir() and any(place.glob("*.txt")):
         return _folder(place)
-    if place.suffix.lower() == ".txt":
+    if is_text(place):
         return iter([Input(read_text(place))]) if whole else _file_lines(place)
     return _rows(place, options, named_text)
 
@@ -184,30 +186,33 @@ def _lines(stream: Iterable[str]) -> Iterator[Input]:
 
 
 def _file_lines(path: Path) -> Iterator[Input]:
-    check_utf8(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="\n") as stream:
-            yield from _lines(stream)
-    except OSError as error:
-        raise explain(error, path) from error
+    with Stream(path) as stream:
+        yield from _lines(stream.lines())
 
 
 def _folder(folder: Path) -> Iterator[Input]:
-    files = sorted(folder.glob("*.txt"))
-    if not files:
-        raise PoNetError(f"'{folder}' has no .txt files. Name a file, or a folder with one .txt file a document.")
-    for file in files:
+    for file in sorted(folder.glob("*.txt")):
         yield Input(read_text(file), name=file.name)
 
 
 def _rows(path: Path, options: TextOptions, named_text: str | None) -> Iterator[Input]:
-    table = read_table(path)
-    if named_text is None and options.text not in table.columns:  # the column of training isn't here: look for one
-        options = replace(options, text=None)
-    columns = choose_columns(table, options, labelled=False)
+    table = _table(path)
+    # where the column of training isn't here, one is looked for
+    text = options.text if named_text is not None or options.text in table.columns else None
+    columns = choose_columns(table, text, options.pair, labelled=False)
     texts = text_column(table, columns.text)
     if columns.pair is None:
         yield from (Input(text.as_py()) for text in texts)
         return
     pairs = text_column(table, columns.pair)
     yield from (Input(text.as_py(), pair.as_py()) for text, pair in zip(texts, pairs, strict=True))
+
+
+def _table(path: Path) -> Table:
+    """The rows of a file, or of a folder that holds one table."""
+    if not path.is_dir():
+        return read_table(path)
+    splits = open_source(str(path)).splits
+    if len(splits) > 1:
+        raise PoNetError(f"'{path}' has the splits {', '.join(splits)}: name the files of one.")
+    return next(iter(splits.values()))

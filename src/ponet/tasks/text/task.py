@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ponet.data.labels import check_weights
 from ponet.errors import PoNetError
+from ponet.files import read_json
 from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.text.collate import PackedCollator
 from ponet.tasks.text.corpus import load_corpus, load_split
 from ponet.tasks.text.encode import encode_documents
-from ponet.tasks.text.labels import check_weights
 from ponet.tasks.text.loss import class_weights, weighted_loss
 from ponet.tasks.text.metrics import BEST, metrics_of
 from ponet.tasks.text.modelling import build_model, check_model_keys, make_tokenizer, open_run
@@ -69,7 +70,7 @@ class TextTask:
             raise PoNetError("Documents can't be made anew from a seed: name a file with --data instead.")
         options = recipe.data.seeded(recipe.seed)
         model, tokenizer, space = open_run(run)
-        documents, notices = load_split(options, space, data, split)
+        documents, notices = load_split(options, space, data, split, _trained_on(run))
         encoded, counts = encode_documents(documents, tokenizer, options, split)
         if (notice := counts.notice(split, options)) is not None:
             notices.append(notice)
@@ -80,6 +81,14 @@ class TextTask:
         from ponet.tasks.text.predict import predict
 
         return predict(run, recipe.data, source, **options)
+
+
+def _trained_on(run: Path) -> dict[str, Any]:
+    """What a run's result says of its data."""
+    file = run / "result.json"
+    result = read_json(file) if file.is_file() else {}
+    facts = result.get("data") if isinstance(result, dict) else None
+    return facts if isinstance(facts, dict) else {}
 
 
 def collator(model: Any) -> PackedCollator:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from ponet.data import streams
+from ponet.data.streams import Stream
+from ponet.data.tables import read_table
 from ponet.errors import PoNetError
-from ponet.tasks.text.readers import check_utf8, read_table
 
 Write = Callable[..., Path]
 HUGE = "word " * 1_048_576
@@ -73,7 +75,7 @@ def test_a_quoted_tsv_field_may_hold_tabs_and_line_breaks(tmp_path: Path, write_
         ("a.csv", b"text,label\n", r"columns \(text, label\) but no rows"),
         ("a.csv", b"text,label\nfine,1\none,two,three\n", "Row 2 of .* has 3 fields where the header has 2"),
         ("a.csv", b"text,label\nfine,1\nalone\n", "Row 2 of .* has 1 fields"),
-        ("a.csv", b'text,label\n"never closed,1\nb,2\n', "Row 1 of .* quotes"),
+        ("a.csv", b'text,label\n"never, closed,1\nb,2\n', "Row 1 of .* quotes"),
         ("a.csv", b"text,text\na,b\n", "more than one column 'text'"),
         ("a.csv", b"text,label\ncaf\xe9,1\n", r"isn't UTF-8 text \(byte 14 is 0xe9\).*iconv"),
         ("a.csv", "text,label\na,b\n".encode("utf-16"), "is UTF-16"),
@@ -125,18 +127,20 @@ def test_missing_unreadable_and_folder(tmp_path: Path, write_rows: Write, review
 
 
 def test_the_byte_of_broken_utf8_is_right_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ponet.tasks.text.readers as readers
+    def read() -> None:
+        with Stream(tmp_path / "a.csv") as stream:
+            list(stream.blocks())
 
-    monkeypatch.setattr(readers, "MEBIBYTE", 1)  # blocks of 16 bytes
+    monkeypatch.setattr(streams, "BLOCK", 16)
     for at in range(10, 40):
         content = ("é" * 30).encode()[:60]
         broken = content[: at - at % 2] + b"\xff" + content[at - at % 2 :]
         (tmp_path / "a.csv").write_bytes(broken)
         with pytest.raises(PoNetError, match=rf"byte {at - at % 2} is 0xff"):
-            check_utf8(tmp_path / "a.csv")
+            read()
     (tmp_path / "a.csv").write_bytes(b"x" * 31 + "é".encode()[:1])
     with pytest.raises(PoNetError, match="byte 31 is 0xc3"):
-        check_utf8(tmp_path / "a.csv")
+        read()
 
 
 def test_json_in_its_usual_shapes(tmp_path: Path) -> None:

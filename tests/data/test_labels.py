@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from ponet.data.columns import Columns
+from ponet.data.labels import UNLABELLED, LabelSpace, encode_labels, fit_labels
+from ponet.data.tables import Table
 from ponet.errors import PoNetError
 from ponet.models.configuration_ponet import PoNetConfig
-from ponet.tasks.text.columns import Columns
-from ponet.tasks.text.labels import UNLABELLED, LabelSpace, encode_labels, fit_labels
-from ponet.tasks.text.table import Table
 
 LABEL = Columns("text", None, ("label",))
 NAMED = Columns("text", None, ("label",), "label_name")
@@ -87,7 +87,7 @@ def test_multi_label_from_lists_of_names_ids_or_separated_text() -> None:
 
 
 def test_multi_label_from_columns_of_zero_and_one() -> None:
-    made = Table(pa.table({"text": ["t"] * 3, "b": [1, 0, 1], "a": ["true", "", "0"]}), "a.csv")
+    made = Table(pa.table({"text": ["t"] * 3, "b": [1, 0, 1], "a": ["true", "No", "0"]}), "a.csv")
     columns = Columns("text", None, ("b", "a"))
     space = fit_labels(made, columns, "auto")
     assert space == LabelSpace("multi_label", ("b", "a"))

@@ -1,12 +1,13 @@
 """Which columns hold the texts and the label: as named, else by usual names, else where only one fits."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ponet.data.arrow import is_text
+from ponet.data.tables import Table
 from ponet.errors import PoNetError, suggest
-from ponet.tasks.text.options import TextOptions
-from ponet.tasks.text.table import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,17 +69,25 @@ class Columns:
         return ", ".join(parts)
 
 
-def choose_columns(table: Table, options: TextOptions, labelled: bool = True) -> Columns:
-    """The columns of a table that the options name, or that can only be meant.
+def choose_columns(
+    table: Table,
+    text: str | None = None,
+    pair: str | None = None,
+    label: str | Sequence[str] = (),
+    labelled: bool = True,
+) -> Columns:
+    """The columns of a table that are named, or that can only be meant.
 
     Args:
+        text, pair: columns of the text and of a second one, where they are named.
+        label: those of the label; one name may hold several, separated by commas.
         labelled: whether a label is wanted; to predict, none is.
 
     Raises:
         PoNetError: a named column isn't there, or no column or more than one could be meant.
     """
-    label = _given_labels(table, options) if labelled else ()
-    text, pair = _given(table, options.text, "text"), _given(table, options.pair, "pair")
+    label = _given_labels(table, label) if labelled else ()
+    text, pair = _given(table, text, "text"), _given(table, pair, "pair")
     if labelled and not label:
         label = _find_label(table, {text, pair})
     if text is None:
@@ -93,7 +102,7 @@ def choose_columns(table: Table, options: TextOptions, labelled: bool = True) ->
     if len(label) == 1:
         names = (f"{label[0]}_name", f"{label[0]}_text", f"{label[0]}_names")
         companion = next((name for name in names if name in table.columns and name not in (text, pair)), None)
-    return Columns(text, pair, label, companion)
+    return Columns(text, pair, tuple(label), companion)
 
 
 def text_column(table: Table, name: str) -> "pa.ChunkedArray":
@@ -107,7 +116,7 @@ def text_column(table: Table, name: str) -> "pa.ChunkedArray":
 
     column = table.data.column(name)
     kind = column.type
-    if not (_is_text(kind) or pa.types.is_null(kind) or pa.types.is_primitive(kind)):
+    if not (is_text(kind) or pa.types.is_null(kind) or pa.types.is_primitive(kind)):
         raise PoNetError(f"Column '{name}' of '{table.origin}' holds no text but {kind}: name another column.")
     return compute.fill_null(column.cast(pa.large_string()), "")
 
@@ -118,8 +127,8 @@ def _given(table: Table, name: str | None, option: str) -> str | None:
     return name
 
 
-def _given_labels(table: Table, options: TextOptions) -> tuple[str, ...]:
-    names = options.label_columns()
+def _given_labels(table: Table, label: str | Sequence[str]) -> tuple[str, ...]:
+    names = [label] if isinstance(label, str) else list(label)
     if len(names) == 1 and names[0] not in table.columns and "," in names[0]:
         names = [part.strip() for part in names[0].split(",")]
     for name in names:
@@ -160,7 +169,7 @@ def _find_label(table: Table, taken: set[str | None]) -> tuple[str, ...]:
     found = _by_name(names, LABELS)
     if found is None:
         return ()
-    if _is_text(table.data.schema.field(found).type) and _mean_length(table, found) > 10 * WORDY:
+    if is_text(table.data.schema.field(found).type) and _mean_length(table, found) > 10 * WORDY:
         return ()  # an essay called `topic`
     return (found,)
 
@@ -185,12 +194,10 @@ def _find_text(table: Table, labels: set[str], pair: str | None) -> tuple[str, s
     found = _by_name(names, TEXTS)
     if found is None:
         wordy = [
-            name
-            for name in names
-            if _is_text(table.data.schema.field(name).type) and _mean_length(table, name) >= WORDY
+            name for name in names if is_text(table.data.schema.field(name).type) and _mean_length(table, name) >= WORDY
         ]
         found = wordy[0] if len(wordy) == 1 else None
-    if found is None and len(names) == 1 and _is_text(table.data.schema.field(names[0]).type):
+    if found is None and len(names) == 1 and is_text(table.data.schema.field(names[0]).type):
         found = names[0]
     if found is None:
         raise PoNetError(
@@ -204,12 +211,6 @@ def _header_hint(table: Table) -> str:
     is_csv = table.origin.lower().endswith((".csv", ".tsv"))
     looks_like_data = any(len(name) > 40 or name.replace(".", "", 1).isdigit() for name in table.columns)
     return " (the first line must be a header)" if is_csv and looks_like_data else ""
-
-
-def _is_text(kind: "pa.DataType") -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _mean_length(table: Table, name: str) -> float:

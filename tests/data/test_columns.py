@@ -5,10 +5,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from ponet.data.columns import Columns, choose_columns, text_column
+from ponet.data.tables import Table
 from ponet.errors import PoNetError
-from ponet.tasks.text.columns import Columns, choose_columns, text_column
-from ponet.tasks.text.options import TextOptions
-from ponet.tasks.text.table import Table
 
 LONG = "a text of some length, as texts are"
 ESSAY = "word " * 100
@@ -38,21 +37,21 @@ def table(**columns: Any) -> Table:
     ],
 )
 def test_usual_columns_are_found(columns: dict[str, Any], expected: Columns) -> None:
-    assert choose_columns(table(**columns), TextOptions()) == expected
+    assert choose_columns(table(**columns)) == expected
 
 
 def test_given_names_win() -> None:
     made = table(text="a", body="b", label="x", stars=5, title="t")
-    assert choose_columns(made, TextOptions(text="body", label="stars")) == Columns("body", None, ("stars",))
-    assert choose_columns(made, TextOptions(text="title", pair="body")) == Columns("title", "body", ("label",))
+    assert choose_columns(made, text="body", label=("stars",)) == Columns("body", None, ("stars",))
+    assert choose_columns(made, text="title", pair="body") == Columns("title", "body", ("label",))
 
 
 def test_several_label_columns_as_text_or_as_a_list() -> None:
     made = table(text="a", toxic=0, rude=1)
     for label in ("toxic,rude", "toxic, rude", ["toxic", "rude"]):
-        assert choose_columns(made, TextOptions(label=label)).label == ("toxic", "rude")
+        assert choose_columns(made, label=label).label == ("toxic", "rude")
     made = table(**{"text": "a", "a,b": "x"})
-    assert choose_columns(made, TextOptions(label="a,b")).label == ("a,b",)
+    assert choose_columns(made, label=("a,b",)).label == ("a,b",)
 
 
 @pytest.mark.parametrize(
@@ -80,19 +79,19 @@ def test_a_column_that_cannot_be_found_is_one_sentence(
     columns: dict[str, Any], options: dict[str, Any], message: str | None
 ) -> None:
     if message is None:
-        assert choose_columns(table(**columns), TextOptions(**options)).text == "great film"
+        assert choose_columns(table(**columns), **options).text == "great film"
         return
     with pytest.raises(PoNetError, match=message):
-        choose_columns(table(**columns), TextOptions(**options))
+        choose_columns(table(**columns), **options)
 
 
 def test_an_essay_is_no_label_though_its_column_is_called_topic() -> None:
-    assert choose_columns(table(topic=ESSAY, y=1), TextOptions()) == Columns("topic", None, ("y",))
+    assert choose_columns(table(topic=ESSAY, y=1)) == Columns("topic", None, ("y",))
 
 
 def test_to_predict_no_label_is_wanted() -> None:
-    assert choose_columns(table(text="a"), TextOptions(), labelled=False) == Columns("text")
-    assert choose_columns(table(review="a", extra="b"), TextOptions(), labelled=False) == Columns("review")
+    assert choose_columns(table(text="a"), labelled=False) == Columns("text")
+    assert choose_columns(table(review="a", extra="b"), labelled=False) == Columns("review")
 
 
 def test_missing_texts_are_empty_and_numbers_are_text() -> None:

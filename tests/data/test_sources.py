@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from ponet.data.sources import Source, open_source
 from ponet.errors import PoNetError
-from ponet.tasks.text.sources import Source, open_source
 
 Write = Callable[..., Path]
 ROW = [{"text": "a", "label": "x"}]
@@ -154,7 +154,7 @@ def test_a_hub_set_keeps_its_splits_and_class_names(folder: Path, monkeypatch: p
     )
     asked: list[Any] = []
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda self, name, timeout: asked.append(name))
-    monkeypatch.setattr(datasets, "load_dataset", lambda name, config: (asked.append((name, config)), made)[1])
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, config, split: (asked.append((name, config)), made)[1])
     source = open_source("owner/set:small")
     assert asked == ["owner/set", ("owner/set", "small")]
     assert sizes(source) == {"train": 3, "test": 2}

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ponet import corpus as corpus_module
-from ponet.corpus import PIECE, Corpus, pieces
+from ponet.data import corpora as corpus_module
+from ponet.data.corpora import PIECE, Corpus, pieces
 from ponet.errors import PoNetError
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be busy
@@ -94,7 +94,7 @@ def test_blocks_of_a_text_file_cut_no_word(tmp_path, monkeypatch, block):
 def test_empty_fields(tmp_path):
     pq.write_table(pa.table({"text": ["a", None, ""]}), tmp_path / "a.parquet")
     (tmp_path / "b.jsonl").write_text('{"text": null}\n\n{"text": "b"}\n')
-    (tmp_path / "c.csv").write_text("id,text\n1\n2,c\n")
+    (tmp_path / "c.csv").write_text("id,text\n1,\n2,c\n")
     corpus = Corpus([tmp_path])
     assert list(corpus.pieces()) == ["a", "b", "c"]
     assert corpus.texts == 3
@@ -122,29 +122,31 @@ def test_not_text(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"\x7fELF\0\0\0")
     refused(path, "is a binary file")
-    for name in ("a.txt", "a.csv", "a.jsonl"):
+    for name in ("a.txt", "a.csv"):
         (tmp_path / name).write_bytes(b"text\n" + "café".encode("latin-1"))
-        refused(tmp_path / name, "is not UTF-8 text|is not JSON")
+        refused(tmp_path / name, "isn't UTF-8 text")
     (tmp_path / "a.jsonl").write_bytes('{"text": "café"}'.encode("latin-1"))
-    refused(tmp_path / "a.jsonl", "is not UTF-8 text")
+    refused(tmp_path / "a.jsonl", "isn't UTF-8 text")
     (tmp_path / "a.parquet").write_bytes(b"PAR1 but no more")
-    refused(tmp_path / "a.parquet", "not a whole Parquet file")
+    refused(tmp_path / "a.parquet", "isn't a whole Parquet file")
     whole = write(tmp_path / "b.parquet").read_bytes()
     (tmp_path / "b.parquet").write_bytes(whole[: len(whole) // 2])
-    refused(tmp_path / "b.parquet", "not a whole Parquet file")
+    refused(tmp_path / "b.parquet", "isn't a whole Parquet file")
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "c.parquet")
     refused(tmp_path / "c.parquet", "holds int64, not text")
     (tmp_path / "a.json").write_text("[]")
-    refused(tmp_path / "a.json", "give JSON lines")
+    refused(tmp_path / "a.json", "has no rows")
     (tmp_path / "a.csv").write_text("")
-    refused(tmp_path / "a.csv", "no column")
+    refused(tmp_path / "a.csv", "is empty")
+    (tmp_path / "a.csv").write_text("id,text\n1\n2,c\n")
+    refused(tmp_path / "a.csv", "Row 1 of .* has 1 fields where the header has 2")
 
 
 def test_bad_lines(tmp_path):
     path = tmp_path / "a.jsonl"
     for line, message in (
-        ("{", "line 2, is not JSON"),
-        ("[1]", "line 2, is not a JSON object"),
+        ("{", "Line 2 of .* isn't valid JSON"),
+        ("[1]", "Line 2 of .* isn't a record"),
         ('{"text": 5}', "line 2: 'text' holds int, not text"),
         ('{"txt": "b"}', "Did you mean 'txt'"),
     ):

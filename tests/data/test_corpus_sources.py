@@ -6,9 +6,10 @@ import pytest
 from huggingface_hub.errors import RepositoryNotFoundError
 from tests.tasks.pretraining.corpora import write
 
+from ponet.data import corpora as sources
+from ponet.data import hub
+from ponet.data.corpora import HubSource, open_sources
 from ponet.errors import PoNetError
-from ponet.tasks.pretraining import sources
-from ponet.tasks.pretraining.sources import HubSource, open_sources
 
 
 def texts(*names, column="text"):
@@ -80,11 +81,11 @@ def test_half_a_surrogate_pair(tmp_path):
 def test_a_data_set_of_the_hub(monkeypatch):
     asked = []
 
-    def load(repository, configuration, split):
+    def load(repository, configuration, *, split):
         asked.append((repository, configuration, split))
         return datasets.Dataset.from_dict({"text": ["one", None, "two", "x" * 10], "n": [1, 2, 3, 4]})
 
-    monkeypatch.setattr(sources, "why_not_data_set", lambda _: None)
+    monkeypatch.setattr(hub, "why_not_data_set", lambda *_: None)
     monkeypatch.setattr(datasets, "load_dataset", load)
     monkeypatch.setattr(sources, "DOCUMENT_CHARACTERS", 6)
     assert texts("owner/set", "owner/set:en") == ["one", "", "two", "xxxxxx", "xxxx"] * 2
@@ -120,7 +121,7 @@ def test_a_hub_that_has_no_such_set(monkeypatch):
     def load(*_, **__):
         raise ConnectionError("no\nnetwork.")
 
-    monkeypatch.setattr(sources, "why_not_data_set", lambda _: None)
+    monkeypatch.setattr(hub, "why_not_data_set", lambda *_: None)
     monkeypatch.setattr(datasets, "load_dataset", load)
     with pytest.raises(PoNetError, match=r"There is no 'owner/set' here, and .* can't be read \(no network\)\."):
         open_sources(["owner/set"])

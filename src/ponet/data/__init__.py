@@ -1,0 +1,1 @@
+"""Tables and corpora in: one reader for every command."""

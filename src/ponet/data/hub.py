@@ -1,0 +1,106 @@
+"""The Hugging Face hub, asked once and with little patience, before its libraries try for minutes."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ponet.errors import PoNetError
+from ponet.shipped import find_checkpoint
+
+PATIENCE = 10.0
+"""Seconds to wait for the hub's first answer."""
+HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+TOKENIZER_FILES = ("tokenizer*.json", "vocab.txt", "special_tokens_map.json", "added_tokens.json", "config.json")
+MODEL_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*")
+
+
+def model_folder(name: str, files: tuple[str, ...]) -> Path:
+    """A local folder of a model's files: shipped with the package, from the cache, or downloaded.
+
+    Args:
+        name: a shipped checkpoint's (`ponet-tiny`), or the hub's `owner/name` or `name`.
+        files: patterns of the files wanted.
+
+    Raises:
+        PoNetError: no such model, or the hub can't be reached and nothing is in the cache.
+    """
+    shipped = find_checkpoint(name)
+    if shipped is not None:
+        return shipped
+    import huggingface_hub
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    missing = f"There is no folder '{name}'"
+    if not HUB_NAME.fullmatch(name):
+        raise PoNetError(f"{missing}. Check the path.")
+    wanted = list(files)
+    try:
+        info = huggingface_hub.HfApi().model_info(name, timeout=PATIENCE)
+    except RepositoryNotFoundError as error:
+        raise PoNetError(f"{missing}, and the hub has no such model, or it is private.") from error
+    except Exception as unreachable:  # of the HTTP library beneath, which has changed before
+        try:
+            return Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+        except Exception:
+            advice = "Check the path, or the connection."
+            raise PoNetError(f"{missing}, and the hub can't be reached. {advice}") from unreachable
+    has_safetensors = any(entry.rfilename.endswith(".safetensors") for entry in info.siblings or ())
+    ignored = ["*.bin*"] if has_safetensors else None
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted, ignore_patterns=ignored))
+    except Exception as error:
+        raise PoNetError(f"'{name}' can't be downloaded from the hub ({type(error).__name__}). Try again.") from error
+
+
+def load_data_set(name: str, missing: str, near: str = "", split: str | None = None) -> Any:
+    """A data set of the hub or of its local cache, all its splits or one, as the `datasets` library gives it.
+
+    Args:
+        name: `owner/name`, `name`, or either with `:configuration` behind it.
+        missing: the start of the message that it isn't here.
+        near: what to say of a name that is like it, with a space in front.
+        split: the split, or None for all.
+
+    Raises:
+        PoNetError: no such data set, no connection and nothing in the cache, or not readable.
+    """
+    import datasets
+
+    repository, _, configuration = name.partition(":")
+    reason = why_not_data_set(repository, near)
+    if reason is not None:
+        raise PoNetError(f"{missing}, and {reason}")
+    shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        return datasets.load_dataset(repository, configuration or None, split=split)
+    except Exception as error:  # its errors have no common class
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise PoNetError(
+            f"{missing}, and as a data set of the hub it can't be read ({reason}). A configuration is named "
+            "owner/name:config."
+        ) from error
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
+
+
+def why_not_data_set(repository: str, near: str = "") -> str | None:
+    """Why `datasets.load_dataset` can't open it, in words that end a message; None where it can.
+
+    Args:
+        repository: `owner/name`, or `name`.
+        near: what to say of a name that is like it, with a space in front.
+    """
+    import datasets
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        HfApi().dataset_info(repository, timeout=PATIENCE)
+    except RepositoryNotFoundError:
+        return f"the hub has no such data set, or it is private.{near}"
+    except Exception:  # of the HTTP library beneath, which has changed before
+        cached = (Path(datasets.config.HF_DATASETS_CACHE) / repository.replace("/", "___")).is_dir()
+        return None if cached else "the hub can't be reached." + (near or " Check the path, or the connection.")
+    return None
