@@ -8,9 +8,9 @@ from torch.autograd import Function
 from torch.nn import functional as F
 from transformers.activations import GELUActivation
 
-from ponet.mixers.joint import is_plain
+from ponet.mixers.fused_linear import is_plain
 from ponet.ops.dropout import RepeatableDropout, repeatable_dropout
-from ponet.ops.hooks import has_hooks
+from ponet.ops.hooks import are_plain, has_hooks, is_transformed
 
 
 def gelu_linear(x: Tensor, activation: nn.Module, dropout: nn.Module, linear: nn.Module) -> Tensor | None:
@@ -29,12 +29,12 @@ def gelu_linear(x: Tensor, activation: nn.Module, dropout: nn.Module, linear: nn
         `[T, d]`; None where the modules have to be called: they are others than these or have hooks, nothing is kept
         anyway, or a compiler sees to it.
     """
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or is_transformed():
         return None
     if not _is_gelu(activation):
         return None
     weight, bias = getattr(linear, "weight", None), getattr(linear, "bias", None)
-    if not is_plain(linear) or type(weight) is not nn.Parameter or bias is None:
+    if not is_plain(linear) or not are_plain(x) or bias is None:
         return None
     drop = repeatable_dropout(x, dropout)
     if drop is None:

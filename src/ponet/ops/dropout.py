@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from ponet.ops.dispatch import chosen_backend
-from ponet.ops.hooks import has_hooks
+from ponet.ops.hooks import are_plain, has_hooks, is_recorded, is_transformed
 
 # By name, not by an import statement: a saved model's folder has a copy of this file, and not of the kernel.
 _KERNEL = "ponet.ops.numba_dropout"
@@ -76,13 +75,11 @@ def _suits(x: Tensor, residual: Tensor | None) -> bool:
     return (
         not torch.compiler.is_compiling()
         and all(
-            type(each) is Tensor and (each.dtype, each.device, each.shape) == (x.dtype, x.device, x.shape)
-            for each in given
+            are_plain(each) and (each.dtype, each.device, each.shape) == (x.dtype, x.device, x.shape) for each in given
         )
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16, torch.float64)
-        and not torch._C._are_functorch_transforms_active()
-        and not is_in_torch_dispatch_mode()
+        and not (is_transformed() or is_recorded())
         and chosen_backend(x) == "numba"
     )
 
