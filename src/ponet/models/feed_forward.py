@@ -66,8 +66,9 @@ class _GeluLinear(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (dy,) = gradients
         x, weight = ctx.saved_tensors
-        # with grad enabled here somebody wants second derivatives
-        drop = ctx.drop if torch.is_grad_enabled() else ctx.drop.in_place
+        # somebody wants second derivatives, or the gradients of several outputs at once (`is_grads_batched`)
+        watched = torch.is_grad_enabled() or not are_plain(dy)
+        drop = ctx.drop if watched else ctx.drop.in_place
         dx = d_weight = d_bias = None
         with torch.autocast(x.device.type, enabled=False):
             if ctx.needs_input_grad[1]:
@@ -76,7 +77,7 @@ class _GeluLinear(Function):
                 d_bias = dy.sum(0).to(ctx.bias_dtype)
             if ctx.needs_input_grad[0]:
                 dropped = drop((dy @ weight.to(dy.dtype)).to(x.dtype))
-                if torch.is_grad_enabled():
+                if watched:
                     dx = torch.ops.aten.gelu_backward(dropped, x)
                 else:
                     dx = torch.ops.aten.gelu_backward.grad_input(dropped, x, grad_input=dropped)

@@ -128,6 +128,11 @@ def _backend(name: str | None, layout: Layout, tokens: Tensor, *others: Tensor) 
     if name is None:
         name = None if torch.compiler.is_compiling() else _chosen.get()
         name = name or layout.derived.get(_CHOICE) or _choice_when_compiled()
+    if name not in ("auto", "reference") and is_transformed():
+        raise ValueError(
+            f"the {name} backend can't be transformed by torch.func or forward-mode AD: use the 'reference' backend, "
+            "or 'auto', which then takes that"
+        )
     if name == "auto":
         name = _automatic(tokens, *others)
     elif name not in _BACKENDS:

@@ -58,6 +58,8 @@ class RepeatableDropout:
         """`dropout(x)`, or `residual + dropout(x)`; any shape, differentiable."""
         if self.p == 0:
             return x if residual is None else residual + x
+        if not are_plain(x):  # a backward for several outputs at once (`is_grads_batched`)
+            return x * self.in_place(torch.ones(x.shape, dtype=x.dtype, device=x.device))
         return _Dropout.apply(x, residual, self.p, self.seed)
 
     def in_place(self, x: Tensor) -> Tensor:
@@ -98,5 +100,5 @@ class _Dropout(Function):
         (dy,) = gradients
         dx = None
         if ctx.needs_input_grad[0]:
-            dx = _Dropout.apply(dy, None, ctx.p, ctx.seed)
+            dx = RepeatableDropout(ctx.p, ctx.seed)(dy)
         return dx, dy if ctx.needs_input_grad[1] else None, None, None

@@ -16,8 +16,18 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def are_plain(*tensors: Tensor) -> bool:
-    """Whether tensors are numbers in memory and no more: of no subclass (quantized, sharded), and not on "meta"."""
-    return all(type(tensor) in _PLAIN and not tensor.is_meta for tensor in tensors)
+    """Whether tensors are numbers in memory and no more.
+
+    Not of a subclass (quantized, sharded), not on "meta", not wrapped by a transform (`is_grads_batched` too).
+    """
+    return all(type(tensor) in _PLAIN and not tensor.is_meta and not _is_wrapped(tensor) for tensor in tensors)
+
+
+def _is_wrapped(tensor: Tensor) -> bool:
+    if torch.compiler.is_compiling():
+        return False
+    functorch = torch._C._functorch
+    return functorch.is_functorch_wrapped_tensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
 
 
 def is_transformed() -> bool:
