@@ -201,11 +201,8 @@ class Examples(torch.utils.data.Dataset):
         return 6
 
     def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
-        row = {
-            "input_ids": IDS[i % 3],
-            "attention_mask": MASK[i % 3],
-            "labels": IDS[i % 3].where(MASK[i % 3] == 1, -100),
-        }
+        ids, mask = IDS[i % 3], MASK[i % 3]
+        row = {"input_ids": ids, "attention_mask": mask, "labels": ids.where(mask == 1, -100)}
         return row | ({"next_sentence_label": torch.tensor(i % 3)} if self.relations else {})
 
 
@@ -220,10 +217,17 @@ def trainer(model, folder, **changes):
 @pytest.mark.parametrize("relations", [True, False])
 def test_pretraining_under_the_plain_trainer(relations, tmp_path):
     model = build(PoNetForPreTraining)
-    run = trainer(model, tmp_path)
+    run = trainer(model, tmp_path, label_names=None if relations else ["labels"])
     assert run.evaluate(Examples(relations))["eval_loss"] > 0
     found = run.predict(Examples(relations))
     words, relation = found.predictions
+    assert words.shape == (6, 9, 110)
+    assert relation.shape == (6, 3)
+
+
+def test_no_loss_is_a_prediction_where_a_label_is_missing(tmp_path):
+    """The Trainer then sees the model's loss, and doesn't know it for one."""
+    words, relation = trainer(build(PoNetForPreTraining), tmp_path).predict(Examples(relations=False)).predictions
     assert words.shape == (6, 9, 110)
     assert relation.shape == (6, 3)
 
