@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ponet.ops import Layout, backends, use_backend
-from ponet.ops.dispatch import chosen_backend, document_mean
+from ponet.ops.dispatch import choose_for, chosen_backend, document_mean
 
 FEW = torch.zeros(2, 2)
 needs_numba = pytest.mark.skipif("numba" not in backends(), reason="needs Numba")
@@ -88,3 +88,15 @@ def test_a_thread_computes_with_its_own():
         assert pool.submit(document_mean, x, layout).result().eq(1).all()
         with pytest.raises(ValueError, match="numba backend takes tensors of one type"):
             document_mean(x, layout)
+
+
+@needs_numba
+def test_a_layout_takes_the_choice_to_where_it_cannot_be_seen():
+    """Autograd recomputes layers on a GPU in threads of its own."""
+    layout, x = Layout.from_packed(torch.tensor([0, 3])), torch.ones(3, 4, dtype=torch.float16)
+    with use_backend("numba"):
+        choose_for(layout)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="numba backend takes tensors of one type"):
+        pool.submit(document_mean, x, layout).result()
+    with use_backend("reference"):
+        assert document_mean(x, layout).eq(1).all()

@@ -21,7 +21,7 @@ def fused_linear(x: Tensor, maps: Sequence[nn.Module]) -> Tensor:
     """
     if (
         not all(is_plain(each) for each in maps)
-        or len({each.bias is None for each in maps}) > 1
+        or len({each.bias is None for each in maps}) == 2
         or not are_plain(x)
         or is_transformed()
         # with few tokens, putting the weights together takes longer than one product saves
@@ -29,7 +29,7 @@ def fused_linear(x: Tensor, maps: Sequence[nn.Module]) -> Tensor:
     ):
         return torch.cat([each(x) for each in maps], -1)
     weights: list[Tensor] = [each.weight for each in maps]  # type: ignore[misc]
-    biases: list[Tensor] = [each.bias for each in maps if each.bias is not None]  # type: ignore[misc]
+    biases: list[Tensor] = [each.bias for each in maps if each.bias is not None]  # type: ignore[misc, redundant-expr]
     if torch.compiler.is_compiling() or not needs_grad(x, *weights, *biases):
         return F.linear(x, torch.cat(weights), torch.cat(biases) if biases else None)
     fused: Tensor = _FusedLinear.apply(x, len(weights), *weights, *biases)
@@ -40,7 +40,7 @@ def is_plain(linear: nn.Module) -> bool:
     """Whether a module does no more than its own weight and bias say, and those are plain tensors in memory."""
     if type(linear) is not nn.Linear or has_hooks(linear):
         return False
-    return are_plain(linear.weight) and (linear.bias is None or are_plain(linear.bias))
+    return are_plain(*(each for each in (linear.weight, linear.bias) if each is not None))
 
 
 class _FusedLinear(Function):

@@ -475,17 +475,18 @@ class PoNetForMultipleChoice(PoNetPreTrainedModel):
         rows = cu_seqlens is None and given is not None and given.dim() == (3 if input_ids is not None else 4)
         if rows and given is not None:
             num_choices = given.shape[1]
-        arguments = (
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            segment_ids,
-            inputs_embeds,
-            special_tokens_mask,
-        )
+
+        def flat(values: Tensor | None) -> Tensor | None:
+            return values.flatten(0, 1) if rows and values is not None else values
+
         encoded = self.ponet.encode(
-            *(each.flatten(0, 1) if rows and each is not None else each for each in arguments),
+            flat(input_ids),
+            flat(attention_mask),
+            flat(token_type_ids),
+            flat(position_ids),
+            flat(segment_ids),
+            flat(inputs_embeds),
+            flat(special_tokens_mask),
             cu_seqlens,
             output_attentions,
             output_hidden_states,
