@@ -21,7 +21,7 @@ def fused_linear(x: Tensor, maps: Sequence[nn.Module]) -> Tensor:
     """
     if (
         not all(is_plain(each) for each in maps)
-        or len({each.bias is None for each in maps}) == 2
+        or len({(each.weight.dtype, each.bias is None) for each in maps}) > 1
         or not are_plain(x)
         or is_transformed()
         # with few tokens, putting the weights together takes longer than one product saves
@@ -40,7 +40,7 @@ def is_plain(linear: nn.Module) -> bool:
     """Whether a module does no more than its own weight and bias say, and those are plain tensors in memory."""
     if type(linear) is not nn.Linear or has_hooks(linear):
         return False
-    return are_plain(*(each for each in (linear.weight, linear.bias) if each is not None))
+    return are_plain(linear.weight) and (linear.bias is None or are_plain(linear.bias))  # type: ignore[redundant-expr]
 
 
 class _FusedLinear(Function):
