@@ -9,7 +9,7 @@ from torch._dynamo.utils import counters
 
 from ponet import PoNetConfig, PoNetForPreTraining, PoNetModel
 from ponet.mixers import build_mixer
-from ponet.ops import Layout
+from ponet.ops import Layout, backends, use_backend
 
 D = 16
 MIXERS = ["pooling", "attention", "fourier"]
@@ -148,6 +148,24 @@ def test_layers_are_one_graph_each():
     layout = ragged(3, 9)
     x = torch.randn(layout.num_tokens, D)
     torch.testing.assert_close(encoder(x, layout, True, True)[0], model.encoder(x, layout, True, True)[0])
+
+
+@pytest.mark.skipif("numba" not in backends(), reason="needs Numba")
+def test_a_compiled_model_follows_the_chosen_backend():
+    called: list[str] = []
+
+    def note(graph, _):
+        called.extend(str(node.target) for node in graph.graph.nodes if "ponet.numba" in str(node.target))
+        return graph.forward
+
+    model = PoNetModel(config()).eval()
+    compiled, ids = torch.compile(model, backend=note), torch.randint(30, (2, 9))
+    with torch.no_grad():
+        expected = model(ids).last_hidden_state
+        for name, found in (("reference", False), ("numba", True)):
+            with use_backend(name):
+                torch.testing.assert_close(compiled(ids).last_hidden_state, expected, rtol=1e-5, atol=1e-5)
+            assert bool(called) == found, name
 
 
 @pytest.mark.slow

@@ -225,7 +225,7 @@ def test_without_it_the_reference_computes_with_one_notice(monkeypatch):
     monkeypatch.setattr(dispatch, "_BACKENDS", {"reference": REFERENCE})
     monkeypatch.setattr(dispatch, "_missing", {})
     monkeypatch.setattr(dispatch, "_noticed", False)
-    monkeypatch.setattr(dispatch, "_chosen", "auto")
+    monkeypatch.setattr(dispatch, "_DEFAULT", "auto")
     layout = Layout.from_packed(torch.tensor([0, 300]))
     x = torch.randn(300, 64)
     with pytest.warns(RuntimeWarning, match=r"slower than by triton .*pip install 'ponet\[gpu\]'"):

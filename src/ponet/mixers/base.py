@@ -23,7 +23,10 @@ class Mixer(nn.Module):
     def forward(
         self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """`[T, d]` -> `[T, d]`, and, where asked for, the weights of the mixer: `[T, h]`, `[B, h, N, N]`, or None."""
+        """`[T, d]` -> `[T, d]`, and, where asked for, the weights of the mixer: `[B, h, N]`, `[B, h, N, N]`, or None.
+
+        While gradients are recorded, the output is computed from those very weights, and so has a gradient for them.
+        """
         raise NotImplementedError
 
     def in_parts(self, read: Callable[[int, int], Tensor], layout: Layout, borders: Sequence[int]) -> Iterator[Tensor]:

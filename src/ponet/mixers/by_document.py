@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ponet.mixers.base import Mixer
-from ponet.mixers.joint import joint_linear
+from ponet.mixers.fused_linear import fused_linear
 from ponet.ops.layout import Layout
 
 _LEAST_FILL = 0.75  # of the longest in its rows: at most a third more work, and few batches for lengths however mixed
@@ -149,7 +149,7 @@ class DocumentAttention(Mixer):
         self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`; the weights of all pairs of tokens are never computed, so there are none to give."""
-        projected = joint_linear(hidden_states, [self.get_submodule(name) for name in self.projections])
+        projected = fused_linear(hidden_states, [self.get_submodule(name) for name in self.projections])
         dtype = projected.dtype
         with torch.autocast(hidden_states.device.type, enabled=False):
             mixed = self.mix(projected.to(mixing_dtype(dtype)), layout)

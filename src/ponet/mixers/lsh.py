@@ -104,7 +104,7 @@ class LSHMixer(DocumentAttention):
         counted = [n] * b if self.published else lengths.tolist()
         exponents = [self._bucket_exponent(length) for length in counted]
         step = max(1, _HASHED_AT_ONCE // (b * h * self.num_hashes * 2 * self.chunk_length))
-        buckets = torch.empty((b, h, self.num_hashes, n), dtype=torch.int64, device=x.device)
+        buckets = x.new_empty((b, h, self.num_hashes, n), dtype=torch.int64)  # of x, so that vmap has one for each
         for exponent in sorted(set(exponents)):
             which = torch.tensor([i for i, p in enumerate(exponents) if p == exponent], device=x.device)
             for begin in range(0, n, step):

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ponet.mixers.base import Mixer, register_mixer
-from ponet.mixers.joint import is_plain, joint_linear
+from ponet.mixers.fused_linear import fused_linear, is_plain
 from ponet.mixers.pooling_parts import attention_pools, document_means, pool_parts
 from ponet.ops.dispatch import attention_pool, document_mean, pool_and_fuse
 from ponet.ops.layout import Layout
@@ -36,11 +37,9 @@ class PoolingMixer(Mixer):
     def forward(
         self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """`[T, d]` -> `[T, d]`, and GA's stage-2 weights `[T, h]` where asked for."""
+        """`[T, d]` -> `[T, d]`, and GA's stage-2 weights `[B, h, N]`, zeros at padding, where asked for."""
         if self.formulation == "published" or not is_plain(self.dense_k):
-            g, weights = global_aggregation_published(
-                self.dense_q(hidden_states), self.dense_k(hidden_states), layout, self.num_heads, output_weights
-            )
+            g, weights = self.global_aggregation_published(hidden_states, layout, output_weights)
         else:
             g, weights = self.global_aggregation(hidden_states, layout, output_weights)
         projections = self.project(hidden_states)
@@ -52,7 +51,7 @@ class PoolingMixer(Mixer):
             yield from super().in_parts(read, layout, borders)
             return
         mean = document_means(read, layout, borders)
-        g = self.dense_q(mean.to(self.dense_q.weight.dtype))
+        g = self.dense_q(mean)
         queries = absorbed_queries(g, self.dense_k.weight, self.num_heads)
         pooled = attention_pools(read, queries, layout, borders)
         g = absorbed_values(pooled, self.dense_k.weight, self.dense_k.bias, layout)
@@ -60,11 +59,28 @@ class PoolingMixer(Mixer):
 
     def project(self, x: Tensor) -> Tensor:
         """The projections `o | s | l`: `[T, d]` -> `[T, 3 d]`."""
-        return joint_linear(x, (self.dense_o, self.dense_segment, self.dense_local))
+        return fused_linear(x, (self.dense_o, self.dense_segment, self.dense_local))
 
     def global_aggregation(self, x: Tensor, layout: Layout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
         """GA without a query or key for any token: `x [T, d]` -> `g' [B, d]` (see `reference.global_aggregation`)."""
         g = self.dense_q(document_mean(x, layout))
         queries = absorbed_queries(g, self.dense_k.weight, self.num_heads)
         pooled, weights = attention_pool(x, queries.to(x.dtype), layout, output_weights)
+        if weights is not None:
+            weights = layout.pad(weights).transpose(1, 2)  # [B, h, N]
+            if torch.is_grad_enabled():  # what is shown lies on the way to the output, for whoever asks its gradient
+                pooled = weights @ layout.pad(x)
         return absorbed_values(pooled, self.dense_k.weight, self.dense_k.bias, layout), weights
+
+    def global_aggregation_published(
+        self, x: Tensor, layout: Layout, output_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """GA from the query and key of every token: `x [T, d]` -> `g' [B, d]`; both maps are called."""
+        keys = self.dense_k(x)
+        g, weights = global_aggregation_published(self.dense_q(x), keys, layout, self.num_heads, output_weights)
+        if weights is not None:
+            weights = layout.pad(weights).transpose(1, 2)
+            if torch.is_grad_enabled():
+                heads = layout.pad(keys).unflatten(2, (self.num_heads, -1))  # [B, N, h, e]
+                g = torch.einsum("bhn,bnhe->bhe", weights, heads).flatten(1)
+        return g, weights

@@ -35,7 +35,7 @@ def part_borders(layout: Layout, size: int) -> list[int]:
 
 
 def document_means(read: Read, layout: Layout, borders: Sequence[int]) -> Tensor:
-    """`document_mean` in parts: `[B, d]`, in float32 for half-precision input; zeros for an empty document."""
+    """`document_mean` in parts: `[B, d]`; zeros for an empty document."""
     total: Tensor | None = None
     for begin, end in pairwise(borders):
         part = layout.part(begin, end)
@@ -45,7 +45,7 @@ def document_means(read: Read, layout: Layout, borders: Sequence[int]) -> Tensor
         documents = slice(*_documents(layout, begin, end))
         total[documents] += document_mean(x, part).to(total.dtype) * part.cu_seqlens.diff()[:, None]
     assert total is not None
-    return total / layout.cu_seqlens.diff().clamp(min=1)[:, None]
+    return (total / layout.cu_seqlens.diff().clamp(min=1)[:, None]).to(x.dtype)
 
 
 def attention_pools(read: Read, queries: Tensor, layout: Layout, borders: Sequence[int]) -> Tensor:

@@ -13,10 +13,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.generic import can_return_tuple
 
-from ponet.models.border import PackedOutputs, pack
+from ponet.models.border import PackedOutputs, pack, takes_flattened
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.encoder import PoNetEmbeddings, PoNetEncoder, PoNetLayer, PoNetPooler
 from ponet.models.loading import check_finite, check_weights
+from ponet.ops.dispatch import choose_for
+from ponet.ops.hooks import is_transformed
 
 
 class PoNetPreTrainedModel(PreTrainedModel):
@@ -119,24 +121,34 @@ class PoNetModel(PoNetPreTrainedModel):
         output_hidden_states: bool | None = None,
     ) -> PackedOutputs:
         """`forward` without the way back over the border: heads read packed tokens. Arguments as there."""
-        inputs = pack(
-            self.config,
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            segment_ids,
-            inputs_embeds,
-            special_tokens_mask,
-            cu_seqlens,
-        )
+        try:
+            inputs = pack(
+                self.config,
+                input_ids,
+                attention_mask,
+                token_type_ids,
+                position_ids,
+                segment_ids,
+                inputs_embeds,
+                special_tokens_mask,
+                cu_seqlens,
+            )
+        except RuntimeError as error:
+            if not is_transformed():
+                raise
+            raise ValueError(
+                "torch.func.vmap can't map over ids, masks, positions or segments, whose values decide how a batch is "
+                "packed: loop over the examples, or map over inputs_embeds or parameters"
+            ) from error
+        layout, packed = inputs.layout, inputs.packed
+        choose_for(layout)
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        x = self.embeddings(inputs.words, inputs.positions, inputs.token_types)
-        x, states, weights = self.encoder(x, inputs.layout, output_hidden_states, output_attentions)
-        return PackedOutputs(x, inputs.layout, cu_seqlens is not None, states, weights)
+        x = self.embeddings(inputs.words, inputs.positions, inputs.token_types, layout, packed)
+        x, states, weights = self.encoder(x, layout, output_hidden_states, output_attentions, packed)
+        return PackedOutputs(x, layout, packed, states, weights)
 
     def pool(self, encoded: PackedOutputs) -> Tensor:
         """`[B, d]`: the pooler's view of each document's first real token; of zeros for an empty document."""
@@ -144,6 +156,7 @@ class PoNetModel(PoNetPreTrainedModel):
         return self.pooler(encoded.layout.first_tokens(encoded.hidden))
 
     @can_return_tuple
+    @takes_flattened
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -163,13 +176,17 @@ class PoNetModel(PoNetPreTrainedModel):
             input_ids: `[B, N]`; or else `inputs_embeds`.
             attention_mask: `[B, N]`, nonzero at real tokens; anything may be padding. Default: all are real.
             token_type_ids: `[B, N]`; default 0.
-            position_ids: `[B, N]`; default 0, 1, ... over each document's real tokens.
+            position_ids: `[B, N]`; default 0, 1, ... over each document's real tokens. Where they restart (runs that
+                rise by one, each from the lowest position again), a single row without `attention_mask` is packed
+                input, a document for each run; several rows, or one with a mask, are an error. Other positions
+                (constant, with jumps), and any beside `cu_seqlens`, are taken as they are.
             segment_ids: `[B, N]`, any integers, local to a document. Default: from the special tokens (each, and each
                 run between two, is one); with `inputs_embeds`, one segment a document.
             inputs_embeds: `[B, N, d]`, in the place of `input_ids`.
             special_tokens_mask: `[B, N]`, nonzero where the special-token rule holds. Default: at the configuration's
                 `cls_token_id` and `sep_token_id`; with `inputs_embeds`, nowhere.
-            cu_seqlens: `[B + 1]`, where each document begins in packed input, and the number of tokens.
+            cu_seqlens: `[B + 1]`, where each document begins in packed input, and the number of tokens. Every model
+                also takes what `transformers.DataCollatorWithFlattening` gives: `cu_seq_lens_q`, `seq_idx`, ...
             output_attentions: also returns each mixer's weights: `[B, h, N]` for pooling (GA's second stage),
                 `[B, h, N, N]` for attention, None for mixers without.
             output_hidden_states: also returns the embeddings and each layer's output, `[B, N, d]` each.

@@ -1,6 +1,9 @@
 """The border: padded Hugging Face batches are packed once on the way in, and padded once on the way out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +23,8 @@ class PackedInputs:
     token_types: Tensor | None
     """`[T]`, or None where all are 0."""
     layout: Layout
+    packed: bool
+    """Whether the caller gave packed input, and so gets packed output."""
 
 
 @dataclass
@@ -31,12 +36,14 @@ class PackedOutputs:
     layout: Layout
     packed: bool
     """Whether the caller gave packed input, and so gets packed output."""
-    states: list[Tensor] | None = None
-    weights: list[Tensor | None] | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    """As Hugging Face gives them: the embeddings' output, then each layer's, `[B, N, d]` or `[1, T, d]`."""
+    attentions: tuple[Tensor | None, ...] | None = None
+    """For each layer `[B, h, N]` (pooling), `[B, h, N, N]` (attention) or None (mixers without weights)."""
 
     def to_border(self, tokens: Tensor) -> Tensor:
         """`[T, ...]` -> `[B, N, ...]`, zeros at padding, or `[1, T, ...]` for packed input."""
-        return tokens[None] if self.packed else self.layout.pad(tokens)
+        return pad(tokens, self.layout, self.packed)
 
     def from_border(self, labels: Tensor) -> Tensor:
         """Labels of tokens: `[B, N]` or `[1, T]` -> `[T]`.
@@ -48,19 +55,56 @@ class PackedOutputs:
         shape = (1, layout.num_tokens) if self.packed else (layout.batch_size, layout.padded_length)
         if labels.shape != shape:
             raise ValueError(f"labels have the shape {list(labels.shape)}; the input's is {list(shape)}")
-        return labels[0] if self.packed else layout.unpad(labels)
+        return unpad(labels, layout, self.packed)
 
-    @property
-    def hidden_states(self) -> tuple[Tensor, ...] | None:
-        """As Hugging Face gives them: the embeddings' output, then each layer's."""
-        return None if self.states is None else tuple(self.to_border(state) for state in self.states)
 
-    @property
-    def attentions(self) -> tuple[Tensor | None, ...] | None:
-        """For each layer `[B, h, N]` (pooling), `[B, h, N, N]` (attention) or None (mixers without weights)."""
-        if self.weights is None:
-            return None
-        return tuple(self.layout.pad(w).transpose(1, 2) if w is not None and w.dim() == 2 else w for w in self.weights)
+def pad(tokens: Tensor, layout: Layout, packed: bool) -> Tensor:
+    """`[T, ...]` -> `[B, N, ...]`, zeros at padding, or `[1, T, ...]` for packed input."""
+    return tokens[None] if packed else layout.pad(tokens)
+
+
+def unpad(rows: Tensor, layout: Layout, packed: bool) -> Tensor:
+    """`[B, N, ...]`, or `[1, T, ...]` for packed input, -> `[T, ...]`."""
+    return rows[0] if packed else layout.unpad(rows)
+
+
+Forward = TypeVar("Forward", bound=Callable[..., Any])
+
+
+def takes_flattened(forward: Forward) -> Forward:
+    """Lets a `forward` with `cu_seqlens` also take the names that `transformers.DataCollatorWithFlattening` gives them.
+
+    Those are `cu_seq_lens_q` and `cu_seq_lens_k`, `max_length_q` and `max_length_k` (of no use here), and `seq_idx`.
+    """
+
+    @wraps(forward)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = {name: kwargs.pop(name) for name in _FLATTENED if name in kwargs}
+        if given:
+            kwargs["cu_seqlens"] = _flattened_offsets(kwargs.get("cu_seqlens"), given)
+        return forward(self, *args, **kwargs)
+
+    return wrapper  # type: ignore[return-value]
+
+
+_FLATTENED = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
+
+
+def _flattened_offsets(cu_seqlens: Tensor | None, given: dict[str, Any]) -> Tensor | None:
+    """`cu_seqlens` from what `takes_flattened` names."""
+    offsets = [
+        each for each in (cu_seqlens, given.get("cu_seq_lens_q"), given.get("cu_seq_lens_k")) if each is not None
+    ]
+    if any(not torch.equal(each.long(), offsets[0].long()) for each in offsets[1:]):
+        raise ValueError("cu_seqlens, cu_seq_lens_q and cu_seq_lens_k must be the same: where each document begins")
+    if offsets:
+        return offsets[0]
+    numbers = given.get("seq_idx")
+    if numbers is None:
+        return None
+    if numbers.dim() != 2 or numbers.shape[0] != 1 or bool((numbers.diff() < 0).any()) or bool((numbers < 0).any()):
+        raise ValueError("seq_idx must be [1, tokens], the number of each token's document, rising from 0 on")
+    return torch.nn.functional.pad(numbers[0].bincount().cumsum(0), (1, 0))
 
 
 def pack(
@@ -75,6 +119,8 @@ def pack(
     cu_seqlens: Tensor | None,
 ) -> PackedInputs:
     """Packs the arguments of a model's `forward`, checked.
+
+    Position ids that restart (see `_document_starts`) in a single row without a mask make it packed input.
 
     Raises:
         ValueError: for arguments that don't fit together, or a document longer than the model has positions.
@@ -123,14 +169,15 @@ def pack(
             raise ValueError("packed input (cu_seqlens given) has no padding, but attention_mask has zeros")
         if int(cu_seqlens[-1]) != shape[1]:
             raise ValueError(f"cu_seqlens ends at {int(cu_seqlens[-1])}; there are {shape[1]} packed tokens")
-        layout = Layout.from_packed(
-            cu_seqlens.to(given.device), _first_row(segment_ids), None if ruled is None else ruled[0]
-        )
+        packed = True
+        layout = Layout.from_packed(cu_seqlens.to(given.device), _first_row(segment_ids), _first_row(ruled))
         indices = None
     else:
-        if attention_mask is None:
-            attention_mask = torch.ones(shape, dtype=torch.bool, device=given.device)
-        layout, indices = Layout.from_padded(attention_mask, segment_ids, ruled)
+        packed = False
+        mask = attention_mask
+        if mask is None:
+            mask = torch.ones(shape, dtype=torch.bool, device=given.device)
+        layout, indices = Layout.from_padded(mask, segment_ids, ruled)
 
     def select(padded: Tensor | None) -> Tensor | None:
         if padded is None:
@@ -139,6 +186,15 @@ def pack(
         return flat if indices is None or layout.is_rectangular else flat.index_select(0, indices)
 
     positions = select(position_ids)
+    starts = None if packed or positions is None else _document_starts(positions, layout)
+    if starts is not None:
+        if shape[0] != 1 or attention_mask is not None:
+            raise ValueError(
+                "position_ids restart within a row, as those of documents packed one behind the other do: "
+                "give packed documents as one row without attention_mask, or with cu_seqlens"
+            )
+        packed = True
+        layout = Layout.from_packed(starts, _first_row(segment_ids), _first_row(ruled))
     room = config.max_position_embeddings
     if positions is None:
         positions = torch.arange(layout.num_tokens, device=given.device) - layout.cu_seqlens[layout.document]
@@ -154,7 +210,35 @@ def pack(
             raise ValueError(f"position_ids run from {first} to {last}, but the model has {room} positions, from 0 on")
     words = select(given)
     assert words is not None
-    return PackedInputs(words, positions, select(token_type_ids), layout)
+    return PackedInputs(words, positions, select(token_type_ids), layout, packed)
+
+
+def _document_starts(positions: Tensor, layout: Layout) -> Tensor | None:
+    """`cu_seqlens` of the documents whose positions restart within a row; None where they do in none.
+
+    They restart in a row whose real tokens are two or more runs that rise by one, all of which begin at the row's
+    lowest position (the first run may begin later), and not all of one token. Any other positions (constant, with
+    jumps, in another order) are somebody's own, of one document.
+
+    Args:
+        positions: `[T]`.
+        layout: of the rows as they were given.
+    """
+    same_row = layout.document[1:] == layout.document[:-1]
+    rises = positions[1:] == positions[:-1] + 1
+    begins = same_row & ~rises
+    if not bool(begins.any()):
+        return None
+    rows, B = layout.document, layout.batch_size
+    lowest = positions.new_zeros(B).scatter_reduce(0, rows, positions, "amin", include_self=False)
+    elsewhere = begins & (positions[1:] != lowest[rows[1:]])
+    counts = torch.zeros(3, B, dtype=torch.int64, device=positions.device).index_add(
+        1, rows[1:], torch.stack([begins, elsewhere, same_row & rises]).long()
+    )
+    if not bool(((counts[0] > 0) & (counts[1] == 0) & (counts[2] > 0)).any()):
+        return None
+    ends = [begins.nonzero().squeeze(1) + 1, begins.new_full((1,), layout.num_tokens, dtype=torch.int64)]
+    return torch.nn.functional.pad(torch.cat(ends), (1, 0))
 
 
 def describe(value: Tensor) -> str:

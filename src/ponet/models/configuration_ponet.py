@@ -106,7 +106,7 @@ class PoNetConfig(PreTrainedConfig):
     """
 
     model_type = "ponet"
-    keys_to_ignore_at_inference = ["mlm_loss", "sso_loss"]  # noqa: RUF012 - what the Trainer takes for no prediction
+    keys_to_ignore_at_inference = ["loss", "mlm_loss", "sso_loss"]  # noqa: RUF012 - the Trainer takes the rest as predictions
 
     vocab_size: int = 30522
     hidden_size: int = 768

@@ -12,6 +12,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ponet.mixers import Mixer, build_mixer
 from ponet.mixers.pooling_parts import part_borders
+from ponet.models.border import pad, unpad
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.feed_forward import gelu_linear
 from ponet.ops.dropout import dropout
@@ -33,20 +34,38 @@ class PoNetEmbeddings(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.chunk_size = config.chunk_size
 
-    def forward(self, words: Tensor, positions: Tensor, token_types: Tensor | None) -> Tensor:
-        """`words` `[T]` ids or `[T, d]` embeddings; `positions` and `token_types` `[T]` -> `[T, d]`."""
-        if _in_parts(self.chunk_size, positions):
+    def forward(
+        self, words: Tensor, positions: Tensor, token_types: Tensor | None, layout: Layout, packed: bool = False
+    ) -> Tensor:
+        """`words` `[T]` ids or `[T, d]` embeddings; `positions` and `token_types` `[T]` -> `[T, d]`.
+
+        Embeddings that have hooks, or are more than `nn.Embedding`, are called on rows (`[B, N]`, 0 at padding, or
+        `[1, T]` where `packed`), which is what hooks written for other models expect.
+        """
+        if _in_parts(self.chunk_size, positions) and not any(map(_by_rows, self._tables())):
             size = self.chunk_size
             types = [None] * len(positions.split(size)) if token_types is None else token_types.split(size)
             parts = zip(words.split(size), positions.split(size), types, strict=True)
-            return _gather((self._embed(*part) for part in parts), len(positions))
-        return self._embed(words, positions, token_types)
+            return _gather((self._embed(*part, layout, packed) for part in parts), len(positions))
+        return self._embed(words, positions, token_types, layout, packed)
 
-    def _embed(self, words: Tensor, positions: Tensor, token_types: Tensor | None) -> Tensor:
-        x = words if words.is_floating_point() else self.word_embeddings(words)
+    def _tables(self) -> list[nn.Module]:
+        names = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+        return [self.get_submodule(name) for name in names if hasattr(self, name)]
+
+    def _embed(
+        self, words: Tensor, positions: Tensor, token_types: Tensor | None, layout: Layout, packed: bool
+    ) -> Tensor:
+        def look_up(table: nn.Module, ids: Tensor) -> Tensor:
+            return unpad(table(pad(ids, layout, packed)), layout, packed) if _by_rows(table) else table(ids)
+
+        x = words if words.is_floating_point() else look_up(self.word_embeddings, words)
         if hasattr(self, "token_type_embeddings"):
-            x = x + self.token_type_embeddings(positions.new_zeros(1) if token_types is None else token_types)
-        x = x + self.position_embeddings(positions)
+            table = self.token_type_embeddings
+            if token_types is None:
+                token_types = torch.zeros_like(positions) if _by_rows(table) else positions.new_zeros(1)
+            x = x + look_up(table, token_types)
+        x = x + look_up(self.position_embeddings, positions)
         return dropout(self.LayerNorm(x), self.dropout)
 
     def resize_positions(self, num_positions: int) -> None:
@@ -186,23 +205,32 @@ class PoNetEncoder(nn.Module):
         self.chunk_size = config.chunk_size
 
     def forward(
-        self, x: Tensor, layout: Layout, output_states: bool, output_weights: bool
-    ) -> tuple[Tensor, list[Tensor] | None, list[Tensor | None] | None]:
-        """`[T, d]` -> `[T, d]`; where asked for, the states before and behind each layer, and each mixer's weights."""
-        states = [x] if output_states else []
+        self, x: Tensor, layout: Layout, output_states: bool, output_weights: bool, packed: bool = False
+    ) -> tuple[Tensor, tuple[Tensor, ...] | None, tuple[Tensor | None, ...] | None]:
+        """`[T, d]` -> `[T, d]`; where asked for, the states before and behind each layer, and each mixer's weights.
+
+        States are rows, `[B, N, d]`, or `[1, T, d]` where `packed`. What is shown of them is what the next layer reads,
+        so that the output has a gradient for each.
+        """
+        states: list[Tensor] = []
         all_weights: list[Tensor | None] = []
+
+        def shown(x: Tensor) -> Tensor:
+            if not output_states:
+                return x
+            states.append(pad(x, layout, packed))
+            return unpad(states[-1], layout, packed)
+
         in_parts = _in_parts(self.chunk_size, x) and not output_weights
         borders = part_borders(layout, self.chunk_size or 1) if in_parts else None
         for layer in self.layer:
-            x, weights = layer(x, layout, output_weights, borders)
-            if output_states:
-                states.append(x)
+            x, weights = layer(shown(x), layout, output_weights, borders)
             all_weights.append(weights)
         if hasattr(self, "LayerNorm"):
             norm: nn.LayerNorm = self.LayerNorm
             x = norm(x) if borders is None else _gather(map(norm, x.tensor_split(borders[1:-1])), len(x))
-            states[-1:] = [x]
-        return x, states if output_states else None, all_weights if output_weights else None
+        x = shown(x)
+        return x, tuple(states) if output_states else None, tuple(all_weights) if output_weights else None
 
 
 class PoNetPooler(nn.Module):
@@ -215,6 +243,11 @@ class PoNetPooler(nn.Module):
     def forward(self, first: Tensor) -> Tensor:
         """`[B, d]` -> `[B, d]`."""
         return self.dense(first).tanh()
+
+
+def _by_rows(table: nn.Module) -> bool:
+    """Whether an embedding has to be called as other models call theirs."""
+    return type(table) is not nn.Embedding or has_hooks(table)
 
 
 def _in_parts(chunk_size: int | None, tokens: Tensor) -> TypeGuard[int]:

@@ -8,9 +8,9 @@ from torch.autograd import Function
 from torch.nn import functional as F
 from transformers.activations import GELUActivation
 
-from ponet.mixers.joint import is_plain
+from ponet.mixers.fused_linear import is_plain
 from ponet.ops.dropout import RepeatableDropout, repeatable_dropout
-from ponet.ops.hooks import has_hooks
+from ponet.ops.hooks import are_plain, has_hooks, is_transformed
 
 
 def gelu_linear(x: Tensor, activation: nn.Module, dropout: nn.Module, linear: nn.Module) -> Tensor | None:
@@ -29,12 +29,12 @@ def gelu_linear(x: Tensor, activation: nn.Module, dropout: nn.Module, linear: nn
         `[T, d]`; None where the modules have to be called: they are others than these or have hooks, nothing is kept
         anyway, or a compiler sees to it.
     """
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or is_transformed():
         return None
     if not _is_gelu(activation):
         return None
     weight, bias = getattr(linear, "weight", None), getattr(linear, "bias", None)
-    if not is_plain(linear) or type(weight) is not nn.Parameter or bias is None:
+    if not is_plain(linear) or not are_plain(x) or bias is None:
         return None
     drop = repeatable_dropout(x, dropout)
     if drop is None:
@@ -66,8 +66,9 @@ class _GeluLinear(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (dy,) = gradients
         x, weight = ctx.saved_tensors
-        # with grad enabled here somebody wants second derivatives
-        drop = ctx.drop if torch.is_grad_enabled() else ctx.drop.in_place
+        # somebody wants second derivatives, or the gradients of several outputs at once (`is_grads_batched`)
+        watched = torch.is_grad_enabled() or not are_plain(dy)
+        drop = ctx.drop if watched else ctx.drop.in_place
         dx = d_weight = d_bias = None
         with torch.autocast(x.device.type, enabled=False):
             if ctx.needs_input_grad[1]:
@@ -76,7 +77,7 @@ class _GeluLinear(Function):
                 d_bias = dy.sum(0).to(ctx.bias_dtype)
             if ctx.needs_input_grad[0]:
                 dropped = drop((dy @ weight.to(dy.dtype)).to(x.dtype))
-                if torch.is_grad_enabled():
+                if watched:
                     dx = torch.ops.aten.gelu_backward(dropped, x)
                 else:
                     dx = torch.ops.aten.gelu_backward.grad_input(dropped, x, grad_input=dropped)

@@ -21,7 +21,7 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from ponet.models.body import PoNetModel, PoNetPreTrainedModel
-from ponet.models.border import PackedOutputs
+from ponet.models.border import PackedOutputs, takes_flattened
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.ops.dispatch import document_mean
 
@@ -113,6 +113,7 @@ class PoNetForPreTraining(_WithVocabulary):
         self.post_init()
 
     @can_return_tuple
+    @takes_flattened
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -156,8 +157,10 @@ class PoNetForPreTraining(_WithVocabulary):
         relationship = self.cls.seq_relationship(self.ponet.pool(encoded))
         if labels is not None and prediction_positions is None:
             labels = encoded.from_border(labels)
-        mlm_loss = None if labels is None else mean_cross_entropy(scores, labels)
-        sso_loss = None if next_sentence_label is None else mean_cross_entropy(relationship, next_sentence_label)
+        mlm_loss = None if labels is None else mean_cross_entropy(scores, labels).to(self.dtype)
+        sso_loss = None
+        if next_sentence_label is not None:
+            sso_loss = mean_cross_entropy(relationship, next_sentence_label).to(self.dtype)
         losses = [loss for loss in (mlm_loss, sso_loss) if loss is not None]
         return PoNetForPreTrainingOutput(
             loss=torch.stack(losses).sum() if losses else None,
@@ -182,6 +185,7 @@ class PoNetForMaskedLM(_WithVocabulary):
         self.post_init()
 
     @can_return_tuple
+    @takes_flattened
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -211,7 +215,7 @@ class PoNetForMaskedLM(_WithVocabulary):
         )
         scores = self.cls.predictions(encoded.hidden)
         return MaskedLMOutput(
-            loss=None if labels is None else mean_cross_entropy(scores, encoded.from_border(labels)),
+            loss=None if labels is None else mean_cross_entropy(scores, encoded.from_border(labels)).to(self.dtype),
             logits=encoded.to_border(scores),
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,  # type: ignore[arg-type]
@@ -238,6 +242,7 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
         self.post_init()
 
     @can_return_tuple
+    @takes_flattened
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -272,7 +277,7 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
         )
         logits = self.classifier(self.dropout(self.read(encoded)))
         return SequenceClassifierOutput(
-            loss=None if labels is None else self.loss(logits, labels),
+            loss=None if labels is None else self.loss(logits, labels).to(self.dtype),
             logits=logits,
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,  # type: ignore[arg-type]
@@ -326,6 +331,7 @@ class PoNetForTokenClassification(PoNetPreTrainedModel):
         self.post_init()
 
     @can_return_tuple
+    @takes_flattened
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -359,7 +365,7 @@ class PoNetForTokenClassification(PoNetPreTrainedModel):
         )
         scores = self.classifier(self.dropout(encoded.hidden))
         return TokenClassifierOutput(
-            loss=None if labels is None else mean_cross_entropy(scores, encoded.from_border(labels)),
+            loss=None if labels is None else mean_cross_entropy(scores, encoded.from_border(labels)).to(self.dtype),
             logits=encoded.to_border(scores),
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,  # type: ignore[arg-type]
@@ -376,6 +382,7 @@ class PoNetForQuestionAnswering(PoNetPreTrainedModel):
         self.post_init()
 
     @can_return_tuple
+    @takes_flattened
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -419,7 +426,8 @@ class PoNetForQuestionAnswering(PoNetPreTrainedModel):
         loss = None
         if start_positions is not None and end_positions is not None:
             ends = zip(rows.unbind(-1), (start_positions, end_positions), strict=True)
-            loss = torch.stack([answer_loss(row_scores, real, positions) for row_scores, positions in ends]).mean()
+            losses = [answer_loss(row_scores, real, positions) for row_scores, positions in ends]
+            loss = torch.stack(losses).mean().to(self.dtype)
         shown = scores[None] if encoded.packed else rows
         return QuestionAnsweringModelOutput(
             loss=loss,
@@ -441,6 +449,7 @@ class PoNetForMultipleChoice(PoNetPreTrainedModel):
         self.post_init()
 
     @can_return_tuple
+    @takes_flattened
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -463,40 +472,41 @@ class PoNetForMultipleChoice(PoNetPreTrainedModel):
             num_choices: `C`, needed for packed input alone.
         """
         given = input_ids if input_ids is not None else inputs_embeds
-        if cu_seqlens is None and given is not None:
-            if given.dim() != (3 if input_ids is not None else 4):
-                raise ValueError(f"multiple choice wants [batch, choices, length] input, not {list(given.shape)}")
+        rows = cu_seqlens is None and given is not None and given.dim() == (3 if input_ids is not None else 4)
+        if rows and given is not None:
             num_choices = given.shape[1]
-        if cu_seqlens is not None and (not num_choices or (cu_seqlens.shape[0] - 1) % num_choices):
-            raise ValueError(
-                "packed input needs num_choices: how many documents in a row are one question's choices; "
-                f"it is {num_choices}, for {cu_seqlens.shape[0] - 1} documents"
-            )
+
+        def flat(values: Tensor | None) -> Tensor | None:
+            return values.flatten(0, 1) if rows and values is not None else values
+
         encoded = self.ponet.encode(
-            flatten_choices(input_ids, cu_seqlens),
-            flatten_choices(attention_mask, cu_seqlens),
-            flatten_choices(token_type_ids, cu_seqlens),
-            flatten_choices(position_ids, cu_seqlens),
-            flatten_choices(segment_ids, cu_seqlens),
-            flatten_choices(inputs_embeds, cu_seqlens),
-            flatten_choices(special_tokens_mask, cu_seqlens),
+            flat(input_ids),
+            flat(attention_mask),
+            flat(token_type_ids),
+            flat(position_ids),
+            flat(segment_ids),
+            flat(inputs_embeds),
+            flat(special_tokens_mask),
             cu_seqlens,
             output_attentions,
             output_hidden_states,
         )
+        if rows == encoded.packed and given is not None:
+            raise ValueError(f"multiple choice wants [batch, choices, length] input, not {list(given.shape)}")
+        documents = encoded.layout.batch_size
+        if not num_choices or documents % num_choices:
+            raise ValueError(
+                "packed input needs num_choices: how many documents in a row are one question's choices; "
+                f"it is {num_choices}, for {documents} documents"
+            )
         scores = self.classifier(self.dropout(self.ponet.pool(encoded)))
-        logits = scores.reshape(-1, num_choices or 1)
+        logits = scores.reshape(-1, num_choices)
         return MultipleChoiceModelOutput(
-            loss=None if labels is None else mean_cross_entropy(logits, labels),
+            loss=None if labels is None else mean_cross_entropy(logits, labels).to(self.dtype),
             logits=logits,
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,  # type: ignore[arg-type]
         )
-
-
-def flatten_choices(values: Tensor | None, cu_seqlens: Tensor | None) -> Tensor | None:
-    """`[B, C, N, ...]` -> `[B C, N, ...]`; packed input is flat already."""
-    return values if values is None or cu_seqlens is not None else values.flatten(0, 1)
 
 
 def mean_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:

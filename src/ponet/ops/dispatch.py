@@ -11,11 +11,13 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ponet.ops.hooks import is_transformed
 from ponet.ops.layout import Layout
 from ponet.ops.reference import attention_pool as _attention_pool
 from ponet.ops.reference import document_mean as _document_mean
@@ -43,9 +45,12 @@ _DTYPES = {
 """What "auto" leaves to each: float64 goes to the reference, since who computes in it may want second derivatives."""
 _AUTO_NUMBERS = 2**14
 """Numbers in `[T, d]` from which "auto" leaves the reference: fewer have little to win, and kernels to compile."""
+_CHOICE = "backend"  # in `Layout.derived`
 _missing: dict[str, str] = {}
 _noticed = False
-_chosen = os.environ.get("PONET_BACKEND", "auto")
+_DEFAULT = os.environ.get("PONET_BACKEND", "auto")
+_chosen: ContextVar[str | None] = ContextVar("ponet_backend", default=None)
+"""What `use_backend` says, for each thread and task its own."""
 
 
 def backends() -> tuple[str, ...]:
@@ -60,25 +65,35 @@ def _has_device(name: str) -> bool:
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Within the block every op runs on the named backend.
+    """Within the block every op of this thread and task (`contextvars`) runs on the named backend.
 
-    An op raises `ValueError` for inputs that the backend can't compute.
+    An op raises `ValueError` for inputs that the backend can't compute. Threads that begin within the block choose for
+    themselves; tasks (`asyncio`) begin with what was chosen where they were made.
 
     Raises:
         ValueError: for a name that isn't in `backends()`.
     """
-    global _chosen
     _check(name)
-    before, _chosen = _chosen, name
+    token = _chosen.set(name)
     try:
         yield
     finally:
-        _chosen = before
+        _chosen.reset(token)
+
+
+@torch.compiler.disable
+def choose_for(layout: Layout) -> None:
+    """Holds on to what is chosen now, for wherever the choice can't be seen.
+
+    A compiler can't read a context variable, and on a GPU layers are recomputed for the backward in a thread of
+    autograd's own, which has chosen nothing.
+    """
+    layout.derived[_CHOICE] = _chosen.get() or _DEFAULT
 
 
 def document_mean(x: Tensor, layout: Layout, backend: str | None = None) -> Tensor:
     """The mean over each document's tokens: `[T, d]` -> `[B, d]`; zeros for an empty document."""
-    return _backend(backend, x).document_mean(x, layout)
+    return _backend(backend, layout, x).document_mean(x, layout)
 
 
 def attention_pool(
@@ -89,17 +104,18 @@ def attention_pool(
     Returns:
         `[B, h, d]`, and the weights `[T, h]` where asked for.
     """
-    return _backend(backend, x, queries).attention_pool(x, queries, layout, output_weights)
+    return _backend(backend, layout, x, queries).attention_pool(x, queries, layout, output_weights)
 
 
 def pool_and_fuse(g: Tensor, projections: Tensor, layout: Layout, backend: str | None = None) -> Tensor:
     """SMP, LMP and PF in one op: `g [B, d]` and `o | s | l [T, 3 d]` -> `y [T, d]` (paper, section 3)."""
-    return _backend(backend, projections, g).pool_and_fuse(g, projections, layout)
+    return _backend(backend, layout, projections, g).pool_and_fuse(g, projections, layout)
 
 
 def chosen_backend(tokens: Tensor, *others: Tensor) -> str:
     """The name of the backend for an op on `tokens [T, d]` and other tensors, where a call names none."""
-    return _automatic(tokens, *others) if _chosen == "auto" else _chosen
+    name = _chosen.get() or _DEFAULT
+    return _automatic(tokens, *others) if name == "auto" else name
 
 
 def _automatic(tokens: Tensor, *others: Tensor) -> str:
@@ -107,9 +123,16 @@ def _automatic(tokens: Tensor, *others: Tensor) -> str:
     return fused if fused is not None and _loads(fused, notice=True) else "reference"
 
 
-def _backend(name: str | None, tokens: Tensor, *others: Tensor) -> Backend:
+def _backend(name: str | None, layout: Layout, tokens: Tensor, *others: Tensor) -> Backend:
     """The backend of that name, by default the chosen one, for an op on `tokens [T, d]` and other tensors."""
-    name = name or _chosen
+    if name is None:
+        name = None if torch.compiler.is_compiling() else _chosen.get()
+        name = name or layout.derived.get(_CHOICE) or _choice_when_compiled()
+    if name not in ("auto", "reference") and is_transformed():
+        raise ValueError(
+            f"the {name} backend can't be transformed by torch.func or forward-mode AD: use the 'reference' backend, "
+            "or 'auto', which then takes that"
+        )
     if name == "auto":
         name = _automatic(tokens, *others)
     elif name not in _BACKENDS:
@@ -117,6 +140,11 @@ def _backend(name: str | None, tokens: Tensor, *others: Tensor) -> Backend:
         if not _loads(name, notice=False):
             raise ValueError(f"the {name} backend can't be loaded: {_missing[name]}")
     return _BACKENDS[name]
+
+
+@torch.compiler.assume_constant_result
+def _choice_when_compiled() -> str:
+    return _chosen.get() or _DEFAULT
 
 
 def _fused(tokens: Tensor, *others: Tensor) -> str | None:
@@ -127,6 +155,7 @@ def _fused(tokens: Tensor, *others: Tensor) -> str | None:
         and tokens.dtype in _DTYPES[name]
         and all(tensor.dtype == tokens.dtype and tensor.device == tokens.device for tensor in others)
         and not torch.compiler.is_exporting()
+        and not is_transformed()
         and not torch.jit.is_tracing()
         and (torch.compiler.is_compiling() or tokens.numel() >= _AUTO_NUMBERS)
     )

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from ponet.ops.dispatch import chosen_backend
-from ponet.ops.hooks import has_hooks
+from ponet.ops.hooks import are_plain, has_hooks, is_recorded, is_transformed
 
 # By name, not by an import statement: a saved model's folder has a copy of this file, and not of the kernel.
 _KERNEL = "ponet.ops.numba_dropout"
@@ -59,6 +58,8 @@ class RepeatableDropout:
         """`dropout(x)`, or `residual + dropout(x)`; any shape, differentiable."""
         if self.p == 0:
             return x if residual is None else residual + x
+        if not are_plain(x):  # a backward for several outputs at once (`is_grads_batched`)
+            return x * self.in_place(torch.ones(x.shape, dtype=x.dtype, device=x.device))
         return _Dropout.apply(x, residual, self.p, self.seed)
 
     def in_place(self, x: Tensor) -> Tensor:
@@ -76,13 +77,11 @@ def _suits(x: Tensor, residual: Tensor | None) -> bool:
     return (
         not torch.compiler.is_compiling()
         and all(
-            type(each) is Tensor and (each.dtype, each.device, each.shape) == (x.dtype, x.device, x.shape)
-            for each in given
+            are_plain(each) and (each.dtype, each.device, each.shape) == (x.dtype, x.device, x.shape) for each in given
         )
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16, torch.float64)
-        and not torch._C._are_functorch_transforms_active()
-        and not is_in_torch_dispatch_mode()
+        and not (is_transformed() or is_recorded())
         and chosen_backend(x) == "numba"
     )
 
@@ -101,5 +100,5 @@ class _Dropout(Function):
         (dy,) = gradients
         dx = None
         if ctx.needs_input_grad[0]:
-            dx = _Dropout.apply(dy, None, ctx.p, ctx.seed)
+            dx = RepeatableDropout(ctx.p, ctx.seed)(dy)
         return dx, dy if ctx.needs_input_grad[1] else None, None, None

@@ -1,8 +1,40 @@
-"""Whether a module may be computed by its weights alone, in the place of being called."""
+"""Whether a fast path may be taken: only where nobody looks on, wraps a tensor, or transforms the computation."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.modules import module as _modules
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+_PLAIN = (Tensor, nn.Parameter)
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether somebody waits for a module to be called, forward or on the way back."""
-    return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
+    """Whether a module has to be called: for hooks, its own or of all modules, or a `forward` put on the instance."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks) or "forward" in module.__dict__ or _modules._has_any_global_hook()
+
+
+def are_plain(*tensors: Tensor) -> bool:
+    """Whether tensors are numbers in memory and no more.
+
+    Not of a subclass (quantized, sharded), not on "meta", not wrapped by a transform (`is_grads_batched` too).
+    """
+    return all(type(tensor) in _PLAIN and not tensor.is_meta and not _is_wrapped(tensor) for tensor in tensors)
+
+
+def _is_wrapped(tensor: Tensor) -> bool:
+    if torch.compiler.is_compiling():
+        return False
+    functorch = torch._C._functorch
+    return functorch.is_functorch_wrapped_tensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
+
+
+def is_transformed() -> bool:
+    """Whether `torch.func` or forward-mode AD transforms the computation: only PyTorch's own operations then work."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def is_recorded() -> bool:
+    """Whether somebody looks at each operation: a dispatch mode, or a trace."""
+    return is_in_torch_dispatch_mode() or torch.jit.is_tracing()

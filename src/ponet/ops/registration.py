@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from ponet.ops.hooks import are_plain, is_recorded, is_transformed
 
 
 def register(signature: str, compute: Callable[..., Any], device: str) -> Any:
@@ -36,20 +37,11 @@ def eager(compute: Callable[..., Any], keep: Callable[..., None], backward: Call
     return apply
 
 
-_PLAIN = (Tensor, torch.nn.Parameter)
-
-
 def choose(
     op: Callable[..., Any], eager: Callable[..., Any], compute: Callable[..., Any], tensors: tuple[Tensor, ...]
 ) -> Callable[..., Any]:
     """What to call: the custom op where someone traces, transforms or wraps the tensors, else what costs less."""
-    if (
-        torch.compiler.is_compiling()
-        or not all(type(tensor) in _PLAIN for tensor in tensors)
-        or is_in_torch_dispatch_mode()
-        or torch._C._are_functorch_transforms_active()
-        or torch.jit.is_tracing()
-    ):
+    if torch.compiler.is_compiling() or not are_plain(*tensors) or is_transformed() or is_recorded():
         return op
     return eager if needs_grad(*tensors) else compute
 
