@@ -4,13 +4,8 @@ They run all the same: one that passes fails `make test-hf` until it is struck o
 """
 
 GLOBAL_AGGREGATION = "pooling's weights are global aggregation's, `[B, h, N]`; the test wants `[B, h, N, N]`"
-OFF_THE_PATH = "`hidden_states` and `attentions` are padded copies, which don't lie on the path to the output"
 
 EXCLUDED = {
     "PoolingTest::test_attention_outputs": GLOBAL_AGGREGATION,
     "PreNormTest::test_attention_outputs": GLOBAL_AGGREGATION,
-    "PoolingTest::test_retain_grad_hidden_states_attentions": OFF_THE_PATH,
-    "AttentionTest::test_retain_grad_hidden_states_attentions": OFF_THE_PATH,
-    "FourierTest::test_retain_grad_hidden_states_attentions": OFF_THE_PATH,
-    "PreNormTest::test_retain_grad_hidden_states_attentions": OFF_THE_PATH,
 }
