@@ -12,11 +12,15 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 # one thread a worker and a worker a core: many small tests share the cores better than many small matrix products
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal
+# transformers' tests come with its source distribution alone; of that, only they are kept
+TRANSFORMERS := $(shell sed -n 's/^transformers==//p' constraints.txt)
+SUITE := .cache/transformers-$(TRANSFORMERS)
+PYTHON_CODE := src tests tests_hf
 
 # `make demo ARGS="--seed 1"`, `make test ARGS="-k tokenizer"`
 ARGS ?=
 
-.PHONY: help demo test test-slow check lint types format hooks clean
+.PHONY: help demo test test-slow test-hf check lint types format hooks clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,25 +34,28 @@ test: check ## lint, types and all fast tests; what CI runs
 test-slow: $(STAMP) ## the tests that take minutes
 	@$(PYTEST) -m slow $(ARGS)
 
+test-hf: $(STAMP)-test-hf $(SUITE) ## transformers' own tests on PoNet; the first time they are downloaded
+	@$(PYTEST) -rfEx --override-ini verbosity_subtests=0 tests_hf $(ARGS)
+
 check: lint types ## lint and types
 
 lint: $(STAMP) ## ruff: rules and format
-	@$(BIN)/ruff check --quiet src tests
-	@$(BIN)/ruff format --check --quiet src tests
+	@$(BIN)/ruff check --quiet $(PYTHON_CODE)
+	@$(BIN)/ruff format --check --quiet $(PYTHON_CODE)
 
 types: $(STAMP) ## mypy
 	@$(BIN)/mypy
 
 format: $(STAMP) ## ruff: put right what it can
-	@$(BIN)/ruff check --fix src tests
-	@$(BIN)/ruff format src tests
+	@$(BIN)/ruff check --fix $(PYTHON_CODE)
+	@$(BIN)/ruff format $(PYTHON_CODE)
 
 hooks: $(STAMP) ## lint and types before every commit
 	@$(BIN)/pre-commit install
 
 clean: ## remove what the other targets made, the environment included
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache demo
+	find $(PYTHON_CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # setuptools and torch go first: the one so that ponet is built with the pinned version, the other so that no
 # looser requirement of another package chooses the build of torch
@@ -66,3 +73,16 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) --no-build-isolation --editable '.[fast,dev]'
 	@touch $@
 	@echo "... done."
+
+$(STAMP)-test-hf: $(STAMP)
+	@$(PIP) --no-build-isolation --editable '.[fast,dev,test-hf]'
+	@touch $@
+
+$(SUITE): | $(STAMP)
+	@echo "Fetching the tests of transformers $(TRANSFORMERS) ..."
+	@rm -rf $@.part
+	@$(BIN)/python -m pip --disable-pip-version-check download --quiet --no-deps --no-binary transformers \
+	    --no-build-isolation --dest $@.part transformers==$(TRANSFORMERS)
+	@tar -xzf $@.part/transformers-$(TRANSFORMERS).tar.gz -C $@.part --strip-components 1 transformers-$(TRANSFORMERS)/tests
+	@rm $@.part/*.tar.gz
+	@mv $@.part $@
