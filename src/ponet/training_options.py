@@ -23,7 +23,8 @@ class TrainingOptions:
     """Added to AdamW's denominator."""
     schedule: Literal["linear", "cosine", "constant", "warmup_stable_decay", "onecycle"] = "linear"
     """The learning rate after the warm-up: linear or cosine decay to 0, constant, or constant and then a linear decay
-    to 0 (`decay`). onecycle: torch's `OneCycleLR` with linear annealing, as the paper's Long Range Arena runs have it."""
+    to 0 (`decay`). onecycle: torch's `OneCycleLR` with linear annealing, as the paper's Long Range Arena runs have
+    it."""
     warmup: float = 0.1
     """Warm-up, as a fraction of all steps if below 1, else in steps."""
     decay: float = 0.4

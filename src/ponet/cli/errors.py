@@ -45,7 +45,7 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: nor do we flush at exit
             raise typer.Exit(CLOSED_PIPE) from error
         except KeyboardInterrupt as error:
-            resumes = command.__name__ in ("train", "finetune")
+            resumes = command.__name__ in ("train", "finetune", "distil")
             typer.echo(f"Stopped.{' The same command goes on from the last checkpoint.' if resumes else ''}", err=True)
             raise typer.Exit(INTERRUPTED) from error
         except PoNetError as error:

@@ -1,4 +1,4 @@
-"""Passages -> a packed batch, with the windows in which the teacher reads those that are too long for it."""
+"""Passages and masked pairs -> a packed batch, with the windows in which the teacher reads what is too long for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 
 from ponet.tasks.base import Example
 from ponet.tasks.distillation.passages import SPECIAL_TOKENS
+from ponet.tasks.pretraining.masking import IGNORED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DistillationCollator:
-    """Lays passages end to end.
+    """Lays examples end to end, passages before masked pairs.
 
-    Gives `input_ids` and `segment_ids` `[1, T]` int64 and `cu_seqlens` `[B + 1]` int32. Where a passage is longer than
-    `window`, also what the teacher reads: `teacher_input_ids` `[1, T']`, `teacher_cu_seqlens` `[W + 1]` of the windows
-    of all passages in order, `teacher_documents` `[W]`, the passage of each window, and `teacher_places` `[T]`, where
-    among the `T'` tokens each of the batch's tokens lies: in the window in which it has most context.
+    Gives `input_ids`, `segment_ids` and `token_type_ids` `[1, T]` int64, `cu_seqlens` `[B + 1]` int32, and
+    `passage_cu_seqlens` `[P + 1]` int32 of the passages alone, which come first. Of the pairs: `prediction_positions`
+    `[M]`, where in `T` a word is masked, `labels` `[M]`, and `sentence_labels` `[B - P]`, all int64.
+
+    Where a passage is longer than `window`, also what the teacher reads: `teacher_input_ids` `[1, T']`,
+    `teacher_cu_seqlens` `[W + 1]` of the windows of all passages in order, `teacher_documents` `[W]`, the passage of
+    each window, and `teacher_places` `[t]`, where among the `T'` tokens each of the passages' tokens lies: in the
+    window in which it has most context.
 
     Args:
         window: the most tokens that the teacher reads at a time, special ones included.
@@ -33,14 +38,27 @@ class DistillationCollator:
     def __call__(self, examples: Sequence[Example]) -> "dict[str, Tensor]":
         import torch
 
-        sizes = [len(example["input_ids"]) for example in examples]
+        passages = [example for example in examples if "labels" not in example]
+        pairs = [example for example in examples if "labels" in example]
         batch = {
-            name: torch.from_numpy(np.concatenate([example[name] for example in examples]))[None]
-            for name in ("input_ids", "segment_ids")
+            name: torch.from_numpy(np.concatenate([example[name] for example in (*passages, *pairs)]))[None]
+            for name in ("input_ids", "segment_ids", "token_type_ids")
         }
-        batch["cu_seqlens"] = torch.from_numpy(np.cumsum([0, *sizes]).astype(np.int32))
-        if max(sizes) <= self.window:
-            return batch
+        sizes = [len(example["input_ids"]) for example in (*passages, *pairs)]
+        ends = torch.from_numpy(np.cumsum([0, *sizes]).astype(np.int32))
+        batch["cu_seqlens"], batch["passage_cu_seqlens"] = ends, ends[: len(passages) + 1]
+        labels = np.concatenate([np.zeros(0, dtype=np.int64), *(example["labels"] for example in pairs)])
+        masked = np.flatnonzero(labels != IGNORED)
+        batch["prediction_positions"] = torch.from_numpy(masked) + int(ends[len(passages)])
+        batch["labels"] = torch.from_numpy(labels[masked])
+        batch["sentence_labels"] = torch.tensor([example["sentence_label"] for example in pairs], dtype=torch.int64)
+        if max(sizes[: len(passages)], default=0) > self.window:
+            batch |= self._windows(passages)
+        return batch
+
+    def _windows(self, examples: Sequence[Example]) -> "dict[str, Tensor]":
+        import torch
+
         ids: list[np.ndarray] = []
         places: list[np.ndarray] = []
         lengths: list[int] = []
@@ -53,11 +71,12 @@ class DistillationCollator:
                 ids.append(np.concatenate([example["input_ids"][:1], words, example["input_ids"][-1:]]))
                 lengths.append(len(words) + SPECIAL_TOKENS)
                 documents.append(number)
-        batch["teacher_input_ids"] = torch.from_numpy(np.concatenate(ids))[None]
-        batch["teacher_cu_seqlens"] = torch.from_numpy(np.cumsum([0, *lengths]).astype(np.int32))
-        batch["teacher_documents"] = torch.tensor(documents)
-        batch["teacher_places"] = torch.from_numpy(np.concatenate(places))
-        return batch
+        return {
+            "teacher_input_ids": torch.from_numpy(np.concatenate(ids))[None],
+            "teacher_cu_seqlens": torch.from_numpy(np.cumsum([0, *lengths]).astype(np.int32)),
+            "teacher_documents": torch.tensor(documents),
+            "teacher_places": torch.from_numpy(np.concatenate(places)),
+        }
 
     def windows(self, size: int) -> tuple[list[int], int]:
         """The windows of a passage of `size` tokens: where in its text each begins, and how much text each has.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ponet.errors import PoNetError
 from ponet.files import read_json
+from ponet.mixers import Mixer
 from ponet.tasks.distillation.options import DistillationOptions
 from ponet.tasks.text.modelling import BY_TOKENIZER, checkpoint_folder, load_checkpoint, new_model
 
@@ -83,7 +84,7 @@ def build_student(
     """The student that the recipe's `model` section describes: the teacher's shape but for what is given there.
 
     It begins with the teacher's weights wherever it has the same ones; `model.init` goes on with a student that has
-    learned before. Its dropout is switched off here, since the target is a function of the text, and stays in the
+    learned before. A narrower one has a linear map `teacher_projection` from its states to the teacher's. Its dropout is switched off here, since the target is a function of the text, and stays in the
     configuration for fine-tuning.
 
     Raises:
@@ -95,9 +96,11 @@ def build_student(
     fields = {key: value for key, value in values.items() if key not in ("init", "init_weights")}
     if not values.get("init_weights", True):
         raise PoNetError("A student with new weights is one without model.init: leave init_weights out.")
-    longest = max(options.lengths)
+    longest = max(*options.lengths, fields.pop("max_position_embeddings", 1))
     if init is not None:
         student, info = load_checkpoint(PoNetForPreTraining, str(init), fields)
+        if student.config.hidden_size != teacher.config.hidden_size:
+            raise PoNetError(f"'{init}' is narrower than the teacher: distil it in one run, from the teacher on.")
         strange = [entry[0] for entry in info["mismatched_keys"]] + list(info["missing_keys"])
         if strange:
             raise PoNetError(f"'{init}' is no student to go on with: it lacks '{strange[0]}' of this model section.")
@@ -107,25 +110,49 @@ def build_student(
         rest = ("hidden_act", "hidden_dropout_prob", "max_position_embeddings", "type_vocab_size", "layer_norm_eps")
         taken = {name: theirs[name] for name in (*shape, *rest, "initializer_range", *BY_TOKENIZER)}
         student = new_model(PoNetForPreTraining, {**taken, "num_sentence_labels": 3, **fields})
-        if student.config.hidden_size != teacher.config.hidden_size:
+        width, theirs_width = student.config.hidden_size, teacher.config.hidden_size
+        if width > theirs_width:
             raise PoNetError(
-                f"The student has hidden_size {student.config.hidden_size} and the teacher {teacher.config.hidden_size}: "
-                "leave hidden_size out."
+                f"The student's hidden_size is {width}, the teacher's {theirs_width}: a student is at most as wide."
             )
         layers = matched_layers(options, student.config.num_hidden_layers, teacher.config.num_hidden_layers)
+        if width < theirs_width:
+            student.teacher_projection = narrowed(student, teacher)
         taken_over = take_over(student, teacher, layers)
-        new = student.num_parameters() - taken_over
+        total = student.num_parameters()
         notices.append(
-            f"{taken_over:,} of the student's {student.num_parameters():,} weights begin as the teacher's, {new:,} anew."
+            f"{taken_over:,} of the student's {total:,} weights begin as the teacher's, {total - taken_over:,} are new."
         )
     positions = student.config.max_position_embeddings
     if longest > positions:
         student.resize_position_embeddings(longest)
         notices.append(f"The student's {positions:,} positions are repeated to {longest:,}.")
-    for module in student.modules():
+    switch_dropout_off(student)
+    return student
+
+
+def switch_dropout_off(model: nn.Module) -> None:
+    """Sets every probability of dropout in a model's modules to 0; the configuration keeps them."""
+    for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    return student
+        elif isinstance(module, Mixer) and hasattr(module, "dropout"):  # of attention weights
+            module.dropout = 0.0
+
+
+@torch.no_grad()
+def narrowed(student: "PoNetForPreTraining", teacher: "PoNetModel") -> nn.Linear:
+    """Gives a narrower student the teacher's embeddings along their principal directions, and the map back, `[d, D]`."""
+    words = teacher.embeddings.word_embeddings.weight.double()
+    _, directions = torch.linalg.eigh(words.T @ words)
+    chosen = directions[:, -student.config.hidden_size :].float()
+    for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
+        source, target = (getattr(model.embeddings, name, None) for model in (teacher, student.ponet))
+        if source is not None and target is not None and len(source.weight) == len(target.weight):
+            target.weight.copy_(source.weight @ chosen)
+    projection = nn.Linear(*chosen.shape[::-1], bias=False)
+    projection.weight.copy_(chosen)
+    return projection
 
 
 @torch.no_grad()
@@ -161,4 +188,3 @@ def take_over(student: "PoNetForPreTraining", teacher: "PoNetModel", layers: lis
             parameter.copy_(source)
             count += parameter.numel()
     return count
-

@@ -4,14 +4,17 @@ import math
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ponet.errors import PoNetError
 from ponet.tasks.base import Example
+from ponet.tasks.pretraining.chunks import ChunkPlan
 from ponet.tasks.pretraining.corpus import ShardArrays, TokenCorpus
+from ponet.tasks.pretraining.examples import Key, PretrainingExamples
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -43,8 +46,8 @@ class JoinedCorpus:
         for corpus in self.corpora[1:]:
             if corpus.manifest.tokenizer != self.fingerprint:
                 raise PoNetError(
-                    f"'{self.corpora[0].folder}' and '{corpus.folder}' were prepared with different tokenizers: prepare "
-                    "both with the teacher's."
+                    f"'{self.corpora[0].folder}' and '{corpus.folder}' were prepared with different tokenizers: "
+                    "prepare both with the teacher's."
                 )
         self.tokens = sum(corpus.tokens for corpus in self.corpora)
         self.documents = sum(corpus.documents for corpus in self.corpora)
@@ -103,7 +106,7 @@ def plan_passages(arrays: ShardArrays, max_length: int, short_share: float, key:
     span = math.log(whole / shortest)
     draws = np.random.default_rng(key)
     drawn: list[list[float]] = []
-    for first, stop in zip(documents, documents[1:], strict=False):
+    for first, stop in pairwise(documents):
         begin, finish, sentence = offsets[first], offsets[stop], first
         while begin < finish:
             if not drawn:
@@ -126,8 +129,8 @@ def plan_passages(arrays: ShardArrays, max_length: int, short_share: float, key:
 class Passages:
     """The passages of a corpus, indexed by `ponet.tasks.pretraining.examples.Key`.
 
-    An example has `input_ids` and `segment_ids` (each special token and each sentence a segment, in order), `[n]`
-    int64.
+    An example has `input_ids` and `segment_ids` (each special token and each sentence a segment, in order) and
+    `token_type_ids` (0), `[n]` int64.
 
     Args:
         corpus: the prepared data.
@@ -166,4 +169,52 @@ class Passages:
         numbers = np.searchsorted(arrays.sentences[sentence:], np.arange(begin, end), side="right")
         segments[1:-1] = numbers - numbers[0] + 1
         segments[-1] = segments[-2] + 1
-        return {"input_ids": ids, "segment_ids": segments}
+        return {"input_ids": ids, "segment_ids": segments, "token_type_ids": np.zeros_like(ids)}
+
+
+class WithPairs:
+    """Passages and masked pairs of spans, each from a random part of the same text, as one set of examples.
+
+    The shards of the corpus stand there twice: first for passages, then for pairs.
+
+    Args:
+        passages: the passages.
+        pairs: examples of pre-training from the same corpus.
+        share: of the text, for pairs.
+    """
+
+    def __init__(self, passages: Passages, pairs: PretrainingExamples, share: float) -> None:
+        self.parts = (passages, pairs)
+        self.shares = (1 - share, share)
+        self.seed = passages.seed
+        self.corpus = _Twice(passages.corpus)
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def plan(self, length: int, epoch: int, shard: int) -> PassagePlan | ChunkPlan:
+        """The examples of a shard that an epoch takes."""
+        kind, at = divmod(shard, len(self.corpus.corpus))
+        plan = self.parts[kind].plan(length, epoch, at)
+        rows = self._rows(len(plan.lengths), kind, (length, epoch, shard))
+        return type(plan)(*(getattr(plan, field.name)[rows] for field in fields(plan)))
+
+    def __getitem__(self, key: Any) -> Example:
+        length, epoch, shard, row = key
+        kind, at = divmod(shard, len(self.corpus.corpus))
+        part = self.parts[kind]
+        rows = self._rows(len(part.plan(length, epoch, at).lengths), kind, (length, epoch, shard))
+        return part[Key(length, epoch, at, int(rows[row]))]
+
+    def _rows(self, count: int, kind: int, key: tuple[int, ...]) -> np.ndarray:
+        return np.flatnonzero(np.random.default_rng((self.seed, *key)).random(count) < self.shares[kind])
+
+
+class _Twice:
+    """A corpus whose shards stand there twice; its size is its own."""
+
+    def __init__(self, corpus: JoinedCorpus) -> None:
+        self.corpus, self.tokens = corpus, corpus.tokens
+
+    def __len__(self) -> int:
+        return 2 * len(self.corpus)

@@ -11,7 +11,8 @@ from ponet.errors import PoNetError
 from ponet.tasks.base import Evaluation, Prepared, Split, Stream
 from ponet.tasks.distillation.collate import DistillationCollator
 from ponet.tasks.distillation.options import DistillationOptions
-from ponet.tasks.distillation.passages import JoinedCorpus, Passages
+from ponet.tasks.distillation.passages import SPECIAL_TOKENS, JoinedCorpus, Passages, WithPairs
+from ponet.tasks.pretraining.examples import Drawing, PretrainingExamples
 from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
 from ponet.tasks.pretraining.stream import PretrainingStream
 from ponet.tasks.pretraining.vocabulary import Vocabulary, fingerprint
@@ -19,7 +20,8 @@ from ponet.tasks.pretraining.vocabulary import Vocabulary, fingerprint
 if TYPE_CHECKING:
     from ponet.models.modeling_ponet import PoNetModel
     from ponet.recipe import Recipe, TrainingOptions
-    from ponet.tasks.distillation.objective import DistillationObjective
+
+Examples = Passages | WithPairs
 
 VALIDATION_SEED = 0
 """Draws the passages of evaluations, whatever the run's seed: figures of two runs are over the same ones."""
@@ -36,7 +38,8 @@ class DistillationTask:
         """As `ponet.tasks.base.Task.prepare`."""
         from transformers import set_seed
 
-        from ponet.tasks.distillation.models import build_student
+        from ponet.tasks.distillation.models import build_student, matched_layers
+        from ponet.tasks.distillation.objective import DistillationObjective, layer_variances
         from ponet.tasks.text.modelling import settle
 
         data: DistillationOptions = recipe.data
@@ -47,18 +50,27 @@ class DistillationTask:
         notices: list[str] = []
         student = build_student(recipe.model, teacher, data, notices)
         settle(tokenizer, model_max_length=student.config.max_position_embeddings)
-        passages = Passages(corpus, vocabulary, data.short_share, recipe.seed)
+        examples = _examples(data, corpus, vocabulary, recipe.seed)
         validation = _held_out(data, JoinedCorpus(data.path, VALIDATION, data.verify), vocabulary, VALIDATION_SEED)
         if validation is None:
             notices.append(
                 "No document is held out: the last checkpoint is kept, and nothing is measured on unseen text."
             )
         collate = _collator(data, teacher)
-        calibration = validation or _some(passages, data)
+        layers = matched_layers(data, student.config.num_hidden_layers, teacher.config.num_hidden_layers)
+        calibration = _first(
+            Passages(corpus, vocabulary, data.short_share, VALIDATION_SEED), data.lengths[0], CALIBRATION_PASSAGES
+        )
+        # saved with the student: an evaluation on other text measures by the same yardstick
+        student.config.distillation = {
+            "teacher": data.teacher,
+            "layers": layers,
+            "variances": layer_variances(teacher, layers, collate(calibration.examples)),
+        }
 
         def stream(options: "TrainingOptions", steps: int | None, process: int, processes: int) -> Stream:
             return PretrainingStream(
-                passages,
+                examples,
                 data.phases(),
                 options.batch_tokens,
                 options.batch_size,
@@ -72,7 +84,7 @@ class DistillationTask:
         return Prepared(
             model=student,
             processing_class=tokenizer,
-            train=Split(passages, np.zeros(0, dtype=np.int64)),
+            train=Split(examples, np.zeros(0, dtype=np.int64)),
             validation=validation,
             test=None,
             collate=collate,
@@ -88,7 +100,7 @@ class DistillationTask:
                 if validation is None
                 else {"examples": len(validation), "tokens": int(validation.lengths.sum())},
             },
-            objective=_objective(data, student.config, teacher, collate, calibration),
+            objective=DistillationObjective(student.config, teacher, data),
             stream=stream,
             fingerprint=corpus.digest(),
         )
@@ -99,6 +111,7 @@ class DistillationTask:
         """As `ponet.tasks.base.Task.evaluation`: `validation` or `train` of prepared data, drawn with `fresh_seed`."""
         from dataclasses import replace
 
+        from ponet.tasks.distillation.objective import DistillationObjective
         from ponet.tasks.pretraining.modelling import open_run
 
         options: DistillationOptions = recipe.data
@@ -114,16 +127,18 @@ class DistillationTask:
         seed = VALIDATION_SEED if fresh_seed is None else fresh_seed
         found = _held_out(options, corpus, Vocabulary.of(corpus.tokenizer()), seed)
         if found is None:
-            raise PoNetError(f"'{options.path[0]}' has no {split} documents: name other data with --data, or a --split.")
-        collate = _collator(options, teacher)
+            raise PoNetError(
+                f"'{options.path[0]}' has no {split} documents: name other data with --data, or a --split."
+            )
         return Evaluation(
-            found, collate, None, objective=_objective(options, model.config, teacher, collate, found)
+            found, _collator(options, teacher), None, objective=DistillationObjective(model.config, teacher, options)
         )
 
     def predict(self, run: Path, recipe: "Recipe", source: str, **options: Any) -> Iterator[dict[str, Any]]:
         """A distilled encoder has no labels yet."""
         raise PoNetError(
-            f"A distilled encoder labels nothing yet: `ponet finetune DATA --model {run} --out RUN` gives one that does."
+            f"A distilled encoder labels nothing yet: `ponet finetune DATA --model {run} --out RUN` gives one that "
+            "does."
         )
 
 
@@ -142,8 +157,11 @@ def _open(data: DistillationOptions, split: str) -> "tuple[JoinedCorpus, PoNetMo
             f"'{data.path[0]}' wasn't tokenized with the teacher's tokenizer: prepare it again with --tokenizer "
             f"{data.teacher}."
         )
-    if split == TRAIN and corpus.tokens == 0:
-        raise PoNetError(f"'{data.path[0]}' holds no training text: prepare it from a corpus that has some.")
+    if split == TRAIN and corpus.tokens < min(data.lengths) - SPECIAL_TOKENS:
+        raise PoNetError(
+            f"The training text has {corpus.tokens} tokens, not even one passage of {min(data.lengths)}: give more "
+            "text, or make data.lengths smaller."
+        )
     return corpus, open_teacher(data.teacher)
 
 
@@ -154,31 +172,22 @@ def _collator(data: DistillationOptions, teacher: "PoNetModel") -> DistillationC
     return DistillationCollator(data.window or room, data.overlap)
 
 
-def _objective(
-    data: DistillationOptions, config: Any, teacher: "PoNetModel", collate: DistillationCollator, calibration: Split
-) -> "DistillationObjective":
-    from ponet.tasks.distillation.models import matched_layers
-    from ponet.tasks.distillation.objective import DistillationObjective, layer_variances
-
-    layers = matched_layers(data, config.num_hidden_layers, teacher.config.num_hidden_layers)
-    count = min(CALIBRATION_PASSAGES, len(calibration))
-    batch = collate([calibration.examples[index] for index in range(count)])
-    return DistillationObjective(config, teacher, layers, layer_variances(teacher, layers, batch), data)
-
-
-def _some(passages: Passages, data: DistillationOptions) -> Split:
-    """A few training passages."""
-    return _first(passages, data.lengths[0], CALIBRATION_PASSAGES)
+def _examples(data: DistillationOptions, corpus: JoinedCorpus, vocabulary: Vocabulary, seed: int) -> Examples:
+    passages = Passages(corpus, vocabulary, data.short_share, seed)
+    if not data.pair_share:
+        return passages
+    pairs = PretrainingExamples(corpus, vocabulary, Drawing(seed))
+    return WithPairs(passages, pairs, data.pair_share)
 
 
 def _held_out(data: DistillationOptions, corpus: JoinedCorpus, vocabulary: Vocabulary, seed: int) -> Split | None:
-    """The passages of an evaluation, of the first phase's length, made once. None where there is no text."""
+    """The examples of an evaluation, of the first phase's length, made once. None where there is no text."""
     if corpus.tokens == 0:
         return None
-    return _first(Passages(corpus, vocabulary, data.short_share, seed), data.lengths[0], data.validation_examples)
+    return _first(_examples(data, corpus, vocabulary, seed), data.lengths[0], data.validation_examples)
 
 
-def _first(passages: Passages, length: int, count: int) -> Split:
-    order = PretrainingStream(passages, [(length, 1.0)], None, 1, steps=count).epoch(length, 0)
-    made = [passages[key] for (key,), _ in islice(order, count)]
+def _first(examples: Examples, length: int, count: int) -> Split:
+    order = PretrainingStream(examples, [(length, 1.0)], None, 1, steps=count).epoch(length, 0)
+    made = [examples[key] for (key,), _ in islice(order, count)]
     return Split(made, np.array([len(example["input_ids"]) for example in made], dtype=np.int64))
