@@ -15,6 +15,7 @@ from transformers import (
     AutoTokenizer,
 )
 
+from ponet.embedding import embed
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import (
     PoNetForMaskedLM,
@@ -52,4 +53,5 @@ __all__ = [
     "PoNetModel",
     "PoNetTokenizer",
     "checkpoint",
+    "embed",
 ]

@@ -84,8 +84,9 @@ def build_student(
     """The student that the recipe's `model` section describes: the teacher's shape but for what is given there.
 
     It begins with the teacher's weights wherever it has the same ones; `model.init` goes on with a student that has
-    learned before. A narrower one has a linear map `teacher_projection` from its states to the teacher's. Its dropout is switched off here, since the target is a function of the text, and stays in the
-    configuration for fine-tuning.
+    learned before. A narrower one has a linear map `teacher_projection` from its states to the teacher's. Dropout is
+    switched off in the modules, since the target is a function of the text, and stays in the configuration for
+    fine-tuning.
 
     Raises:
         PoNetError: fields that don't go together, or a checkpoint that doesn't fit.
@@ -142,7 +143,7 @@ def switch_dropout_off(model: nn.Module) -> None:
 
 @torch.no_grad()
 def narrowed(student: "PoNetForPreTraining", teacher: "PoNetModel") -> nn.Linear:
-    """Gives a narrower student the teacher's embeddings along their principal directions, and the map back, `[d, D]`."""
+    """Gives a narrower student the teacher's embeddings along their principal directions, and the map to its states."""
     words = teacher.embeddings.word_embeddings.weight.double()
     _, directions = torch.linalg.eigh(words.T @ words)
     chosen = directions[:, -student.config.hidden_size :].float()
