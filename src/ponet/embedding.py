@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ponet.errors import PoNetError
+from ponet.files import read_json
+from ponet.training.batching import cut
 
 if TYPE_CHECKING:
+    from ponet.models.modeling_ponet import PoNetModel
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
 BATCH_TOKENS = 8192
@@ -17,6 +20,9 @@ CHUNK_TOKENS = 8192
 """Of a longer text so many tokens at a time go through each layer: memory follows this number."""
 WINDOW_TEXTS, WINDOW_CHARACTERS = 1024, 8_000_000
 """Texts are sorted by length within windows of at most so many: like lengths share a batch."""
+
+Document = tuple[np.ndarray, np.ndarray]
+"""Ids and segment ids `[n]`."""
 
 
 class Embedder:
@@ -28,6 +34,8 @@ class Embedder:
             again with its first.
         batch_tokens: tokens in a batch, at most; a longer text is alone.
         normalize: whether vectors have length 1.
+        window: a longer text is read in overlapping windows of so many tokens, whose normalised vectors are averaged:
+            for models that can't read it whole. None: whole.
 
     Attributes:
         cut: how many texts were longer than `max_length` so far.
@@ -42,25 +50,22 @@ class Embedder:
         max_length: int | None = None,
         batch_tokens: int = BATCH_TOKENS,
         normalize: bool = True,
+        window: int | None = None,
     ) -> None:
         import torch
 
-        from ponet.models.modeling_ponet import PoNetModel
         from ponet.shipped import checkpoint
-        from ponet.tasks.text.modelling import device, load_checkpoint, open_tokenizer
+        from ponet.tasks.distillation.collate import DistillationCollator
+        from ponet.tasks.text.modelling import device, open_tokenizer
 
         if max_length is not None and max_length < 3:
             raise PoNetError(f"max_length should be at least 3 (a word between special tokens), not {max_length}.")
         name = checkpoint() if model is None else str(model)
         self.tokenizer: PoNetTokenizer = open_tokenizer(name)
-        loaded, info = load_checkpoint(PoNetModel, name, {"chunk_size": CHUNK_TOKENS})
-        lacking = [each for each in info["missing_keys"] if not each.startswith("pooler.")]
-        lacking += [entry[0] for entry in info["mismatched_keys"]]
-        if lacking:
-            raise PoNetError(f"'{name}' lacks {len(lacking)} of the encoder's weights, such as '{lacking[0]}'.")
-        self.model = loaded.eval()
+        self.model = open_encoder(name)
         torch.nn.Module.to(self.model, device())
         self.max_length, self.batch_tokens, self.normalize = max_length, batch_tokens, normalize
+        self.windows = None if window is None else DistillationCollator(window)
         self.cut = 0
 
     @property
@@ -87,28 +92,35 @@ class Embedder:
             self._cut(np.asarray(ids), np.asarray(segments))
             for ids, segments in zip(encoded["input_ids"], encoded["segment_ids"], strict=True)
         ]
-        vectors = np.empty((len(texts), self.width), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda index: len(documents[index][0]))
-        batch: list[int] = []
-        tokens = 0
-        for index in order:
-            size = len(documents[index][0])
-            if batch and tokens + size > self.batch_tokens:
-                vectors[batch] = self._batch([documents[each] for each in batch])
-                batch, tokens = [], 0
-            batch.append(index)
-            tokens += size
-        vectors[batch] = self._batch([documents[each] for each in batch])
+        if self.windows is None:
+            return self._vectors(documents, self.normalize)
+        pieces = [self._pieces(*document) for document in documents]
+        read = iter(self._vectors([piece for document in pieces for piece in document], normalize=True))
+        means = np.stack([np.mean([next(read) for _ in document], axis=0) for document in pieces])
+        return means / np.linalg.norm(means, axis=1, keepdims=True) if self.normalize else means
+
+    def _pieces(self, ids: np.ndarray, segments: np.ndarray) -> list[Document]:
+        assert self.windows is not None
+        starts, text = self.windows.windows(len(ids))
+        kept = ([0, *range(1 + start, 1 + start + text), len(ids) - 1] for start in starts)
+        return [(ids[places], segments[places]) for places in kept]
+
+    def _vectors(self, documents: list[Document], normalize: bool) -> np.ndarray:
+        """Of documents in any order: like lengths share a batch."""
+        vectors = np.empty((len(documents), self.width), dtype=np.float32)
+        order = np.argsort([len(ids) for ids, _ in documents], kind="stable")
+        for batch in cut(order, np.array([len(ids) for ids, _ in documents]), self.batch_tokens, None):
+            vectors[batch] = self._batch([documents[each] for each in batch], normalize)
         return vectors
 
-    def _cut(self, ids: np.ndarray, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _cut(self, ids: np.ndarray, segments: np.ndarray) -> Document:
         if self.max_length is None or len(ids) <= self.max_length:
             return ids, segments
         self.cut += 1
         kept = [*range(self.max_length - 1), len(ids) - 1]
         return ids[kept], segments[kept]
 
-    def _batch(self, documents: "list[tuple[np.ndarray, np.ndarray]]") -> np.ndarray:
+    def _batch(self, documents: list[Document], normalize: bool) -> np.ndarray:
         import torch
 
         from ponet.ops import Layout, document_mean
@@ -125,10 +137,32 @@ class Embedder:
         with torch.inference_mode():
             hidden = self.model(**inputs).last_hidden_state[0].float()
             vectors = document_mean(hidden, Layout.from_packed(inputs["cu_seqlens"]))
-            if self.normalize:
+            if normalize:
                 vectors = torch.nn.functional.normalize(vectors)
         found: np.ndarray = vectors.cpu().numpy()
         return found
+
+
+def open_encoder(name: str) -> "PoNetModel":
+    """An encoder in evaluation mode, in float32: PoNet's, or one of BERT's architecture, which then has attention.
+
+    Raises:
+        PoNetError: no such model, or one that lacks weights.
+    """
+    from ponet.models.modeling_ponet import PoNetModel
+    from ponet.tasks.distillation.models import open_teacher
+    from ponet.tasks.text.modelling import checkpoint_folder, load_checkpoint
+
+    config = read_json(checkpoint_folder(name) / "config.json")
+    # published PoNet checkpoints say "bert" too, but have the special-token rule
+    if isinstance(config, dict) and config.get("model_type") == "bert" and "clsgsepg" not in config:
+        return open_teacher(name)
+    model, info = load_checkpoint(PoNetModel, name, {"chunk_size": CHUNK_TOKENS})
+    lacking = [each for each in info["missing_keys"] if not each.startswith("pooler.")]
+    lacking += [entry[0] for entry in info["mismatched_keys"]]
+    if lacking:
+        raise PoNetError(f"'{name}' lacks {len(lacking)} of the encoder's weights, such as '{lacking[0]}'.")
+    return model.eval()
 
 
 @lru_cache(maxsize=2)
