@@ -29,7 +29,7 @@ def pooling_mixer(
     real: NDArray,
     segment: NDArray,
     special: NDArray,
-    heads: int,  # noqa: E741
+    heads: int,
 ) -> tuple[Array, Array]:
     """Projections `[N, d]`; `real`, `special` `[N]` bool, `segment` `[N]` -> `y [N, d]`, `a [h, N]`; 0 at padding."""
     N, d = k.shape
