@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ponet.registration import register
 
 if TYPE_CHECKING:
+    from ponet.embedding import embed
     from ponet.models.configuration_ponet import PoNetConfig
     from ponet.models.modeling_ponet import (
         PoNetForMaskedLM,
@@ -34,6 +35,7 @@ __all__ = [
     "PoNetModel",
     "PoNetTokenizer",
     "checkpoint",
+    "embed",
 ]
 
 register()
@@ -45,7 +47,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'ponet' has no attribute '{name}'")
     places = {"PoNetConfig": "models.configuration_ponet", "PoNetTokenizer": "models.tokenization_ponet"}
-    place = "shipped" if name == "checkpoint" else places.get(name, "models.modeling_ponet")
+    places |= {"checkpoint": "shipped", "embed": "embedding"}
+    place = places.get(name, "models.modeling_ponet")
     return getattr(import_module(f"ponet.{place}"), name)
 
 

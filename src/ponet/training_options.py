@@ -36,11 +36,14 @@ class TrainingOptions:
     """Decay of the running mean of squared gradients."""
     adam_eps: float = 1e-8
     """Added to AdamW's denominator."""
-    schedule: Literal["linear", "cosine", "constant", "onecycle"] = "linear"
-    """The learning rate after the warm-up: linear or cosine decay to 0, or constant. onecycle: torch's `OneCycleLR`
-    with linear annealing, as the paper's Long Range Arena runs have it."""
+    schedule: Literal["linear", "cosine", "constant", "warmup_stable_decay", "onecycle"] = "linear"
+    """The learning rate after the warm-up: linear or cosine decay to 0, constant, or constant and then a linear decay
+    to 0 (`decay`). onecycle: torch's `OneCycleLR` with linear annealing, as the paper's Long Range Arena runs have
+    it."""
     warmup: float = 0.1
     """Warm-up, as a fraction of all steps if below 1, else in steps."""
+    decay: float = 0.4
+    """The share of all steps over which `warmup_stable_decay` lets the learning rate fall."""
     epochs: float = 3.0
     """Passes over the training split. Not looked at where `max_steps` is given. With `batch_tokens` the batches of
     a pass differ in number: of more than 100 passes the total is an estimate."""
@@ -102,6 +105,8 @@ class TrainingOptions:
         for name in ("adam_beta1", "adam_beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise PoNetError(f"'training.{name}' should be at least 0 and below 1, not {getattr(self, name)}.")
+        if not 0 <= self.decay <= 1:
+            raise PoNetError(f"'training.decay' should be between 0 and 1, not {self.decay}.")
         if self.batch_tokens is None and self.batch_size is None:
             raise PoNetError("One of 'training.batch_tokens' and 'training.batch_size' is needed; both are null.")
         self.checkpoint_interval()

@@ -1,4 +1,4 @@
-"""The reference ops against PoNet's definition, written out here token by token, and against finite differences."""
+"""The reference ops against PoNet's definition (`ops/naive.py`), token by token, and against finite differences."""
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 from torch.autograd import gradcheck, gradgradcheck
 
 from ponet.ops import Layout
+from ponet.ops.naive import pooling_mixer
 from ponet.ops.reference import (
     attention_pool,
     document_mean,
@@ -24,32 +25,11 @@ IDS = st.sampled_from([0, 1, 2, 3, 7, -1, -5, 2**31, -(2**40), 2**62])
 
 
 def define(x, w, mask, segments, special):
-    """The mixer by its definition (paper, section 3), on padded rows, one token at a time.
-
-    `x [B, N, d]`, `w` the five projections, `mask`, `segments` and `special` `[B, N]` -> `y [B, N, d]`, `a [B, h, N]`.
-    """
-    q, k, o, s, l = (x @ w[f"W{name}"].T + w[f"b{name}"] for name in "qkosl")  # noqa: E741
-    width = D // HEADS
+    """The definition on padded rows: `x [B, N, d]`, the rest `[B, N]` -> `y [B, N, d]`, `a [B, h, N]`."""
     y, a = np.zeros_like(x), np.zeros((x.shape[0], HEADS, x.shape[1]))
     for b in range(x.shape[0]):
-        real = [n for n in range(x.shape[1]) if mask[b, n]]
-        if not real:
-            continue
-        g = np.zeros(D)
-        for h in range(HEADS):
-            part = slice(h * width, (h + 1) * width)
-            query = np.mean([q[b, n, part] for n in real], axis=0)
-            weights = np.exp([query @ k[b, n, part] / np.sqrt(width) for n in real])
-            weights /= weights.sum()
-            g[part] = sum(weight * k[b, n, part] for weight, n in zip(weights, real, strict=True))
-            a[b, h, real] = weights
-        for n in real:
-            segment = np.max([s[b, m] for m in real if segments[b, m] == segments[b, n]], axis=0)
-            neighbours = [m for m in (n - 1, n + 1) if m in real and not special[b, m]]
-            local = np.max([l[b, m] for m in (n, *neighbours)], axis=0)
-            if special[b, n]:
-                segment, local = np.zeros(D), np.zeros(D)
-            y[b, n] = (g + segment) * o[b, n] + local
+        projected = (x[b] @ w[f"W{name}"].T + w[f"b{name}"] for name in "qkosl")
+        y[b], a[b] = pooling_mixer(*projected, mask[b], segments[b], special[b], HEADS)
     return y, a
 
 

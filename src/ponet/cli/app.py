@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli import benchmarks, lra, models, pretrain, pretrain_run, pretrain_ship, reports, runs
+from ponet.cli import benchmarks, distil, lra, models, pretrain, pretrain_run, pretrain_ship, reports, runs
 from ponet.cli.errors import set_up
 
 HELP = """
@@ -66,4 +66,5 @@ app.add_typer(lra.lra, name="lra")
 for part in (pretrain_run, pretrain_ship):
     part.register(pretrain.pretrain)
 app.add_typer(pretrain.pretrain, name="pretrain")
+app.command()(distil.distil)
 app.command()(reports.report)

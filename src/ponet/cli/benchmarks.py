@@ -333,3 +333,39 @@ def _show(console: "Console", tables: list[Any], values: dict[str, Any], paths: 
 
 
 __all__ = ["benchmark"]
+
+
+@benchmark.command("embeddings")
+@told
+def embeddings(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="Encoders, PoNet's or BERT's: folders, checkpoints, hub names."),
+    ],
+    limit: Annotated[int, typer.Option(help="Rows of each split of a probe; 0 for all.", min=0)] = 5000,
+    rounds: Annotated[int, typer.Option(help="Measurements of the speed.", min=1)] = 3,
+    json: Annotated[
+        Path | None, typer.Option(help="The result file.  \\[default: runs/benchmark/embeddings.json]")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """What vectors are worth without fine-tuning: similarity of sentences, linear probes on documents, documents/s.
+
+    STS-B's validation pairs, scored by the cosine of their vectors; logistic regressions on the vectors of IMDb and 20
+    Newsgroups, at the first 512 tokens and of whole texts, which a model with attention reads in windows. From the data
+    folder (PONET_DATA).
+
+    Example:
+
+      ponet benchmark embeddings sentence-transformers/all-MiniLM-L6-v2 ponet-mini
+    """
+    from ponet.benchmarks.embeddings import EmbeddingsPlan, measure_embeddings
+    from ponet.benchmarks.progress import stage
+    from ponet.report.embeddings import embeddings_tables
+
+    plan = EmbeddingsPlan(tuple(models), limit or None, rounds, seed)
+    path = _json_file(json, "embeddings")
+    console = _console()
+    with stage(console, "measuring", 2 * len(models) + 1) as advance:
+        values = measure_embeddings(plan, path, advance)
+    _show(console, embeddings_tables(values), values, [path])

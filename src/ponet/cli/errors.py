@@ -48,7 +48,7 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
             drop_output()
             raise typer.Exit(CLOSED_PIPE) from error
         except KeyboardInterrupt as error:
-            resumes = command.__name__ in ("train", "finetune")
+            resumes = command.__name__ in ("train", "finetune", "distil")
             _tell(f"Stopped.{' The same command goes on from the last checkpoint.' if resumes else ''}")
             raise typer.Exit(INTERRUPTED) from error
         except PoNetError as error:

@@ -30,7 +30,7 @@ class PoNetPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False
     _no_split_modules = [PoNetLayer.__name__]  # noqa: RUF012 - Hugging Face's own convention
-    _keys_to_ignore_on_load_unexpected = [r"embeddings\.position_ids"]  # noqa: RUF012
+    _keys_to_ignore_on_load_unexpected = [r"embeddings\.position_ids", r"teacher_projection"]  # noqa: RUF012
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

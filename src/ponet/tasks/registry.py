@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ponet.tasks.base import Task
 
 _TASKS = {
+    "distillation": "ponet.tasks.distillation.task:DistillationTask",
     "lra": "ponet.tasks.lra.task:ArenaTask",
     "pretraining": "ponet.tasks.pretraining.task:PretrainingTask",
     "text": "ponet.tasks.text.task:TextTask",

@@ -4,7 +4,7 @@ import math
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
-from transformers import get_scheduler
+from transformers import get_scheduler, get_wsd_schedule
 
 from ponet.errors import PoNetError
 from ponet.recipe import TrainingOptions
@@ -48,6 +48,11 @@ def build_schedule(options: TrainingOptions, optimizer: Optimizer, steps: int) -
             pct_start=phase / steps,
             anneal_strategy="linear",
             cycle_momentum=True,
+        )
+    if options.schedule == "warmup_stable_decay":
+        decay = min(round(options.decay * steps), steps - warmup)
+        return get_wsd_schedule(
+            optimizer, warmup, decay, num_training_steps=steps, warmup_type="linear", decay_type="linear"
         )
     scheduler: LRScheduler = get_scheduler(
         _HUGGING_FACE[options.schedule], optimizer, num_warmup_steps=warmup, num_training_steps=steps

@@ -19,7 +19,12 @@ EXAMPLES = examples_of(random_shape(30, seed=1), random_shape(20, seed=2), rando
 
 
 def stream(length: int = 48, batch_tokens: int | None = 400, batch_size: int | None = None, **rest: Any) -> Any:
-    return PretrainingStream(rest.pop("examples", EXAMPLES), length, batch_tokens, batch_size, **rest)
+    """`last_length` and `last_share` give a second phase."""
+    phases = [(length, 1.0)]
+    if "last_length" in rest:
+        share = rest.pop("last_share")
+        phases = [(length, 1 - share), (rest.pop("last_length"), share)]
+    return PretrainingStream(rest.pop("examples", EXAMPLES), phases, batch_tokens, batch_size, **rest)
 
 
 def tokens(batch: list[Key], examples: Any = EXAMPLES) -> int:
@@ -150,7 +155,7 @@ def test_the_last_phase_is_longer() -> None:
     found = stream(steps=11, accumulation=2, last_length=96, last_share=0.25, batch_tokens=500)
     batches = list(found)
     assert len(batches) == 22
-    assert found.turn == 16
+    assert found.phases == [(48, 16), (96, 22)]
     assert {key.length for key in flat(batches[:16])} == {48}
     assert {key.length for key in flat(batches[16:])} == {96}
     assert batches[16:] == [batch for batch, _ in islice(found.epoch(96, 0), 6)]

@@ -61,6 +61,11 @@ class PretrainingExamples:
     def __len__(self) -> int:
         return self.corpus.documents
 
+    @property
+    def seed(self) -> int:
+        """Decides the order in which they are learned from."""
+        return self.drawing.seed
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_plans": OrderedDict()}
 

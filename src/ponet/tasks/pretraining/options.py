@@ -64,6 +64,12 @@ class PretrainingOptions:
         """The positions that a model needs."""
         return max(self.max_length, self.last_length or 0, self.validation_length or 0)
 
+    def phases(self) -> list[tuple[int, float]]:
+        """The length of examples, and the share of the steps for which it holds."""
+        if self.last_length is None:
+            return [(self.max_length, 1.0)]
+        return [(self.max_length, 1 - self.last_share), (self.last_length, self.last_share)]
+
     def second(self) -> str | None:
         """The second objective's name."""
         return {"mlm+sso": "sso", "mlm+nsp": "nsp", "mlm": None}[self.objective]

@@ -1,7 +1,9 @@
 """The batches of a pre-training: packed to a token budget, in an order that follows from the seed alone."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Any, Protocol
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -17,29 +19,46 @@ EVALUATIONS = 10
 """Of a training that doesn't say how often."""
 
 
+class Planned(Protocol):
+    """Examples whose lengths are known before they are made, shard by shard."""
+
+    corpus: Any
+    """Has `tokens`, and as many shards as its `len`."""
+
+    @property
+    def seed(self) -> int:
+        """Decides the order."""
+        ...
+
+    def plan(self, length: int, epoch: int, shard: int) -> Any:
+        """Has `lengths [C]`: the tokens of each example that the shard gives in this epoch, at most `length` each."""
+        ...
+
+
 class PretrainingStream(Sampler[list[Key]]):
     """All batches of a training, as `ponet.training.batching.TrainingStream`: the same whoever asks.
 
     The order of examples is a function of (seed, length, epoch); batches are cut from it as they fill the token budget,
-    and dealt out to the processes in turn. With `last_length` the last steps have longer examples, from an order of
-    their own.
+    and dealt out to the processes in turn. Each phase has an order of its own.
 
     Args:
         examples: what is drawn from.
-        length: the most tokens in an example.
+        phases: the most tokens in an example, and the share of the steps for which that holds; shares sum to 1.
         batch_tokens: the most tokens in a batch; a longer example is alone.
         batch_size: the most examples in a batch.
         steps: optimizer steps; takes the place of `epochs`.
         epochs: passes over the corpus's tokens.
         accumulation: batches to a step, for each process.
         process, processes: the part of the stream that this process takes.
-        last_length, last_share: the length of the last phase, and its share of the steps.
+
+    Attributes:
+        phases: `[(length, the batch with which the phase ends)]`.
     """
 
     def __init__(
         self,
-        examples: PretrainingExamples,
-        length: int,
+        examples: Planned,
+        phases: Sequence[tuple[int, float]],
         batch_tokens: int | None,
         batch_size: int | None,
         steps: int | None = None,
@@ -47,21 +66,19 @@ class PretrainingStream(Sampler[list[Key]]):
         accumulation: int = 1,
         process: int = 0,
         processes: int = 1,
-        last_length: int | None = None,
-        last_share: float = 0.0,
     ) -> None:
         self.examples = examples
-        self.length, self.batch_tokens, self.batch_size = length, batch_tokens, batch_size
+        self.batch_tokens, self.batch_size = batch_tokens, batch_size
         self.process, self.processes = process, processes
         self.group = accumulation * processes
-        # Of the same length it would be no phase of its own, but the first examples once more.
-        self.last_length = last_length = None if last_length == length else last_length
         self._tokens = [0]  # tokens up to and with each batch, as far as the stream has been read
-        self.steps = steps if steps is not None else self._steps_of(epochs)
+        self.steps = steps if steps is not None else self._steps_of(epochs, phases[0][0])
         self.batches = self.steps * self.group
-        first = self.steps if last_length is None else round(self.steps * (1 - last_share))
-        self.turn = first * self.group
-        """The batch with which the last phase begins."""
+        self.phases: list[tuple[int, int]] = []
+        for (length, _), share in zip(phases, accumulate(share for _, share in phases), strict=True):
+            if self.phases and self.phases[-1][0] == length:
+                self.phases.pop()  # of the same length it would be the first examples once more
+            self.phases.append((length, round(self.steps * share) * self.group))
 
     def __len__(self) -> int:
         return self.batches // self.processes
@@ -69,10 +86,7 @@ class PretrainingStream(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         position = 0
         group: list[list[Key]] = []
-        phases = [(self.length, self.turn)]
-        if self.last_length is not None:
-            phases.append((self.last_length, self.batches))
-        for length, end in phases:
+        for length, end in self.phases:
             if position >= end:
                 continue
             for batch, tokens in self._endless(length):
@@ -119,7 +133,7 @@ class PretrainingStream(Sampler[list[Key]]):
             yield batch, held
 
     def _order(self, length: int, epoch: int) -> Iterator[tuple[Key, int]]:
-        seed = self.examples.drawing.seed
+        seed = self.examples.seed
         shards = np.random.default_rng((seed, _SHARDS, length, epoch)).permutation(len(self.examples.corpus))
         for start in range(0, len(shards), POOL_SHARDS):
             pool = [int(shard) for shard in shards[start : start + POOL_SHARDS]]
@@ -130,11 +144,11 @@ class PretrainingStream(Sampler[list[Key]]):
             for at in np.random.default_rng((seed, _ROWS, length, epoch, start)).permutation(len(lengths)).tolist():
                 yield Key(length, epoch, pool[owner[at]], int(row[at])), int(lengths[at])
 
-    def _steps_of(self, epochs: float) -> int:
+    def _steps_of(self, epochs: float, length: int) -> int:
         """Steps for so many passes: counted, since batches differ from one to the next, up to `COUNTED_EPOCHS`."""
         counted = min(epochs, COUNTED_EPOCHS)
         wanted, batches, tokens = counted * self.examples.corpus.tokens, 0, 0
-        for _, held in self._endless(self.length):
+        for _, held in self._endless(length):
             batches += 1
             tokens += held
             check_steps(epochs, epochs / counted * wanted / max(1, tokens) * batches / self.group)

@@ -63,7 +63,7 @@ class PretrainingTask:
         def stream(options: "TrainingOptions", steps: int | None, process: int, processes: int) -> Stream:
             return PretrainingStream(
                 examples,
-                data.max_length,
+                data.phases(),
                 options.batch_tokens,
                 options.batch_size,
                 steps,
@@ -71,8 +71,6 @@ class PretrainingTask:
                 options.gradient_accumulation,
                 process,
                 processes,
-                data.last_length,
-                data.last_share,
             )
 
         return Prepared(
@@ -145,7 +143,7 @@ def _held_out(options: PretrainingOptions, vocabulary: Vocabulary, corpus: Token
     drawing = replace(_drawing(options, seed), short_share=0.0)
     length = options.validation_length or options.last_length or options.max_length
     examples = PretrainingExamples(corpus, vocabulary, drawing)
-    order = PretrainingStream(examples, length, None, 1, steps=options.validation_examples).epoch(length, 0)
+    order = PretrainingStream(examples, [(length, 1.0)], None, 1, steps=options.validation_examples).epoch(length, 0)
     keys = [key for (key,), _ in islice(order, options.validation_examples)]
     made = [examples[key] for key in keys]
     return Split(made, np.array([len(example["input_ids"]) for example in made], dtype=np.int64))

@@ -1,0 +1,200 @@
+"""Vectors of texts: the mean of a model's last hidden states, for texts of any length, in one pass each."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ponet.errors import PoNetError
+from ponet.files import read_json
+from ponet.training.batching import cut
+
+if TYPE_CHECKING:
+    from ponet.models.modeling_ponet import PoNetModel
+    from ponet.models.tokenization_ponet import PoNetTokenizer
+
+BATCH_TOKENS = 8192
+CHUNK_TOKENS = 8192
+"""Of a longer text so many tokens at a time go through each layer: memory follows this number."""
+WINDOW_TEXTS, WINDOW_CHARACTERS = 1024, 8_000_000
+"""Texts are sorted by length within windows of at most so many: like lengths share a batch."""
+
+Document = tuple[np.ndarray, np.ndarray]
+"""Ids and segment ids `[n]`."""
+
+
+class Embedder:
+    """Embeds texts with one model.
+
+    Args:
+        model: a folder, or a name on the hub; None: the best checkpoint that comes with the package.
+        max_length: tokens kept of a text, special ones included; None: all of them. Positions beyond the model's begin
+            again with its first.
+        batch_tokens: tokens in a batch, at most; a longer text is alone.
+        normalize: whether vectors have length 1.
+        window: a longer text is read in overlapping windows of so many tokens, whose normalised vectors are averaged:
+            for models that can't read it whole. None: whole.
+
+    Attributes:
+        cut: how many texts were longer than `max_length` so far.
+
+    Raises:
+        PoNetError: no such model, or a damaged one.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        max_length: int | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+        normalize: bool = True,
+        window: int | None = None,
+    ) -> None:
+        import torch
+
+        from ponet.shipped import checkpoint
+        from ponet.tasks.distillation.collate import DistillationCollator
+        from ponet.tasks.text.modelling import device, open_tokenizer
+
+        if max_length is not None and max_length < 3:
+            raise PoNetError(f"max_length should be at least 3 (a word between special tokens), not {max_length}.")
+        name = checkpoint() if model is None else str(model)
+        self.tokenizer: PoNetTokenizer = open_tokenizer(name)
+        self.model = open_encoder(name)
+        torch.nn.Module.to(self.model, device())
+        self.max_length, self.batch_tokens, self.normalize = max_length, batch_tokens, normalize
+        self.windows = None if window is None else DistillationCollator(window)
+        self.cut = 0
+
+    @property
+    def width(self) -> int:
+        """`d`, the length of a vector."""
+        width: int = self.model.config.hidden_size
+        return width
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """`[n, d]` float32, a row for each text, in order."""
+        rows = list(self.stream(texts))
+        return np.stack(rows) if rows else np.zeros((0, self.width), dtype=np.float32)
+
+    def stream(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
+        """A vector `[d]` float32 for each text, in order, in bounded memory."""
+        for window in _windows(texts):
+            yield from self._window(window)
+
+    def _window(self, texts: list[str]) -> np.ndarray:
+        encoded = self.tokenizer(
+            texts, truncation=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
+        )
+        documents = [
+            self._cut(np.asarray(ids), np.asarray(segments))
+            for ids, segments in zip(encoded["input_ids"], encoded["segment_ids"], strict=True)
+        ]
+        if self.windows is None:
+            return self._vectors(documents, self.normalize)
+        pieces = [self._pieces(*document) for document in documents]
+        read = iter(self._vectors([piece for document in pieces for piece in document], normalize=True))
+        means = np.stack([np.mean([next(read) for _ in document], axis=0) for document in pieces])
+        return means / np.linalg.norm(means, axis=1, keepdims=True) if self.normalize else means
+
+    def _pieces(self, ids: np.ndarray, segments: np.ndarray) -> list[Document]:
+        assert self.windows is not None
+        starts, text = self.windows.windows(len(ids))
+        kept = ([0, *range(1 + start, 1 + start + text), len(ids) - 1] for start in starts)
+        return [(ids[places], segments[places]) for places in kept]
+
+    def _vectors(self, documents: list[Document], normalize: bool) -> np.ndarray:
+        """Of documents in any order: like lengths share a batch."""
+        vectors = np.empty((len(documents), self.width), dtype=np.float32)
+        order = np.argsort([len(ids) for ids, _ in documents], kind="stable")
+        for batch in cut(order, np.array([len(ids) for ids, _ in documents]), self.batch_tokens, None):
+            vectors[batch] = self._batch([documents[each] for each in batch], normalize)
+        return vectors
+
+    def _cut(self, ids: np.ndarray, segments: np.ndarray) -> Document:
+        if self.max_length is None or len(ids) <= self.max_length:
+            return ids, segments
+        self.cut += 1
+        kept = [*range(self.max_length - 1), len(ids) - 1]
+        return ids[kept], segments[kept]
+
+    def _batch(self, documents: list[Document], normalize: bool) -> np.ndarray:
+        import torch
+
+        from ponet.ops import Layout, document_mean
+
+        lengths = [len(ids) for ids, _ in documents]
+        room = self.model.config.max_position_embeddings
+        inputs: dict[str, Any] = {
+            "input_ids": torch.from_numpy(np.concatenate([ids for ids, _ in documents]))[None],
+            "segment_ids": torch.from_numpy(np.concatenate([segments for _, segments in documents]))[None],
+            "position_ids": torch.from_numpy(np.concatenate([np.arange(length) % room for length in lengths]))[None],
+            "cu_seqlens": torch.from_numpy(np.cumsum([0, *lengths]).astype(np.int32)),
+        }
+        inputs = {name: value.to(self.model.device) for name, value in inputs.items()}
+        with torch.inference_mode():
+            hidden = self.model(**inputs).last_hidden_state[0].float()
+            vectors = document_mean(hidden, Layout.from_packed(inputs["cu_seqlens"]))
+            if normalize:
+                vectors = torch.nn.functional.normalize(vectors)
+        found: np.ndarray = vectors.cpu().numpy()
+        return found
+
+
+def open_encoder(name: str) -> "PoNetModel":
+    """An encoder in evaluation mode, in float32: PoNet's, or one of BERT's architecture, which then has attention.
+
+    Raises:
+        PoNetError: no such model, or one that lacks weights.
+    """
+    from ponet.models.modeling_ponet import PoNetModel
+    from ponet.tasks.distillation.models import open_teacher
+    from ponet.tasks.text.modelling import checkpoint_folder, load_checkpoint
+
+    config = read_json(checkpoint_folder(name) / "config.json")
+    # published PoNet checkpoints say "bert" too, but have the special-token rule
+    if isinstance(config, dict) and config.get("model_type") == "bert" and "clsgsepg" not in config:
+        return open_teacher(name)
+    model, info = load_checkpoint(PoNetModel, name, {"chunk_size": CHUNK_TOKENS})
+    lacking = [each for each in info["missing_keys"] if not each.startswith("pooler.")]
+    lacking += [entry[0] for entry in info["mismatched_keys"]]
+    if lacking:
+        raise PoNetError(f"'{name}' lacks {len(lacking)} of the encoder's weights, such as '{lacking[0]}'.")
+    return model.eval()
+
+
+@lru_cache(maxsize=2)
+def _embedder(model: str | None) -> Embedder:
+    return Embedder(model)
+
+
+def embed(texts: Sequence[str], model: str | Path | None = None) -> np.ndarray:
+    """Vectors of texts of any length: `[n, d]` float32, each of length 1, so that a product of two is their cosine.
+
+    Args:
+        texts: the texts, whole.
+        model: a folder, or a name on the hub; None: the best checkpoint that comes with the package. It stays in
+            memory for the next call.
+
+    Raises:
+        PoNetError: a single string instead of several, no such model, or a damaged one.
+    """
+    if isinstance(texts, str):
+        raise PoNetError("embed takes a list of texts: embed([text])[0] is the vector of one.")
+    return _embedder(None if model is None else str(model)).embed(texts)
+
+
+def _windows(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Consecutive texts, a bounded number of them and of their characters at a time."""
+    window: list[str] = []
+    characters = 0
+    for text in texts:
+        if window and (len(window) == WINDOW_TEXTS or characters + len(text) > WINDOW_CHARACTERS):
+            yield window
+            window, characters = [], 0
+        window.append(text)
+        characters += len(text)
+    if window:
+        yield window

@@ -1,0 +1,1 @@
+"""Distillation: a BERT encoder taught to a student with other token mixers (`ponet distil`)."""

@@ -1,0 +1,193 @@
+"""The task `distillation`: a teacher and prepared text -> a student with other mixers that gives the same states."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ponet.errors import PoNetError
+from ponet.tasks.base import Evaluation, Prepared, Split, Stream
+from ponet.tasks.distillation.collate import DistillationCollator
+from ponet.tasks.distillation.options import DistillationOptions
+from ponet.tasks.distillation.passages import SPECIAL_TOKENS, JoinedCorpus, Passages, WithPairs
+from ponet.tasks.pretraining.examples import Drawing, PretrainingExamples
+from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
+from ponet.tasks.pretraining.stream import PretrainingStream
+from ponet.tasks.pretraining.vocabulary import Vocabulary, fingerprint
+
+if TYPE_CHECKING:
+    from ponet.models.modeling_ponet import PoNetModel
+    from ponet.recipe import Recipe, TrainingOptions
+
+Examples = Passages | WithPairs
+
+VALIDATION_SEED = 0
+"""Draws the passages of evaluations, whatever the run's seed: figures of two runs are over the same ones."""
+CALIBRATION_PASSAGES = 64
+"""From so many the variance of the teacher's layers is taken, which the error is relative to."""
+
+
+class DistillationTask:
+    """A student learns the hidden states and mean vectors of a BERT-architecture teacher."""
+
+    options: type = DistillationOptions
+
+    def prepare(self, recipe: "Recipe") -> Prepared:
+        """As `ponet.tasks.base.Task.prepare`."""
+        from transformers import set_seed
+
+        from ponet.tasks.distillation.models import build_student, matched_layers
+        from ponet.tasks.distillation.objective import DistillationObjective, layer_variances
+        from ponet.tasks.text.modelling import settle
+
+        data: DistillationOptions = recipe.data
+        corpus, teacher = _open(data, TRAIN)
+        tokenizer = corpus.tokenizer()
+        vocabulary = Vocabulary.of(tokenizer)
+        set_seed(recipe.seed)  # the weights of a run depend on its seed alone
+        notices: list[str] = []
+        student = build_student(recipe.model, teacher, data, notices)
+        settle(tokenizer, model_max_length=student.config.max_position_embeddings)
+        examples = _examples(data, corpus, vocabulary, recipe.seed)
+        validation = _held_out(data, JoinedCorpus(data.path, VALIDATION, data.verify), vocabulary, VALIDATION_SEED)
+        if validation is None:
+            notices.append(
+                "No document is held out: the last checkpoint is kept, and nothing is measured on unseen text."
+            )
+        collate = _collator(data, teacher)
+        layers = matched_layers(data, student.config.num_hidden_layers, teacher.config.num_hidden_layers)
+        calibration = _first(
+            Passages(corpus, vocabulary, data.short_share, VALIDATION_SEED), data.lengths[0], CALIBRATION_PASSAGES
+        )
+        # saved with the student: an evaluation on other text measures by the same yardstick
+        student.config.distillation = {
+            "teacher": data.teacher,
+            "layers": layers,
+            "variances": layer_variances(teacher, layers, collate(calibration.examples)),
+        }
+
+        def stream(options: "TrainingOptions", steps: int | None, process: int, processes: int) -> Stream:
+            return PretrainingStream(
+                examples,
+                data.phases(),
+                options.batch_tokens,
+                options.batch_size,
+                steps,
+                options.epochs,
+                options.gradient_accumulation,
+                process,
+                processes,
+            )
+
+        return Prepared(
+            model=student,
+            processing_class=tokenizer,
+            train=Split(examples, np.zeros(0, dtype=np.int64)),
+            validation=validation,
+            test=None,
+            collate=collate,
+            compute_metrics=None,
+            best_metric="loss",
+            greater_is_better=False,
+            notices=notices,
+            facts={
+                "teacher": {"name": data.teacher, "parameters": teacher.num_parameters()},
+                "corpus": {"tokens": corpus.tokens, "documents": corpus.documents, "digest": corpus.digest()},
+                "vocab_size": student.config.vocab_size,
+                "validation": None
+                if validation is None
+                else {"examples": len(validation), "tokens": int(validation.lengths.sum())},
+            },
+            objective=DistillationObjective(student.config, teacher, data),
+            stream=stream,
+            fingerprint=corpus.digest(),
+        )
+
+    def evaluation(
+        self, run: Path, recipe: "Recipe", data: str | None, split: str, fresh_seed: int | None
+    ) -> Evaluation:
+        """As `ponet.tasks.base.Task.evaluation`: `validation` or `train` of prepared data, drawn with `fresh_seed`."""
+        from dataclasses import replace
+
+        from ponet.tasks.distillation.objective import DistillationObjective
+        from ponet.tasks.pretraining.modelling import open_run
+
+        options: DistillationOptions = recipe.data
+        if data is not None:
+            options = replace(options, path=[data])
+        split = VALIDATION if split == "test" else split  # "test" is what `ponet evaluate` asks for by itself
+        if split not in (VALIDATION, TRAIN):
+            raise PoNetError(f"Prepared data has the splits {VALIDATION} and {TRAIN}, no '{split}'.")
+        corpus, teacher = _open(options, split)
+        model, own = open_run(run)
+        if corpus.fingerprint != own:
+            raise PoNetError(f"'{options.path[0]}' was tokenized with another vocabulary than the model's in '{run}'.")
+        seed = VALIDATION_SEED if fresh_seed is None else fresh_seed
+        found = _held_out(options, corpus, Vocabulary.of(corpus.tokenizer()), seed)
+        if found is None:
+            raise PoNetError(
+                f"'{options.path[0]}' has no {split} documents: name other data with --data, or a --split."
+            )
+        return Evaluation(
+            found, _collator(options, teacher), None, objective=DistillationObjective(model.config, teacher, options)
+        )
+
+    def predict(self, run: Path, recipe: "Recipe", source: str, **options: Any) -> Iterator[dict[str, Any]]:
+        """A distilled encoder has no labels yet."""
+        raise PoNetError(
+            f"A distilled encoder labels nothing yet: `ponet finetune DATA --model {run} --out RUN` gives one that "
+            "does."
+        )
+
+
+def _open(data: DistillationOptions, split: str) -> "tuple[JoinedCorpus, PoNetModel]":
+    from ponet.tasks.distillation.models import open_teacher
+    from ponet.tasks.text.modelling import open_tokenizer
+
+    if data.teacher is None or not data.path:
+        raise PoNetError(
+            "Distillation needs a teacher and prepared data: `ponet distil TEACHER CORPUS --out RUN` sees to both, or "
+            "name them with data.teacher=NAME data.path=[DATA]."
+        )
+    corpus = JoinedCorpus(data.path, split, data.verify)
+    if fingerprint(open_tokenizer(data.teacher)) != corpus.fingerprint:
+        raise PoNetError(
+            f"'{data.path[0]}' wasn't tokenized with the teacher's tokenizer: prepare it again with --tokenizer "
+            f"{data.teacher}."
+        )
+    if split == TRAIN and corpus.tokens < min(data.lengths) - SPECIAL_TOKENS:
+        raise PoNetError(
+            f"The training text has {corpus.tokens} tokens, not even one passage of {min(data.lengths)}: give more "
+            "text, or make data.lengths smaller."
+        )
+    return corpus, open_teacher(data.teacher)
+
+
+def _collator(data: DistillationOptions, teacher: "PoNetModel") -> DistillationCollator:
+    room = teacher.config.max_position_embeddings
+    if data.window is not None and data.window > room:
+        raise PoNetError(f"'data.window' is {data.window}, but the teacher has {room} positions.")
+    return DistillationCollator(data.window or room, data.overlap)
+
+
+def _examples(data: DistillationOptions, corpus: JoinedCorpus, vocabulary: Vocabulary, seed: int) -> Examples:
+    passages = Passages(corpus, vocabulary, data.short_share, seed)
+    if not data.pair_share:
+        return passages
+    pairs = PretrainingExamples(corpus, vocabulary, Drawing(seed))
+    return WithPairs(passages, pairs, data.pair_share)
+
+
+def _held_out(data: DistillationOptions, corpus: JoinedCorpus, vocabulary: Vocabulary, seed: int) -> Split | None:
+    """The examples of an evaluation, of the first phase's length, made once. None where there is no text."""
+    if corpus.tokens == 0:
+        return None
+    return _first(_examples(data, corpus, vocabulary, seed), data.lengths[0], data.validation_examples)
+
+
+def _first(examples: Examples, length: int, count: int) -> Split:
+    order = PretrainingStream(examples, [(length, 1.0)], None, 1, steps=count).epoch(length, 0)
+    made = [examples[key] for (key,), _ in islice(order, count)]
+    return Split(made, np.array([len(example["input_ids"]) for example in made], dtype=np.int64))
