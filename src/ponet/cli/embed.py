@@ -1,6 +1,5 @@
 """`ponet embed`: vectors of documents."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ponet.cli.errors import told
+from ponet.cli.errors import say, told
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ponet.tasks.text.predict import Input
+    from ponet.data.inputs import Input
 
     Write = Callable[[int, Input, np.ndarray], None]
 
@@ -55,13 +54,13 @@ def embed(
 
       cat questions.txt | ponet embed - --out questions.jsonl
     """
+    from ponet.data.inputs import read_inputs
     from ponet.embedding import Embedder
     from ponet.errors import PoNetError
-    from ponet.tasks.text.predict import read_documents
 
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise PoNetError(f"--out writes {', '.join(SUFFIXES)}, by its suffix; '{out.name}' has none of these.")
-    documents = read_documents(source, text, None, whole)
+    documents = read_inputs(source, text, whole=whole)
     first = next(documents, None)
     if first is None:
         raise PoNetError(f"'{source}' holds no documents.")
@@ -75,11 +74,13 @@ def embed(
             waiting.append(document)
             yield document.text
 
+    if out is not None and out.is_file() and Path(source).is_file() and out.samefile(source):
+        raise PoNetError(f"'{out}' is the input: write to another file.")
     with _writer(out, embedder.width) as write:
         for index, vector in enumerate(embedder.stream(texts())):
             write(index, waiting.pop(0), vector)
     if embedder.cut:
-        typer.echo(f"{embedder.cut:,} of {index + 1:,} texts were longer than {max_length:,} tokens and cut.", err=True)
+        say(f"{embedder.cut:,} of {index + 1:,} texts were longer than {max_length:,} tokens and cut.", err=True)
 
 
 @contextmanager
@@ -96,8 +97,10 @@ def _writer(out: Path | None, width: int) -> "Iterator[Write]":
 
 
 def _line(index: int, document: "Input", vector: "np.ndarray") -> str:
+    from ponet.files import to_json
+
     named = {} if document.name is None else {"file": document.name}
-    return json.dumps({"index": index, **named, "embedding": vector.tolist()}, ensure_ascii=False) + "\n"
+    return to_json({"index": index, **named, "embedding": vector.tolist()}) + "\n"
 
 
 @contextmanager

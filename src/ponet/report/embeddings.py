@@ -34,8 +34,8 @@ def embeddings_tables(values: Values) -> list[Table]:
     rows_used = "all rows" if values["limit"] is None else f"{values['limit']:,} rows drawn of each split"
     note = (
         "STS-B: validation pairs, by the cosine of mean vectors. Probes: test accuracy in % of a logistic regression "
-        f"on the vectors, its penalty chosen by cross-validation on the training rows; {rows_used}. Whole texts: PoNet in "
-        "one pass, a model with attention as the mean of overlapping windows of 512 tokens. Documents/s: 256 reviews, "
-        "median and range."
+        f"on the vectors, its penalty chosen by cross-validation on the training rows; {rows_used}. Whole texts: PoNet "
+        "in one pass, a model with attention as the mean of overlapping windows of 512 tokens. Documents/s: 256 "
+        "reviews, median and range."
     )
     return [Table("Embeddings without fine-tuning", columns, rows, [note, machine_note(values), made_by(values)])]

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch.utils.data import Sampler
 
-from ponet.tasks.pretraining.examples import Key, PretrainingExamples
+from ponet.tasks.pretraining.examples import Key
 from ponet.training_options import COUNTED_EPOCHS, check_steps
 
 POOL_SHARDS = 16

@@ -1,18 +1,13 @@
 """New documents -> labels and scores, a record at a time."""
 
-import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ponet.data.columns import choose_columns, text_column
+from ponet.data.inputs import Input, read_inputs
 from ponet.data.labels import LabelSpace
-from ponet.data.sources import open_source, read_text
-from ponet.data.streams import Stream, is_text
-from ponet.data.tables import Table, read_table
 from ponet.errors import PoNetError
 from ponet.tasks.text.collate import PackedCollator
 from ponet.tasks.text.encode import BATCH_CHARACTERS, BATCH_TEXTS, Encoder, Tokens
@@ -23,15 +18,6 @@ if TYPE_CHECKING:
     import torch
 
 BATCH_TOKENS = 16_384
-
-
-class Input(NamedTuple):
-    """One document to label."""
-
-    text: str
-    pair: str | None = None
-    name: str | None = None
-    """The file it is from, where each document has its own."""
 
 
 def predict(
@@ -64,7 +50,7 @@ def predict(
     Raises:
         PoNetError: an unreadable source or run, or no text column.
     """
-    inputs = _inputs(source, replace(options, text=text or options.text, pair=pair or options.pair), text, whole)
+    inputs = read_inputs(source, text, pair or options.pair, whole, trained=options.text)
     first = next(inputs, None)
     if first is None:
         raise PoNetError(f"'{source}' holds no documents.")
@@ -149,70 +135,3 @@ def _groups(first: Input, rest: Iterator[Input]) -> Iterator[list[Input]]:
         group.append(item)
         characters += len(item.text)
     yield group
-
-
-def _inputs(source: str, options: TextOptions, named_text: str | None, whole: bool) -> Iterator[Input]:
-    place = Path(source)
-    plain = source == "-" or is_text(place) or (place.is_dir() and any(place.glob("*.txt")))
-    if plain and options.pair is not None:
-        raise PoNetError(f"This model reads pairs of texts: '{source}' must be a table with two columns.")
-    if source == "-":
-        return _standard_input(whole)
-    if place.is_dir() and any(place.glob("*.txt")):
-        return _folder(place)
-    if is_text(place):
-        return iter([Input(read_text(place))]) if whole else _file_lines(place)
-    return _rows(place, options, named_text)
-
-
-def _standard_input(whole: bool) -> Iterator[Input]:
-    if sys.stdin is None:
-        raise PoNetError("Standard input is closed. Name a file, or send the text in: ponet predict RUN - < FILE")
-    reconfigure = getattr(sys.stdin, "reconfigure", None)
-    if reconfigure is not None:  # in some locales Python takes any byte
-        reconfigure(encoding="utf-8-sig", errors="strict")
-    try:
-        if whole:
-            yield Input(sys.stdin.read())
-        else:
-            yield from _lines(sys.stdin)
-    except UnicodeDecodeError as error:
-        raise PoNetError("Standard input isn't UTF-8 text. Convert it: iconv -f latin1 -t utf-8 | ponet ...") from error
-
-
-def _lines(stream: Iterable[str]) -> Iterator[Input]:
-    for line in stream:
-        yield Input(line.rstrip("\r\n"))
-
-
-def _file_lines(path: Path) -> Iterator[Input]:
-    with Stream(path) as stream:
-        yield from _lines(stream.lines())
-
-
-def _folder(folder: Path) -> Iterator[Input]:
-    for file in sorted(folder.glob("*.txt")):
-        yield Input(read_text(file), name=file.name)
-
-
-def _rows(path: Path, options: TextOptions, named_text: str | None) -> Iterator[Input]:
-    table = _table(path)
-    # where the column of training isn't here, one is looked for
-    text = options.text if named_text is not None or options.text in table.columns else None
-    columns = choose_columns(table, text, options.pair, labelled=False)
-    texts = text_column(table, columns.text)
-    if columns.pair is None:
-        yield from (Input(text.as_py()) for text in texts)
-        return
-    pairs = text_column(table, columns.pair)
-    yield from (Input(text.as_py(), pair.as_py()) for text, pair in zip(texts, pairs, strict=True))
-
-
-def _table(path: Path) -> Table:
-    """The rows of a file, or of a folder that holds one table."""
-    if not path.is_dir():
-        return read_table(path)
-    splits = open_source(str(path)).splits
-    if len(splits) > 1:
-        raise PoNetError(f"'{path}' has the splits {', '.join(splits)}: name the files of one.")
-    return next(iter(splits.values()))
