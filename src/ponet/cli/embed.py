@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ponet.data.inputs import Input
 
-    Write = Callable[[int, Input, np.ndarray], None]
+    Write = Callable[[int, Input, np.ndarray], object]
 
 SUFFIXES = (".npy", ".parquet", ".jsonl")
 ROWS = 4096

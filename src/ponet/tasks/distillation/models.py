@@ -138,7 +138,7 @@ def switch_dropout_off(model: nn.Module) -> None:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
         elif isinstance(module, Mixer) and hasattr(module, "dropout"):  # of attention weights
-            module.dropout = 0.0
+            module.dropout = 0.0  # type: ignore[assignment]
 
 
 @torch.no_grad()
@@ -151,7 +151,7 @@ def narrowed(student: "PoNetForPreTraining", teacher: "PoNetModel") -> nn.Linear
         source, target = (getattr(model.embeddings, name, None) for model in (teacher, student.ponet))
         if source is not None and target is not None and len(source.weight) == len(target.weight):
             target.weight.copy_(source.weight @ chosen)
-    projection = nn.Linear(*chosen.shape[::-1], bias=False)
+    projection = nn.Linear(chosen.shape[1], chosen.shape[0], bias=False)
     projection.weight.copy_(chosen)
     return projection
 

@@ -120,7 +120,7 @@ def teacher_targets(
     """The teacher's states of each matched layer, `[t, d]` each, and its vectors of the passages, `[P, d]`."""
     device = batch["input_ids"].device
     if teacher.device != device:
-        teacher.to(device)
+        nn.Module.to(teacher, device)
     windowed = "teacher_places" in batch
     if windowed:
         ids, cu_seqlens = batch["teacher_input_ids"], batch["teacher_cu_seqlens"]

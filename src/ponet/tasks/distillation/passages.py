@@ -3,22 +3,17 @@
 import math
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ponet.errors import PoNetError
 from ponet.tasks.base import Example
 from ponet.tasks.pretraining.chunks import ChunkPlan
-from ponet.tasks.pretraining.corpus import ShardArrays, TokenCorpus
+from ponet.tasks.pretraining.corpus import JoinedCorpus, ShardArrays
 from ponet.tasks.pretraining.examples import Key, PretrainingExamples
 from ponet.tasks.pretraining.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    from ponet.models.tokenization_ponet import PoNetTokenizer
 
 SPECIAL_TOKENS = 2
 """[CLS] passage [SEP]."""
@@ -26,53 +21,6 @@ SHORTEST = 4
 """Tokens of text that a short passage aims at, at least."""
 _PLANS = 64
 """Plans of shards kept at a time; some megabytes each."""
-
-
-class JoinedCorpus:
-    """One split of several folders of prepared data, as one sequence of shards; a folder may stand there repeatedly.
-
-    Args:
-        folders: what `ponet pretrain prepare` made, all with one tokenizer.
-        split: "train" or "validation".
-        contents: as `TokenCorpus`'s.
-
-    Raises:
-        PoNetError: as `TokenCorpus`, or where the tokenizers differ.
-    """
-
-    def __init__(self, folders: Sequence[str], split: str, contents: bool) -> None:
-        opened = {folder: TokenCorpus(folder, split, contents) for folder in dict.fromkeys(folders)}
-        self.corpora = [opened[folder] for folder in folders]
-        for corpus in self.corpora[1:]:
-            if corpus.manifest.tokenizer != self.fingerprint:
-                raise PoNetError(
-                    f"'{self.corpora[0].folder}' and '{corpus.folder}' were prepared with different tokenizers: "
-                    "prepare both with the teacher's."
-                )
-        self.tokens = sum(corpus.tokens for corpus in self.corpora)
-        self.documents = sum(corpus.documents for corpus in self.corpora)
-        self._places = [(corpus, shard) for corpus in self.corpora for shard in range(len(corpus))]
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the tokenizer."""
-        return self.corpora[0].manifest.tokenizer
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def shard(self, index: int) -> ShardArrays:
-        """The arrays of one shard."""
-        corpus, shard = self._places[index]
-        return corpus.shard(shard)
-
-    def digest(self) -> str:
-        """Tells these texts from any others."""
-        return " ".join(corpus.digest() for corpus in self.corpora)
-
-    def tokenizer(self) -> "PoNetTokenizer":
-        """The tokenizer that all was made with."""
-        return self.corpora[0].tokenizer()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from ponet.errors import PoNetError
 from ponet.tasks.base import Evaluation, Prepared, Split, Stream
 from ponet.tasks.distillation.collate import DistillationCollator
 from ponet.tasks.distillation.options import DistillationOptions
-from ponet.tasks.distillation.passages import SPECIAL_TOKENS, JoinedCorpus, Passages, WithPairs
+from ponet.tasks.distillation.passages import SPECIAL_TOKENS, Passages, WithPairs
+from ponet.tasks.pretraining.corpus import JoinedCorpus
 from ponet.tasks.pretraining.examples import Drawing, PretrainingExamples
 from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
 from ponet.tasks.pretraining.stream import PretrainingStream
@@ -65,7 +66,7 @@ class DistillationTask:
         student.config.distillation = {
             "teacher": data.teacher,
             "layers": layers,
-            "variances": layer_variances(teacher, layers, collate(calibration.examples)),
+            "variances": layer_variances(teacher, layers, collate([*calibration.examples])),
         }
 
         def stream(options: "TrainingOptions", steps: int | None, process: int, processes: int) -> Stream:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ponet.tasks.base import Example
 from ponet.tasks.pretraining.chunks import CLASSES, ELSEWHERE, SWAPPED, ChunkPlan, Objective, plan_chunks
-from ponet.tasks.pretraining.corpus import ShardArrays, TokenCorpus
+from ponet.tasks.pretraining.corpus import JoinedCorpus, ShardArrays, TokenCorpus
 from ponet.tasks.pretraining.masking import mask_tokens
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 from ponet.tasks.text.encode import cut_lengths
@@ -53,7 +53,7 @@ class PretrainingExamples:
         drawing: how examples are drawn.
     """
 
-    def __init__(self, corpus: TokenCorpus, vocabulary: Vocabulary, drawing: Drawing) -> None:
+    def __init__(self, corpus: TokenCorpus | JoinedCorpus, vocabulary: Vocabulary, drawing: Drawing) -> None:
         self.corpus, self.vocabulary, self.drawing = corpus, vocabulary, drawing
         self.labels = {kind: label for label, kind in enumerate(CLASSES[drawing.objective])}
         self._plans: OrderedDict[tuple[int, int, int], ChunkPlan] = OrderedDict()
