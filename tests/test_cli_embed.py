@@ -62,7 +62,7 @@ def test_what_it_refuses(table, tmp_path) -> None:
     for arguments, says in [
         ((table, "--out", tmp_path / "vectors.csv"), ".npy"),
         ((tmp_path / "nothing.csv",), "nothing.csv"),
-        ((table, "--model", tmp_path), "config.json"),
+        ((table, "--model", tmp_path), "tokenizer"),
         ((table, "--text", "body"), "body"),
     ]:
         result = run(*arguments)

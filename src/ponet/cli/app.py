@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli import benchmarks, distil, lra, models, pretrain, pretrain_run, pretrain_ship, reports, runs
+from ponet.cli import benchmarks, distil, embed, lra, models, pretrain, pretrain_run, pretrain_ship, reports, runs
 from ponet.cli.errors import set_up
 
 HELP = """
@@ -67,4 +67,5 @@ for part in (pretrain_run, pretrain_ship):
     part.register(pretrain.pretrain)
 app.add_typer(pretrain.pretrain, name="pretrain")
 app.command()(distil.distil)
+app.command()(embed.embed)
 app.command()(reports.report)
