@@ -3,16 +3,18 @@
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.nn.modules import module as _modules
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 _PLAIN = (Tensor, nn.Parameter)
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a module has to be called: for hooks, its own or of all modules, or a `forward` put on the instance."""
+    """Whether a module has to be called: for hooks of its own, or a `forward` put on the instance (accelerate).
+
+    Hooks of all modules don't count: counters of operations have them, and would count other operations.
+    """
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return any(hooks) or "forward" in module.__dict__ or _modules._has_any_global_hook()
+    return any(hooks) or "forward" in module.__dict__
 
 
 def are_plain(*tensors: Tensor) -> bool:
