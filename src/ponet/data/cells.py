@@ -1,7 +1,5 @@
 """What stands in the label columns, row by row, before anything is made of it."""
 
-import ast
-import json
 import math
 import re
 import unicodedata
@@ -14,6 +12,7 @@ import numpy as np
 
 from ponet.data.arrow import is_text
 from ponet.data.columns import Columns
+from ponet.data.lists import NUMBER, read_list
 from ponet.data.tables import Table
 from ponet.errors import PoNetError
 
@@ -25,15 +24,9 @@ MISSING = ("", "nan", "na", "n/a", "#n/a", "<na>", "null", "none")
 """What stands for no value in a column of numbers, in any case."""
 TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 NOT_SCORED = "-1"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 _WHOLE = re.compile(r"([+-]?)(0|[1-9]\d*)(\.0*)?")
-_WRAPPED = re.compile(r"(?:array|set|frozenset|tuple|list)\((.*?)(?:, *dtype=\S+)?\)", re.DOTALL)
-_ITEM = re.compile(
-    r"""\s*(?:np\.\w+\()?(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<bare>[^\s,'"()\[\]{}]+))\)?\s*(?:,|(?=\s|$|['"]))""",
-    re.DOTALL,
-)
 
 
 def detect_kind(table: Table, columns: Columns, wanted: str, missing: Sequence[str] | None = None) -> str:
@@ -239,52 +232,7 @@ def missing_marks(values: Iterable[str | None], missing: Sequence[str] | None, c
         return found & set(missing)
     marks = {value for value in found if value.casefold() in MISSING} - set(classes)
     others = found - marks
-    return marks if all(_NUMBER.fullmatch(value) for value in others) else set()
-
-
-def read_list(cell: str) -> list[Any] | None:
-    """The items of a list, tuple or array as JSON, Python or NumPy write it; None where a text is none of these."""
-    text = cell.strip()
-    wrapped = _WRAPPED.fullmatch(text)
-    if wrapped is not None:
-        text = wrapped[1].strip()
-    if text[:1] + text[-1:] not in ("[]", "()", "{}"):
-        return None
-    if text[0] == "[":
-        try:
-            value = json.loads(text)
-            return value if isinstance(value, list) else None
-        except (ValueError, RecursionError):
-            pass
-    inner = text[1:-1].strip()
-    quoted = re.search(r"['\"(]", inner)
-    if text[0] != "[" and inner and not quoted and (text[0] == "{" or "," not in inner):
-        return None  # (a) is a name
-    items: list[Any] = []
-    at = 0
-    if "," in inner and not quoted:  # [drama, science fiction]
-        items = [_bare(part.strip()) for part in inner.split(",") if part.strip()]
-        at = len(inner)
-    while at < len(inner):
-        item = _ITEM.match(inner, at)
-        if item is None:
-            return None
-        items.append(_unquoted(item["quoted"]) if item["quoted"] else _bare(item["bare"]))
-        at = item.end()
-    return None if "..." in items else items  # NumPy leaves out what is long
-
-
-def _bare(text: str) -> Any:
-    if _NUMBER.fullmatch(text):
-        return float(text) if "." in text or "e" in text.lower() else int(text)
-    return {"True": True, "False": False, "true": True, "false": False, "None": None, "nan": math.nan}.get(text, text)
-
-
-def _unquoted(text: str) -> str:
-    try:
-        return str(ast.literal_eval(text.replace("\n", "\\n")))
-    except (ValueError, SyntaxError):
-        return text[1:-1]
+    return marks if all(NUMBER.fullmatch(value) for value in others) else set()
 
 
 def _cells(table: Table, name: str, missing: Sequence[str] | None) -> list[list[Any] | None]:
@@ -427,7 +375,7 @@ def _number(value: Any, decimal_comma: bool) -> float | None:
         text = value.strip()
         if decimal_comma and _DECIMAL_COMMA.fullmatch(text):
             text = text.replace(".", "").replace(",", ".")
-        elif not _NUMBER.fullmatch(text) and text.lower().lstrip("+-") not in ("inf", "infinity"):
+        elif not NUMBER.fullmatch(text) and text.lower().lstrip("+-") not in ("inf", "infinity"):
             return None
         return float(text)
     try:

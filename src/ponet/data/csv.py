@@ -48,7 +48,7 @@ class CsvRows:
 
     def __init__(self, stream: Stream, separators: tuple[str, ...] = SEPARATORS, quotes: bool = True) -> None:
         self.path, self.stream = stream.path, stream
-        self._told = len(separators) > 1
+        self._told, self._quotes = len(separators) > 1, quotes
         self._blocks = _line_ends(stream.blocks())
         self._head = ""
         for block in self._blocks:
@@ -109,6 +109,8 @@ class CsvRows:
         if self._told and self.separator != ",":
             shown = SHOWN.get(self.separator, f"'{self.separator}'")
             said.append(f"The columns of '{self.path}' are separated by {shown}.")
+        if not self._quotes:
+            said.append(f"'{self.path}' doesn't quote its fields: all quotation marks are read as text.")
         if self.strays:
             said.append(
                 f"A quotation mark opens a field and doesn't close it in {self.strays:,} rows of '{self.path}' (first "
