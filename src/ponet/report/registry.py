@@ -6,6 +6,7 @@ from pathlib import Path
 from ponet.errors import PoNetError, suggest
 from ponet.report.documents import documents
 from ponet.report.efficiency import efficiency
+from ponet.report.embeddings import embeddings
 from ponet.report.long import long
 from ponet.report.lra import lra
 from ponet.report.lra_curves import plot as plot_lra
@@ -26,6 +27,7 @@ REPORTS: dict[str, Callable[[list[Result]], list[Table]]] = {
 
 BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
     "efficiency": efficiency,
+    "embeddings": embeddings,
     "long": long,
     "ops": ops,
 }
