@@ -70,12 +70,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$$python -m venv $(VENV)
 	@$(PIP) setuptools torch
 	@echo "... then the other packages ..."
-	@$(PIP) --no-build-isolation --editable '.[fast,quantized,dev]'
+	@$(PIP) --no-build-isolation --editable '.[fast,dev]'
 	@touch $@
 	@echo "... done."
 
 $(STAMP)-test-hf: $(STAMP)
-	@$(PIP) --no-build-isolation --editable '.[fast,quantized,dev,test-hf]'
+	@$(PIP) --no-build-isolation --editable '.[fast,dev,test-hf]'
 	@touch $@
 
 $(SUITE): | $(STAMP)

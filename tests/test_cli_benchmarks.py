@@ -42,7 +42,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         ("is a folder: name a file", ["efficiency", "--json", "."]),
         ("float16 is for a GPU", ["ops", "--dtype", "float16"]),
         ("--rounds must be at least 1", ["ops", "--rounds", "0"]),
-        ("--threads must be at least 1", ["ops", "--threads", "0"]),
+        ("--threads must be from 1 to", ["ops", "--threads", "0"]),
     ],
 )
 def test_mistakes_are_one_sentence(

@@ -171,6 +171,8 @@ def test_ctrl_c_while_importing_is_told_in_a_word(module, tmp_path):
 import signal, sys
 from ponet.cli import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
+
 class Stop:
     def find_spec(self, name, path=None, target=None):
         if name == {module!r}:

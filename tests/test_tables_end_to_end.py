@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from ponet.cli import app
+from ponet.cli.app import app
 from ponet.cli.errors import MISTAKE
 
 SMALL = ["hidden_size=32", "model.intermediate_size=32", "num_hidden_layers=1", "data.vocab_size=150", "max_steps=2"]
