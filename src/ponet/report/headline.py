@@ -45,8 +45,8 @@ def headline(results: Path) -> list[Table]:
         peaks += [f"{gigabytes:.1f} GB", memory(cell.get("memory", {}).get("peak_bytes"))]
     table.rows += [[f"{step}: steps/s", *speeds], [f"{step}: peak memory", *peaks]]
     table.notes.append(
-        "*: fewer steps than published. Arena: each model had about the same training time on one CPU core. IMDb, published: "
-        "pre-trained, 12 layers of width 768; measured: trained from scratch, 2 layers of width 64."
+        "*: fewer steps than published. Arena: each model had about the same training time on one CPU core. IMDb, "
+        "published: pre-trained, 12 layers of width 768; measured: trained from scratch, 2 layers of width 64."
     )
     if measured is not None:
         table.notes.append(_note(measured))
