@@ -15,12 +15,15 @@ import yaml
 
 import ponet
 from ponet.cli.app import app
-from ponet.recipe import load_recipe, read_recipe
+from ponet.recipe import load_recipe, split_seeds
 
 ROOT = Path(__file__).parents[1]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [*GUIDES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 BLOCK = re.compile(r"(?P<skip><!-- no-test -->\n+)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
+
+BEFORE = ("|", "--no-python", "--no_python")
+"""What a command stands behind, in the middle of a line."""
 
 
 def blocks(page: Path, language: str) -> list[tuple[int, str]]:
@@ -75,9 +78,10 @@ def commands(page: Path) -> Iterator[list[str]]:
     lines += re.findall(r"(?<!`)`(ponet\s[^`]+)`", BLOCK.sub("", text))
     for line in lines:
         words = shlex.split(line, comments=True)
-        if "ponet" in words:
-            behind = words[words.index("ponet") + 1 :]
-            yield behind[: next((i for i, word in enumerate(behind) if word in ("|", ">")), None)]
+        for place, word in enumerate(words):
+            if word == "ponet" and (place == 0 or words[place - 1] in BEFORE):
+                behind = words[place + 1 :]
+                yield behind[: next((i for i, word in enumerate(behind) if word in ("|", ">")), None)]
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])
@@ -96,13 +100,33 @@ def test_commands_exist(page: Path) -> None:
         assert not unknown, f"no such option: {line}"
 
 
+def recipe_of(words: list[str]) -> str | None:
+    """The recipe that a command line trains or shows, if it is one that comes with the package."""
+
+    def option(name: str, default: str) -> str:
+        return words[words.index(name) + 1] if name in words else default
+
+    match words:
+        case ["train" | "finetune" | "distil" | "recipes"]:
+            return None
+        case ["train", name, *_] | ["recipes", "show", name, *_]:
+            return None if re.search(r"[<A-Z]|\.yaml$", name) else name  # a placeholder, or a file
+        case ["finetune", *_]:
+            return "finetune/base"
+        case ["distil", *_]:
+            return option("--recipe", "distil/mini")
+        case ["pretrain", "run", *_]:
+            return f"pretrain/{option('--size', 'mini')}"
+    return None
+
+
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])
-def test_recipes_exist(page: Path) -> None:
+def test_recipes_and_their_keys_exist(page: Path) -> None:
     for words in commands(page):
-        behind = {"train": 1, "recipes": 2}.get(words[0], len(words))
-        for name in words[behind : behind + 1]:
-            if not re.search(r"[<A-Z]|\.yaml$", name):  # neither a placeholder nor a file
-                read_recipe(name)
+        recipe = recipe_of(words)
+        if recipe is not None:
+            _, changes = split_seeds([word for word in words if re.match(r"[a-z_.]+=[^<]*$", word)])
+            load_recipe(recipe, changes)
 
 
 def test_readme_is_one_screen() -> None:
