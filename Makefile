@@ -20,7 +20,7 @@ PYTHON_CODE := src tests tests_hf
 # `make demo ARGS="--seed 1"`, `make test ARGS="-k tokenizer"`
 ARGS ?=
 
-.PHONY: help demo test test-slow test-hf check lint types format hooks clean
+.PHONY: help demo test test-slow test-hf check lint types format hooks docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -53,8 +53,12 @@ format: $(STAMP) ## ruff: put right what it can
 hooks: $(STAMP) ## lint and types before every commit
 	@$(BIN)/pre-commit install
 
+docs: $(STAMP)-docs ## guides and API reference as a site, in site/; a broken link or reference fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+	@echo "The site is in site/: open site/index.html."
+
 clean: ## remove what the other targets made, the environment included
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache demo
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache demo site
 	find $(PYTHON_CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # setuptools and torch go first: the one so that ponet is built with the pinned version, the other so that no
@@ -76,6 +80,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(STAMP)-test-hf: $(STAMP)
 	@$(PIP) --no-build-isolation --editable '.[fast,dev,test-hf]'
+	@touch $@
+
+$(STAMP)-docs: $(STAMP)
+	@$(PIP) --no-build-isolation --editable '.[fast,dev,docs]'
 	@touch $@
 
 $(SUITE): | $(STAMP)

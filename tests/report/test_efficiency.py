@@ -266,3 +266,15 @@ def test_plots(tmp_path: Path, lengths: dict[str, Any], documents: dict[str, Any
             assert image.width > 1000
     assert plot_efficiency(documents, tmp_path / "x") == []
     assert plot_efficiency(lengths | {"lengths": []}, tmp_path / "x") == []
+
+
+def test_plots_of_all_results_go_into_a_folder(
+    tmp_path: Path, lengths: dict[str, Any], documents: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "efficiency").mkdir()
+    for name, values in (("lra-cpu", lengths), ("documents-imdb-cpu", documents)):
+        (tmp_path / f"efficiency/{name}.json").write_text(json.dumps(values))
+    report("efficiency", tmp_path, plots=tmp_path / "docs")
+    drawn = ["efficiency-lra-cpu-memory.png", "efficiency-lra-cpu-speed.png"]
+    assert sorted(path.name for path in (tmp_path / "docs").iterdir()) == drawn
+    assert sorted(Path(line).name for line in capsys.readouterr().out.split()) == drawn

@@ -156,7 +156,7 @@ def test_pages_in_docs_are_filled_too(tmp_path: Path, capsys: pytest.CaptureFixt
     for name, text in (("README.md", block), ("docs/a.md", f"# A\n{block}"), ("docs/b.md", "no block")):
         (tmp_path / name).write_text(text)
     report(None, tmp_path / "results", write_readme=True, readme=tmp_path / "README.md")
-    assert [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()] == ["filled anew"] * 2
+    assert [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()] == ["updated"] * 2
     assert "87.1" in (tmp_path / "docs/a.md").read_text()
     assert (tmp_path / "docs/b.md").read_text() == "no block"
     report(None, tmp_path / "results", check=True, readme=tmp_path / "README.md")

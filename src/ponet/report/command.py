@@ -38,9 +38,9 @@ def report(
             check_reports(page, results)
     elif write_readme:
         for page in pages(readme):
-            print(f"{printable(page)}: {'filled anew' if write_reports(page, results) else 'was up to date'}")
+            print(f"{printable(page)}: {'updated' if write_reports(page, results) else 'up to date'}")
     elif plots is not None:
-        drawn = [path for each in _chosen(name) if (path := plot(each, results, plots)) is not None]
+        drawn = [path for each in _chosen(name) for path in plot(each, results, plots)]
         print(printable("\n".join(map(str, drawn))) if drawn else "There is nothing to draw yet.")
     elif as_markdown:
         print(printable("\n\n".join(markdown(each, results) for each in _chosen(name))))

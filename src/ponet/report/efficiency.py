@@ -9,6 +9,7 @@ from ponet.report.benchmarks import (
     absent,
     collect,
     greatest_spread,
+    load_benchmarks,
     machine_note,
     made_by,
     spread,
@@ -115,6 +116,12 @@ def _documents(values: Values) -> Table:
         "that of single batches, which differ in their documents."
     ]
     return table
+
+
+def plots(results: Path, folder: Path) -> list[Path]:
+    """Draws every result by length into `folder`, as `efficiency-<result>-speed.png` and `-memory.png`."""
+    measured = load_benchmarks(results, SUITE, "variants", "config")
+    return [path for name, values in measured.items() for path in plot_efficiency(values, folder / f"{SUITE}-{name}")]
 
 
 def plot_efficiency(values: Values, stem: Path) -> list[Path]:

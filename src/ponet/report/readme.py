@@ -12,7 +12,7 @@ _OPENING = re.compile(r"<!-- report:[\w-]+ -->")
 
 
 def filled(path: Path, results: Path = Path("results")) -> tuple[str, str]:
-    """The file's text as it is, and with every report block made anew from the result files.
+    """The file's text as it is, and with every report block as the result files give it now.
 
     Raises:
         PoNetError: for a file without blocks, a block without an end, or an unknown report.

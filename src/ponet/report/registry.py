@@ -6,7 +6,9 @@ from pathlib import Path
 from ponet.errors import PoNetError, suggest
 from ponet.report.documents import documents
 from ponet.report.efficiency import efficiency
+from ponet.report.efficiency import plots as plot_efficiency
 from ponet.report.embeddings import embeddings
+from ponet.report.headline import headline
 from ponet.report.long import long
 from ponet.report.lra import lra
 from ponet.report.lra_curves import plot as plot_lra
@@ -28,16 +30,20 @@ REPORTS: dict[str, Callable[[list[Result]], list[Table]]] = {
 BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
     "efficiency": efficiency,
     "embeddings": embeddings,
+    "headline": headline,
     "long": long,
     "ops": ops,
 }
-"""Suite of single files -> its tables, from the folder of all results."""
+"""Suite of single files, or a selection from several suites -> its tables, from the folder of all results."""
 
 PLOTS: dict[str, Callable[[list[Result], Path], Path | None]] = {
     "lra": plot_lra,
     "pretraining": plot_pretraining,
 }
 """Suite -> what draws its results into a folder; it returns the file, or None where there is nothing to draw."""
+
+BENCHMARK_PLOTS: dict[str, Callable[[Path, Path], list[Path]]] = {"efficiency": plot_efficiency}
+"""Suite of single files -> what draws them, from the folder of all results, into a folder; it returns the files."""
 
 
 def tables(name: str, results: Path = Path("results")) -> list[Table]:
@@ -55,14 +61,17 @@ def markdown(name: str, results: Path = Path("results")) -> str:
     return "\n\n".join(table.markdown() for table in tables(name, results))
 
 
-def plot(name: str, results: Path, folder: Path) -> Path | None:
-    """Draws one report's results into `folder`; None where there is nothing to draw.
+def plot(name: str, results: Path, folder: Path) -> list[Path]:
+    """Draws one report's results into `folder`; returns the files.
 
     Raises:
         PoNetError: for an unknown report or a broken result file.
     """
     _check(name)
-    return PLOTS[name](load_results(results, name), folder) if name in PLOTS else None
+    if name in BENCHMARK_PLOTS:
+        return BENCHMARK_PLOTS[name](results, folder)
+    drawn = PLOTS[name](load_results(results, name), folder) if name in PLOTS else None
+    return [] if drawn is None else [drawn]
 
 
 def report_names() -> list[str]:
