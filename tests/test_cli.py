@@ -74,6 +74,15 @@ def test_finetune_writes_a_run(home: Path) -> None:
     }
 
 
+def test_model_none_is_from_scratch(home: Path, tmp_path: Path) -> None:
+    data = home / "documents.csv"
+    settings = ("test_fraction=0.2", "--max-length", 32, *SMALL)
+    result = ponet("finetune", data, "--out", tmp_path / "run", "--model", "none", *settings)
+    assert result.exit_code == 0, result.stderr
+    recipes = [json.loads((run / "result.json").read_text())["recipe"] for run in (home / "run", tmp_path / "run")]
+    assert recipes[0] == recipes[1]
+
+
 def test_the_same_command_again_says_that_it_is_done(home: Path) -> None:
     before = (home / "run" / "result.json").read_bytes()
     result = ponet(

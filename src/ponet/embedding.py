@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ponet.errors import PoNetError
-from ponet.files import read_json
+from ponet.files import read_json, write_json
 from ponet.training.batching import cut
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 BATCH_TOKENS = 8192
 CHUNK_TOKENS = 8192
 """Of a longer text so many tokens at a time go through each layer: memory follows this number."""
+LONG_DOCUMENTS = {"chunk_size": CHUNK_TOKENS, "repeat_positions": True}
+"""Fields of the configuration with which a model reads documents of any length."""
 WINDOW_TEXTS, WINDOW_CHARACTERS = 1024, 8_000_000
 """Texts are sorted by length within windows of at most so many: like lengths share a batch."""
 
@@ -126,11 +128,9 @@ class Embedder:
         from ponet.ops import Layout, document_mean
 
         lengths = [len(ids) for ids, _ in documents]
-        room = self.model.config.max_position_embeddings
         inputs: dict[str, Any] = {
             "input_ids": torch.from_numpy(np.concatenate([ids for ids, _ in documents]))[None],
             "segment_ids": torch.from_numpy(np.concatenate([segments for _, segments in documents]))[None],
-            "position_ids": torch.from_numpy(np.concatenate([np.arange(length) % room for length in lengths]))[None],
             "cu_seqlens": torch.from_numpy(np.cumsum([0, *lengths]).astype(np.int32)),
         }
         inputs = {name: value.to(self.model.device) for name, value in inputs.items()}
@@ -146,6 +146,8 @@ class Embedder:
 def open_encoder(name: str) -> "PoNetModel":
     """An encoder in evaluation mode, in float32: PoNet's, or one of BERT's architecture, which then has attention.
 
+    Of longer documents than it has positions, these begin again (`repeat_positions`).
+
     Raises:
         PoNetError: no such model, or one that lacks weights.
     """
@@ -156,8 +158,10 @@ def open_encoder(name: str) -> "PoNetModel":
     config = read_json(checkpoint_folder(name) / "config.json")
     # published PoNet checkpoints say "bert" too, but have the special-token rule
     if isinstance(config, dict) and config.get("model_type") == "bert" and "clsgsepg" not in config:
-        return open_teacher(name)
-    model, info = load_checkpoint(PoNetModel, name, {"chunk_size": CHUNK_TOKENS})
+        teacher = open_teacher(name)
+        teacher.config.repeat_positions = True
+        return teacher
+    model, info = load_checkpoint(PoNetModel, name, LONG_DOCUMENTS)
     lacking = [each for each in info["missing_keys"] if not each.startswith("pooler.")]
     lacking += [entry[0] for entry in info["mismatched_keys"]]
     if lacking:
@@ -184,6 +188,56 @@ def embed(texts: Sequence[str], model: str | Path | None = None) -> np.ndarray:
     if isinstance(texts, str):
         raise PoNetError("embed takes a list of texts: embed([text])[0] is the vector of one.")
     return _embedder(None if model is None else str(model)).embed(texts)
+
+
+POOLING_FOLDER = "1_Pooling"
+MODULES = (
+    ("", "base.modules.transformer.Transformer"),
+    (POOLING_FOLDER, "sentence_transformer.modules.pooling.Pooling"),
+    ("2_Normalize", "base.modules.normalize.Normalize"),
+)
+"""What sentence-transformers opens for a folder's `modules.json`: path and class of each module."""
+
+
+def write_modules(folder: Path) -> None:
+    """Writes beside a saved model and its tokenizer what makes sentence-transformers give the vectors of `embed`.
+
+    Its own classes, which need no trust in foreign code, are told to have the tokenizer pack each batch, so that no pad
+    token is computed, and to read texts of any length.
+
+    Args:
+        folder: with `config.json` and `tokenizer_config.json`.
+
+    Raises:
+        PoNetError: where these can't be read, or the disk is full.
+    """
+    config = read_json(folder / "config.json")
+    # sentence-transformers takes the smaller number for the tokenizer's limit, which here isn't one
+    limits = (config["max_position_embeddings"], read_json(folder / "tokenizer_config.json").get("model_max_length"))
+    states = {"method": "forward", "method_output_name": "last_hidden_state"}
+    modules = [
+        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.{name}"}
+        for index, (path, name) in enumerate(MODULES)
+    ]
+    write_json(folder / "modules.json", modules)
+    write_json(
+        folder / "sentence_bert_config.json",
+        {
+            "transformer_task": "feature-extraction",
+            "modality_config": {"text": states},
+            "module_output_name": "token_embeddings",
+            "processing_kwargs": {"text": {"packed": True, "whole_at": min(filter(None, limits))}},
+            "config_kwargs": LONG_DOCUMENTS,
+        },
+    )
+    write_json(
+        folder / "config_sentence_transformers.json",
+        {"model_type": "SentenceTransformer", "similarity_fn_name": "cosine", "prompts": {}},
+    )
+    write_json(
+        folder / POOLING_FOLDER / "config.json",
+        {"embedding_dimension": config["hidden_size"], "pooling_mode": "mean", "include_prompt": True},
+    )
 
 
 def _windows(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -15,10 +15,10 @@ from typing import Any, TextIO
 from ponet.errors import UNPRINTABLE, PoNetError
 
 MODEL_FILES = re.compile(
-    r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|model\.safetensors\.index)"
-    r"\.json|vocab\.txt|model(-[0-9]+-of-[0-9]+)?\.safetensors|(ponet_\w+|(configuration|modeling|tokenization)_ponet)\.py"
+    r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|model\.safetensors\.index|"
+    r"modules|config_sentence_transformers|sentence_bert_config)\.json|vocab\.txt|model(-[0-9]+-of-[0-9]+)?\.safetensors|(ponet_\w+|(configuration|modeling|tokenization)_ponet)\.py"
 )
-"""The names of what `save_pretrained` writes of a model and its tokenizer."""
+"""The names of what `save_pretrained` writes of a model and its tokenizer, and `write_modules` beside them."""
 MOST_LINKS = 40
 """As the kernel: a longer chain of symbolic links is a loop."""
 DEFAULT_DATA_FOLDER = Path("../shared/data")

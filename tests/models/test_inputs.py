@@ -104,6 +104,22 @@ def test_given_positions():
     assert (scores(model, **inputs, position_ids=torch.arange(9) + 2) - default).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_positions_begin_again_where_they_may(mixer):
+    model = build(PoNetModel, mixer_types=mixer)
+    ids = torch.randint(4, 20, (1, 43))
+    packed = {"input_ids": ids, "cu_seqlens": torch.tensor([0, 29, 43])}
+    positions = torch.cat([torch.arange(29), torch.arange(14)])[None] % 12
+    expected = scores(model, **packed, position_ids=positions)
+    with pytest.raises(ValueError, match="a document of 29 tokens"):
+        scores(model, **packed)
+    model.config.repeat_positions = True
+    assert torch.equal(scores(model, **packed), expected)
+    padded = torch.nn.utils.rnn.pad_sequence(list(ids[0].split([29, 14])), batch_first=True)
+    mask = torch.arange(29) < torch.tensor([[29], [14]])
+    same(scores(model, input_ids=padded, attention_mask=mask.long())[mask], expected[0])
+
+
 def test_int32_inputs():
     model, inputs = build(PoNetModel), batch()
     same(scores(model, **{name: value.int() for name, value in inputs.items()}), scores(model, **inputs))

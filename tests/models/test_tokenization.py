@@ -473,3 +473,27 @@ def test_the_published_vocabulary(data_dir):
     assert ours(text)["segment_ids"] == expected_ids(ours(text).encodings[0], [sentence_spans(text)])
     assert ours.convert_ids_to_tokens([101, 102, 103]) == ["[CLS]", "[SEP]", "[MASK]"]
     assert len(ours) == 30522
+
+
+@pytest.mark.parametrize("pairs", [None, ["the hello", "", "you?"]])
+def test_packed_is_the_rows_one_behind_the_other(pairs):
+    texts = [TEXT, "", "the end of it. And more"]
+    rows = TOKENIZER(texts, pairs, max_length=9, truncation=True)
+    packed = TOKENIZER(texts, pairs, max_length=9, truncation=True, packed=True, padding=True, return_tensors="pt")
+    assert set(packed) == {"input_ids", "token_type_ids", "segment_ids", "cu_seq_lens_q"}
+    for name in ("input_ids", "token_type_ids", "segment_ids"):
+        assert packed[name].tolist() == [[number for row in rows[name] for number in row]]
+    assert packed["cu_seq_lens_q"].tolist() == np.cumsum([0, *map(len, rows["input_ids"])]).tolist()
+    assert TOKENIZER(TEXT, packed=True)["input_ids"] == [TOKENIZER(TEXT)["input_ids"]]
+
+
+def test_packed_texts_are_whole_where_the_limit_is_none():
+    tokenizer = PoNetTokenizer(vocab=VOCABULARY, model_max_length=6)
+
+    def tokens(**settings):
+        return tokenizer([TEXT], packed=True, truncation="longest_first", **settings)["cu_seq_lens_q"][1]
+
+    whole = len(TOKENIZER(TEXT)["input_ids"])
+    assert (tokens(), tokens(whole_at=7), tokens(whole_at=6), tokens(whole_at=6, max_length=6)) == (6, 6, whole, 6)
+    tokenizer.model_max_length = 8
+    assert tokens(whole_at=6) == 8

@@ -51,8 +51,8 @@ def finetune(
     changes: Changes = None,
     out: Annotated[Path, typer.Option(help="The run folder.")] = ...,  # type: ignore[assignment]
     model: Annotated[
-        str | None, typer.Option(help="A checkpoint to start from: folder, shipped or hub name.  \\[default: none]")
-    ] = None,
+        str, typer.Option(help="A checkpoint to start from: folder, shipped or hub name; none: from scratch.")
+    ] = "none",
     text: Annotated[str | None, typer.Option(help="Column of the text.  \\[default: found]")] = None,
     pair: Annotated[str | None, typer.Option(help="Column of a second text.")] = None,
     label: Annotated[
@@ -75,7 +75,8 @@ def finetune(
     """
     from ponet.recipe import read_recipe, recipe_from_dict
 
-    values = read_recipe("finetune/base-scratch" if model is None else "finetune/base")
+    scratch = model == "none"
+    values = read_recipe("finetune/base-scratch" if scratch else "finetune/base")
     values["name"] = f"finetune/{Path(data).stem or 'data'}"
     columns = None if label is None else [part.strip() for part in label.split(",")]
     given = {
@@ -86,7 +87,7 @@ def finetune(
         "max_length": max_length,
     }
     values["data"] |= {key: value for key, value in given.items() if value is not None}
-    if model is not None:
+    if not scratch:
         values["model"] = {"init": model}
     run_seeds(lambda overrides: recipe_from_dict(values, overrides), changes or [], out, overwrite)
 

@@ -1,5 +1,6 @@
 """The border: padded Hugging Face batches are packed once on the way in, and padded once on the way out."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -69,6 +70,7 @@ def unpad(rows: Tensor, layout: Layout, packed: bool) -> Tensor:
 
 
 Forward = TypeVar("Forward", bound=Callable[..., Any])
+_FLATTENED = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
 
 
 def takes_flattened(forward: Forward) -> Forward:
@@ -84,10 +86,11 @@ def takes_flattened(forward: Forward) -> Forward:
             kwargs["cu_seqlens"] = _flattened_offsets(kwargs.get("cu_seqlens"), given)
         return forward(self, *args, **kwargs)
 
+    # Libraries that look at the signature (sentence-transformers) leave out what isn't in it.
+    signature = inspect.signature(forward)
+    names = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in _FLATTENED]
+    wrapper.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *names])  # type: ignore[attr-defined]
     return wrapper  # type: ignore[return-value]
-
-
-_FLATTENED = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
 
 
 def _flattened_offsets(cu_seqlens: Tensor | None, given: dict[str, Any]) -> Tensor | None:
@@ -199,7 +202,9 @@ def pack(
     if positions is None:
         positions = torch.arange(layout.num_tokens, device=given.device) - layout.cu_seqlens[layout.document]
         longest = max(layout.lengths, default=0)
-        if longest > room:
+        if config.repeat_positions:
+            positions = positions % room
+        elif longest > room:
             raise ValueError(
                 f"a document of {longest} tokens, but the model has {room} positions: "
                 f"truncate it, or call model.resize_position_embeddings({longest}) first"

@@ -84,6 +84,9 @@ class PoNetConfig(PreTrainedConfig):
             Inference without gradients takes at most about this many tokens at a time through each layer, so that
             memory beyond the hidden states follows this number and not the length. The result is the same. Mixers
             that can't read a document in parts (all but "pooling") mix it whole. None: everything at once.
+        repeat_positions (`bool`):
+            Whether documents longer than `max_position_embeddings` are read whole, with positions that begin again
+            with the first; otherwise they are refused.
         norm_position (`str`):
             "post": `LayerNorm(x + f(x))`, as BERT; "pre": `x + f(LayerNorm(x))` and a final norm, as in the Arena.
         embedding_norm (`bool`):
@@ -141,6 +144,7 @@ class PoNetConfig(PreTrainedConfig):
     pooling_formulation: Literal["absorbed", "published"] = "absorbed"
     mixer_checkpointing: bool = False
     chunk_size: int | None = None
+    repeat_positions: bool = False
     norm_position: Literal["post", "pre"] = "post"
     embedding_norm: bool = True
     classifier_pooling: Literal["cls", "mean", "padded_mean"] = "cls"

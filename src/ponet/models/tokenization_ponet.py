@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ class PoNetTokenizer(BertTokenizer):
     `segments`. With `is_split_into_words`, `spans` count words instead, and sentences are sought in the words joined by
     a space.
 
+    `packed=True` in a call puts all texts of a batch one behind the other, without padding: `input_ids`, `segment_ids`
+    and `token_type_ids` are `[1, T]`, and `cu_seq_lens_q` `[B + 1]` says where each begins, as every PoNet model takes
+    it. With it goes `whole_at`: where a call names no `max_length` and `model_max_length` is this number, texts aren't
+    truncated. Both are for libraries that encode by settings in a file (`ponet.embedding.write_modules`).
+
     Raises:
         ValueError: for an unknown `segments`, a missing `segment_length`, or spans that don't fit their text.
         OSError: where the vocabulary file can't be read.
@@ -76,9 +82,19 @@ class PoNetTokenizer(BertTokenizer):
         self.truncate_by_default = truncate_by_default
         self._cut_told = False
 
-    def __call__(self, text: Any = None, text_pair: Any = None, *args: Any, **kwargs: Any) -> BatchEncoding:
+    def __call__(
+        self,
+        text: Any = None,
+        text_pair: Any = None,
+        *args: Any,
+        packed: bool = False,
+        whole_at: int | None = None,
+        **kwargs: Any,
+    ) -> BatchEncoding:
         """As BERT's tokenizer, with `segment_ids`; a text over the model's length is cut where `truncate_by_default`
-        says so."""
+        says so. `packed` and `whole_at` as the class says."""
+        if packed:
+            return self._packed(text, text_pair, whole_at, *args, **kwargs)
         given = {**kwargs, **(kwargs.get("tokenizer_kwargs") or {})}
         said = any(given.get(name) is not None for name in ("truncation", "max_length"))
         if not self.truncate_by_default or said or given.get("return_overflowing_tokens"):
@@ -92,6 +108,17 @@ class PoNetTokenizer(BertTokenizer):
                 "will others be, without a word. truncation=False keeps a text whole."
             )
         return output
+
+    def _packed(self, text: Any, text_pair: Any, whole_at: int | None, *args: Any, **kwargs: Any) -> BatchEncoding:
+        settings = {**kwargs, "padding": False, "return_attention_mask": False, "return_tensors": None}
+        if kwargs.get("max_length") is None and self.model_max_length == whole_at:
+            settings |= {"truncation": False, "verbose": False}
+        single = isinstance(text, str)
+        rows = self([text] if single else text, [text_pair] if single and text_pair else text_pair, *args, **settings)
+        lengths = [len(ids) for ids in rows["input_ids"]]
+        flat: dict[str, Any] = {name: [list(chain.from_iterable(values))] for name, values in rows.items()}
+        flat["cu_seq_lens_q"] = np.cumsum([0, *lengths], dtype=np.int32)
+        return BatchEncoding(flat, tensor_type=kwargs.get("return_tensors"))
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str]:
         """Writes `vocab.txt`, as BERT's tools read it: one piece a line, in the order of ids."""

@@ -54,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkpoint(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shipped") / "ponet-tiny"
     size = ship(run, folder, data="Made-up sentences")
-    assert size == sum(path.stat().st_size for path in folder.iterdir())
+    assert size == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return folder
 
 
@@ -98,10 +98,10 @@ def test_its_tokenizer_cuts_what_the_model_can_t_read(run: Path, checkpoint: Pat
 def test_the_folder_holds_what_a_package_needs(checkpoint: Path) -> None:
     names = {path.name for path in checkpoint.iterdir()}
     needed = {"README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-    assert needed <= names
+    assert needed | {"modules.json", "sentence_bert_config.json", "1_Pooling"} <= names
     assert not any(name.endswith(".py") for name in names)
     assert [path.name for path in checkpoint.parent.iterdir()] == ["ponet-tiny"]
-    for path in checkpoint.iterdir():
+    for path in filter(Path.is_file, checkpoint.rglob("*")):
         assert str(checkpoint.parent.parent).encode() not in path.read_bytes(), path.name
         assert path.stat().st_mode & 0o444 == 0o444, path.name
 
@@ -210,7 +210,10 @@ def test_one_that_is_there_is_replaced_whole_or_stays(run: Path, tmp_path: Path)
     (folder / "stray").touch()
     with pytest.raises(PoNetError, match="isn't a checkpoint alone"):
         ship(run, folder, data="the second", overwrite=True)
-    (folder / "stray").unlink()
+    (folder / "stray").rename(folder / "1_Pooling" / "stray")
+    with pytest.raises(PoNetError, match="isn't a checkpoint alone"):
+        ship(run, folder, data="the second", overwrite=True)
+    (folder / "1_Pooling" / "stray").unlink()
     (folder / "vocab.txt").write_text("of another")
     ship(run, folder, data="the second", overwrite=True)
     assert "the second" in (folder / "README.md").read_text()

@@ -386,3 +386,36 @@ def test_a_run_is_evaluated_as_it_was_trained(data: Path, folder: Path, write_ro
     (run / "model.safetensors").write_bytes(weights[:100])
     with pytest.raises(PoNetError, match=r"The model in .* can't be read"):
         TextTask().evaluation(run, recipe(**options), None, "validation", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "foreign"),
+    [
+        ("Ο ποταμός ανέβηκε την άνοιξη και η πόλη μεταφέρθηκε στον λόφο.", True),  # noqa: RUF001
+        ("Весной река поднялась, и город перенесли на холм.", True),
+        ("春天河水上涨，小镇搬到了山上。医生说，费用很高。", True),  # noqa: RUF001
+        ("봄에 강물이 불어나자 마을은 언덕 위로 옮겨졌다.", True),
+        ("वसंत में नदी उफान पर आ गई और शहर पहाड़ी पर चला गया।", True),
+        ("แม่น้ำสูงขึ้นในฤดูใบไม้ผลิ และเมืองก็ย้ายขึ้นไปบนเนินเขา", True),
+        ("The river rose in spring, and the town moved uphill; X-rays cost $1,984.50 in 1987-88.", False),
+        ("Der Fluss stieg im Frühling an, und die Stadtverwaltung verbot das Bauen am Ufer.", False),
+        ("for i in range(10): print(i, a[i], x ** 2)  # 3.14159 2.71828", False),
+        ("1987 1988 1990 :-) !!! ...", False),
+        ("", False),
+    ],
+)
+def test_texts_that_a_checkpoint_s_tokenizer_doesn_t_know(
+    text: str, foreign: bool, folder: Path, write_rows: Write, recipe: Make
+) -> None:
+    rows = [{"text": f"{text} {i}", "label": f"{i % 2}"} for i in range(20)]
+    write_rows(folder / "a.csv", rows)
+    notices = TextTask().prepare(recipe(path="a.csv", model={"init": "ponet-tiny"}, max_length=64)).notices
+    said = [notice for notice in notices if "another language or script" in notice]
+    assert len(said) == foreign
+    assert all("tokenizer of 'ponet-tiny'" in notice and "ponet tokenizer train" in notice for notice in said)
+
+
+def test_nothing_is_said_of_a_vocabulary_made_from_the_texts(folder: Path, write_rows: Write, recipe: Make) -> None:
+    rows = [{"text": f"Весной река поднялась, и город перенесли на холм {i}", "label": f"{i % 2}"} for i in range(20)]
+    write_rows(folder / "a.csv", rows)
+    assert not any("another language" in notice for notice in TextTask().prepare(recipe(path="a.csv")).notices)

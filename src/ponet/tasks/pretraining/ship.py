@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ponet.embedding import POOLING_FOLDER, write_modules
 from ponet.errors import PoNetError
 from ponet.files import MODEL_FILES, check_utf8_name, explain, read_json, replacing_folder, write_json, write_text
 from ponet.tasks.pretraining.modelling import open_run
@@ -53,7 +54,7 @@ def ship(run: Path | str, folder: Path | str, data: str = "", overwrite: bool = 
     with replacing_folder(folder) as made:
         _write(model, run, made)
         write_text(made / "README.md", card(folder.name, result, _evaluations(run), data))
-        size = sum(path.stat().st_size for path in made.iterdir())
+        size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
         if size > most_mb * 1e6:
             raise PoNetError(
                 f"The checkpoint would have {size / 1e6:.1f} MB, more than {most_mb:g}: ship a smaller model, or one "
@@ -67,11 +68,15 @@ def _check_replaceable(folder: Path) -> None:
     """Nothing is replaced but a checkpoint."""
     if not folder.exists():
         return
+    pooling = folder / POOLING_FOLDER
+    ours = {folder / "README.md", pooling, pooling / "config.json"}
     other = (
         [folder.name]
         if not folder.is_dir()
         else [
-            path.name for path in folder.iterdir() if path.name != "README.md" and not MODEL_FILES.fullmatch(path.name)
+            path.name
+            for path in folder.rglob("*")
+            if path not in ours and not (path.parent == folder and MODEL_FILES.fullmatch(path.name))
         ]
     )
     if other:
@@ -119,7 +124,7 @@ def _to_half(model: "PoNetForPreTraining", run: Path) -> None:
 
 
 def _write(model: "PoNetForPreTraining", run: Path, folder: Path) -> None:
-    """Weights, configuration and tokenizer, without the model's source files."""
+    """Weights, configuration, tokenizer and what sentence-transformers opens, without the model's source files."""
     from ponet.tasks.text.modelling import open_tokenizer, quiet
 
     with quiet():
@@ -130,6 +135,7 @@ def _write(model: "PoNetForPreTraining", run: Path, folder: Path) -> None:
     for name, changes in (("config.json", {"dtype": "float32"}), ("tokenizer_config.json", {})):
         values = read_json(folder / name)
         write_json(folder / name, {key: value for key, value in values.items() if key not in NOT_KEPT} | changes)
+    write_modules(folder)
     mode = (folder / "config.json").stat().st_mode & 0o777
-    for path in folder.iterdir():
+    for path in filter(Path.is_file, folder.iterdir()):
         path.chmod(mode)  # safetensors writes for the owner alone

@@ -10,7 +10,7 @@ from ponet.files import read_json
 from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.text.collate import PackedCollator
 from ponet.tasks.text.corpus import load_corpus, load_split
-from ponet.tasks.text.encode import encode_documents
+from ponet.tasks.text.encode import encode_documents, foreign_notice
 from ponet.tasks.text.loss import class_weights, weighted_loss
 from ponet.tasks.text.metrics import BEST, metrics_of
 from ponet.tasks.text.modelling import build_model, check_model_keys, make_tokenizer, open_run
@@ -34,7 +34,8 @@ class TextTask:
         corpus = load_corpus(options)
         check_weights(options.class_weights, corpus.space)
         notices, facts = corpus.notices, corpus.facts
-        tokenizer = make_tokenizer(options, recipe.model.get("init"), corpus.splits["train"], notices)
+        init = recipe.model.get("init")
+        tokenizer = make_tokenizer(options, init, corpus.splits["train"], notices)
         set_seed(recipe.seed)  # the weights of a run depend on its seed alone, not on what was drawn before
         labels = corpus.splits["train"].labels
         model = build_model(recipe.model, tokenizer, corpus.space, labels, options, notices)
@@ -45,6 +46,9 @@ class TextTask:
             facts["splits"][name] |= counts.facts()
             if (notice := counts.notice(name, options)) is not None:
                 notices.append(notice)
+            if name == "train" and init is not None:
+                notice = foreign_notice(splits[name], tokenizer, options.tokenizer or str(init))
+                notices.extend([notice] if notice else [])
         facts["vocab_size"] = len(tokenizer)
         if weights is not None:
             facts["class_weights"] = dict(zip(corpus.space.names, map(float, weights), strict=True))
