@@ -51,7 +51,7 @@ def test_measured_stands_beside_published(results: Path) -> None:
         ["2.4 GB", "100 MiB", "23.8 GB", "200 MiB"],
     ]
     notes = " ".join(table.notes)
-    assert "keeps its weights: 0.25 steps/s, 2.0 GiB" in notes
+    assert "stores its weights: 0.25 steps/s, 2.0 GiB" in notes
     assert "16.0 times as fast as the Transformer's here, 9.0 times as published" in notes
 
 
