@@ -15,12 +15,14 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --max
 # transformers' tests come with its source distribution alone; of that, only they are kept
 TRANSFORMERS := $(shell sed -n 's/^transformers==//p' constraints.txt)
 SUITE := .cache/transformers-$(TRANSFORMERS)
+# apart from the environment: with it there, transformers imports it, which writes to standard error
+TORCHAO := .cache/torchao
 PYTHON_CODE := src tests tests_hf
 
 # `make demo ARGS="--seed 1"`, `make test ARGS="-k tokenizer"`
 ARGS ?=
 
-.PHONY: help demo test test-slow test-hf check lint types format hooks docs clean
+.PHONY: help demo test test-slow test-hf test-quantized check lint types format hooks docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -36,6 +38,9 @@ test-slow: $(STAMP) ## the tests that take minutes
 
 test-hf: $(STAMP)-test-hf $(SUITE) ## transformers' own tests on PoNet; the first time they are downloaded
 	@$(PYTEST) -rfEx --override-ini verbosity_subtests=0 tests_hf $(ARGS)
+
+test-quantized: $(STAMP) $(TORCHAO) ## int8 weights by torchao, which is fetched the first time
+	@PYTHONPATH=$(TORCHAO) $(PYTEST) tests/models/test_quantized.py $(ARGS)
 
 check: lint types ## lint and types
 
@@ -94,3 +99,6 @@ $(SUITE): | $(STAMP)
 	@tar -xzf $@.part/transformers-$(TRANSFORMERS).tar.gz -C $@.part --strip-components 1 transformers-$(TRANSFORMERS)/tests
 	@rm $@.part/*.tar.gz
 	@mv $@.part $@
+
+$(TORCHAO): | $(STAMP)
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --no-deps --target $@ torchao

@@ -58,8 +58,10 @@ def distil(
       ponet distil my-bert data --out hybrid 'mixer_types=[pooling,pooling,attention,pooling,pooling,attention]'
     """
     from ponet.cli.runs import run_seeds
+    from ponet.embedding import write_modules
     from ponet.errors import PoNetError
     from ponet.recipe import load_recipe
+    from ponet.training.setup import process_index
 
     changes = [each for each in corpus if "=" in each and not Path(each).exists()]
     named = [each for each in corpus if each not in changes]
@@ -68,7 +70,9 @@ def distil(
     folder = prepared or out.with_name(f"{out.name}.data")
     folders = _prepared(teacher, named, validation or [], validation_fraction, text, folder)
     given = [f"data.teacher={teacher}", f"data.path=[{', '.join(folders)}]"]
-    run_seeds(lambda overrides: load_recipe(recipe, [*given, *overrides]), changes, out, overwrite)
+    for run in run_seeds(lambda overrides: load_recipe(recipe, [*given, *overrides]), changes, out, overwrite):
+        if process_index() == 0:
+            write_modules(run)
 
 
 def _prepared(

@@ -113,16 +113,21 @@ def file(
         say(str(file_run(run, results, weights_mb, overwrite)))
 
 
-def run_seeds(make: "Callable[[list[str]], Recipe]", changes: list[str], out: Path | None, overwrite: bool) -> None:
-    """One run, or one for each of `seed=0,1,2`, each in a folder of its own."""
+def run_seeds(
+    make: "Callable[[list[str]], Recipe]", changes: list[str], out: Path | None, overwrite: bool
+) -> list[Path]:
+    """One run, or one for each of `seed=0,1,2`, each in a folder of its own, which are returned."""
     from ponet.recipe import split_seeds
 
     seeds, rest = split_seeds(changes)
     recipes = [make([*rest, *([f"seed={seed}"] if seeds else [])]) for seed in seeds or [0]]
+    folders: list[Path] = []
     for recipe in recipes:
         name = f"seed{recipe.seed}"
         default = Path("runs", *Path(recipe.name).parts, name)
-        _run(recipe, default if out is None else out / name if len(recipes) > 1 else out, overwrite)
+        folders.append(default if out is None else out / name if len(recipes) > 1 else out)
+        _run(recipe, folders[-1], overwrite)
+    return folders
 
 
 def _run(recipe: "Recipe", out: Path, overwrite: bool) -> None:

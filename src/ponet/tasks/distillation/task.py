@@ -66,7 +66,9 @@ class DistillationTask:
         student.config.distillation = {
             "teacher": data.teacher,
             "layers": layers,
-            "variances": layer_variances(teacher, layers, collate([*calibration.examples])),
+            "variances": layer_variances(
+                teacher, layers, collate([calibration.examples[index] for index in range(len(calibration))])
+            ),
         }
 
         def stream(options: "TrainingOptions", steps: int | None, process: int, processes: int) -> Stream:
