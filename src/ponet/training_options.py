@@ -98,7 +98,7 @@ class TrainingOptions:
                 least = "0 or more" if name in not_negative else "greater than 0"
                 raise PoNetError(f"'training.{name}' should be {least}, not {value}.")
         counts = ("max_steps", "batch_tokens", "batch_size", "gradient_accumulation", "eval_every", "patience")
-        for name in (*counts, "log_every", "warmup", "checkpoint_every", "workers"):
+        for name in (*counts, "epochs", "log_every", "warmup", "checkpoint_every", "workers"):
             value, most = getattr(self, name), MOST_WORKERS if name == "workers" else MOST_STEPS
             if isinstance(value, (int, float)) and value > most:
                 raise PoNetError(f"'training.{name}' should be at most {most:,}, not {value:g}.")

@@ -2,7 +2,6 @@
 
 import math
 from bisect import bisect_right
-from collections import OrderedDict
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -11,16 +10,14 @@ import numpy as np
 
 from ponet.tasks.base import Example
 from ponet.tasks.pretraining.chunks import ChunkPlan
-from ponet.tasks.pretraining.corpus import JoinedCorpus, ShardArrays
-from ponet.tasks.pretraining.examples import Key, PretrainingExamples
+from ponet.tasks.pretraining.corpus import JoinedCorpus, ShardArrays, TokenCorpus
+from ponet.tasks.pretraining.examples import Key, PlannedExamples, PretrainingExamples
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 
 SPECIAL_TOKENS = 2
 """[CLS] passage [SEP]."""
 SHORTEST = 4
 """Tokens of text that a short passage aims at, at least."""
-_PLANS = 64
-"""Plans of shards kept at a time; some megabytes each."""
 
 
 @dataclass(frozen=True)
@@ -74,38 +71,27 @@ def plan_passages(arrays: ShardArrays, max_length: int, short_share: float, key:
     return PassagePlan(begin, end, sentence, end - begin + SPECIAL_TOKENS)
 
 
-class Passages:
+class Passages(PlannedExamples[PassagePlan]):
     """The passages of a corpus, indexed by `ponet.tasks.pretraining.examples.Key`.
 
     An example has `input_ids` and `segment_ids` (each special token and each sentence a segment, in order) and
     `token_type_ids` (0), `[n]` int64.
 
     Args:
-        corpus: the prepared data.
-        vocabulary: of its tokenizer.
+        corpus, vocabulary: as `PlannedExamples`'s.
         short_share: as in `plan_passages`.
         seed: decides the passages.
     """
 
-    def __init__(self, corpus: JoinedCorpus, vocabulary: Vocabulary, short_share: float, seed: int) -> None:
-        self.corpus, self.vocabulary, self.short_share, self.seed = corpus, vocabulary, short_share, seed
-        self._plans: OrderedDict[tuple[int, int, int], PassagePlan] = OrderedDict()
+    def __init__(
+        self, corpus: TokenCorpus | JoinedCorpus, vocabulary: Vocabulary, short_share: float, seed: int
+    ) -> None:
+        super().__init__(corpus, vocabulary, seed)
+        self.short_share = short_share
 
-    def __len__(self) -> int:
-        return self.corpus.documents
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_plans": OrderedDict()}
-
-    def plan(self, length: int, epoch: int, shard: int) -> PassagePlan:
-        """The passages of a shard in an epoch."""
-        key = (length, epoch, shard)
-        if key not in self._plans:
-            self._plans[key] = plan_passages(self.corpus.shard(shard), length, self.short_share, (self.seed, *key))
-            while len(self._plans) > _PLANS:
-                self._plans.popitem(last=False)
-        self._plans.move_to_end(key)
-        return self._plans[key]
+    def make_plan(self, arrays: ShardArrays, length: int, key: tuple[int, int, int]) -> PassagePlan:
+        """As `PlannedExamples.make_plan`."""
+        return plan_passages(arrays, length, self.short_share, (self.seed, *key))
 
     def __getitem__(self, key: Any) -> Example:
         length, epoch, shard, row = key
@@ -132,7 +118,7 @@ class WithPairs:
     """
 
     def __init__(self, passages: Passages, pairs: PretrainingExamples, share: float) -> None:
-        self.parts = (passages, pairs)
+        self.parts: tuple[Passages, PretrainingExamples] = (passages, pairs)
         self.shares = (1 - share, share)
         self.seed = passages.seed
         self.corpus = _Twice(passages.corpus)
@@ -161,7 +147,7 @@ class WithPairs:
 class _Twice:
     """A corpus whose shards stand there twice; its size is its own."""
 
-    def __init__(self, corpus: JoinedCorpus) -> None:
+    def __init__(self, corpus: TokenCorpus | JoinedCorpus) -> None:
         self.corpus, self.tokens = corpus, corpus.tokens
 
     def __len__(self) -> int:

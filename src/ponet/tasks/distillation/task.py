@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ponet.errors import PoNetError
-from ponet.tasks.base import Evaluation, Prepared, Split, Stream
+from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.distillation.collate import DistillationCollator
 from ponet.tasks.distillation.options import DistillationOptions
 from ponet.tasks.distillation.passages import SPECIAL_TOKENS, Passages, WithPairs
 from ponet.tasks.pretraining.corpus import JoinedCorpus
 from ponet.tasks.pretraining.examples import Drawing, PretrainingExamples
 from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
-from ponet.tasks.pretraining.stream import PretrainingStream
+from ponet.tasks.pretraining.stream import PretrainingStream, stream_maker
 from ponet.tasks.pretraining.vocabulary import Vocabulary, fingerprint
 
 if TYPE_CHECKING:
     from ponet.models.modeling_ponet import PoNetModel
-    from ponet.recipe import Recipe, TrainingOptions
+    from ponet.recipe import Recipe
 
 Examples = Passages | WithPairs
 
@@ -71,19 +71,6 @@ class DistillationTask:
             ),
         }
 
-        def stream(options: "TrainingOptions", steps: int | None, process: int, processes: int) -> Stream:
-            return PretrainingStream(
-                examples,
-                data.phases(),
-                options.batch_tokens,
-                options.batch_size,
-                steps,
-                options.epochs,
-                options.gradient_accumulation,
-                process,
-                processes,
-            )
-
         return Prepared(
             model=student,
             processing_class=tokenizer,
@@ -104,7 +91,7 @@ class DistillationTask:
                 else {"examples": len(validation), "tokens": int(validation.lengths.sum())},
             },
             objective=DistillationObjective(student.config, teacher, data),
-            stream=stream,
+            stream=stream_maker(examples, data.phases()),
             fingerprint=corpus.digest(),
         )
 

@@ -1,8 +1,9 @@
 """Examples made when they are asked for: each a function of (seed, length, epoch, shard, row), and of nothing else."""
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from ponet.tasks.pretraining.corpus import JoinedCorpus, ShardArrays, TokenCorpu
 from ponet.tasks.pretraining.masking import mask_tokens
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 from ponet.tasks.text.encode import cut_lengths
+
+Plan = TypeVar("Plan")
 
 _PLANS = 64
 """Plans of shards kept at a time; some megabytes each."""
@@ -40,7 +43,44 @@ class Drawing:
     short_share: float = 0.1
 
 
-class PretrainingExamples:
+class PlannedExamples(ABC, Generic[Plan]):
+    """Examples of a corpus, indexed by `Key`, whose lengths are planned shard by shard before any is made.
+
+    Args:
+        corpus: the prepared data.
+        vocabulary: of its tokenizer.
+        seed: decides the examples and their order.
+    """
+
+    def __init__(self, corpus: TokenCorpus | JoinedCorpus, vocabulary: Vocabulary, seed: int) -> None:
+        self.corpus, self.vocabulary, self.seed = corpus, vocabulary, seed
+        self._plans: OrderedDict[tuple[int, int, int], Plan] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self.corpus.documents
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_plans": OrderedDict()}
+
+    def plan(self, length: int, epoch: int, shard: int) -> Plan:
+        """The examples of a shard in an epoch."""
+        key = (length, epoch, shard)
+        if key not in self._plans:
+            self._plans[key] = self.make_plan(self.corpus.shard(shard), length, key)
+            while len(self._plans) > _PLANS:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end(key)
+        return self._plans[key]
+
+    @abstractmethod
+    def make_plan(self, arrays: ShardArrays, length: int, key: tuple[int, int, int]) -> Plan:
+        """`plan`, computed: a function of the seed and the key."""
+
+    @abstractmethod
+    def __getitem__(self, key: Any, /) -> Example: ...
+
+
+class PretrainingExamples(PlannedExamples[ChunkPlan]):
     """A split of a corpus, indexed by `Key`.
 
     An example has `input_ids`, `segment_ids` (each special token and each sentence a segment, in order),
@@ -48,39 +88,19 @@ class PretrainingExamples:
     int64 each, and the class `sentence_label`.
 
     Args:
-        corpus: the prepared data.
-        vocabulary: of its tokenizer.
+        corpus, vocabulary: as `PlannedExamples`'s.
         drawing: how examples are drawn.
     """
 
     def __init__(self, corpus: TokenCorpus | JoinedCorpus, vocabulary: Vocabulary, drawing: Drawing) -> None:
-        self.corpus, self.vocabulary, self.drawing = corpus, vocabulary, drawing
+        super().__init__(corpus, vocabulary, drawing.seed)
+        self.drawing = drawing
         self.labels = {kind: label for label, kind in enumerate(CLASSES[drawing.objective])}
-        self._plans: OrderedDict[tuple[int, int, int], ChunkPlan] = OrderedDict()
 
-    def __len__(self) -> int:
-        return self.corpus.documents
-
-    @property
-    def seed(self) -> int:
-        """Decides the order in which they are learned from."""
-        return self.drawing.seed
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_plans": OrderedDict()}
-
-    def plan(self, length: int, epoch: int, shard: int) -> ChunkPlan:
-        """The examples of a shard in an epoch."""
-        key = (length, epoch, shard)
-        if key not in self._plans:
-            draws = self.drawing
-            seed = (draws.seed, _PLAN, *key)
-            arrays = self.corpus.shard(shard)
-            self._plans[key] = plan_chunks(arrays, length, draws.short_share, draws.objective, seed)
-            while len(self._plans) > _PLANS:
-                self._plans.popitem(last=False)
-        self._plans.move_to_end(key)
-        return self._plans[key]
+    def make_plan(self, arrays: ShardArrays, length: int, key: tuple[int, int, int]) -> ChunkPlan:
+        """As `PlannedExamples.make_plan`."""
+        draws = self.drawing
+        return plan_chunks(arrays, length, draws.short_share, draws.objective, (self.seed, _PLAN, *key))
 
     def __getitem__(self, key: Any) -> Example:
         length, epoch, shard, row = key

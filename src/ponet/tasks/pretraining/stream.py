@@ -3,13 +3,17 @@
 import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from torch.utils.data import Sampler
 
 from ponet.tasks.pretraining.examples import Key
 from ponet.training_options import COUNTED_EPOCHS, check_steps
+
+if TYPE_CHECKING:
+    from ponet.recipe import TrainingOptions
+    from ponet.tasks.base import MakeStream
 
 POOL_SHARDS = 16
 """Examples are shuffled within so many shards, drawn at random: some hundred MB of text."""
@@ -33,6 +37,25 @@ class Planned(Protocol):
     def plan(self, length: int, epoch: int, shard: int) -> Any:
         """Has `lengths [C]`: the tokens of each example that the shard gives in this epoch, at most `length` each."""
         ...
+
+
+def stream_maker(examples: Planned, phases: Sequence[tuple[int, float]]) -> "MakeStream":
+    """What `ponet.tasks.base.Prepared.stream` wants: a function from a recipe's training options to the stream."""
+
+    def make(options: "TrainingOptions", steps: int | None, process: int, processes: int) -> "PretrainingStream":
+        return PretrainingStream(
+            examples,
+            phases,
+            options.batch_tokens,
+            options.batch_size,
+            steps,
+            options.epochs,
+            options.gradient_accumulation,
+            process,
+            processes,
+        )
+
+    return make
 
 
 class PretrainingStream(Sampler[list[Key]]):

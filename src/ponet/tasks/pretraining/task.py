@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ponet.errors import PoNetError
-from ponet.tasks.base import Evaluation, Prepared, Split, Stream
+from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.pretraining.collate import PretrainingCollator
 from ponet.tasks.pretraining.corpus import TokenCorpus
 from ponet.tasks.pretraining.examples import Drawing, PretrainingExamples
 from ponet.tasks.pretraining.objective import PretrainingObjective
 from ponet.tasks.pretraining.options import PretrainingOptions
 from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
-from ponet.tasks.pretraining.stream import PretrainingStream
+from ponet.tasks.pretraining.stream import PretrainingStream, stream_maker
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from ponet.recipe import Recipe, TrainingOptions
+    from ponet.recipe import Recipe
 
 VALIDATION_SEED = 0
 """Draws the examples of evaluations, whatever the run's seed: figures of two runs are over the same masks."""
@@ -60,19 +60,6 @@ class PretrainingTask:
                 "No document is held out: the last checkpoint is kept, and nothing is measured on unseen text."
             )
 
-        def stream(options: "TrainingOptions", steps: int | None, process: int, processes: int) -> Stream:
-            return PretrainingStream(
-                examples,
-                data.phases(),
-                options.batch_tokens,
-                options.batch_size,
-                steps,
-                options.epochs,
-                options.gradient_accumulation,
-                process,
-                processes,
-            )
-
         return Prepared(
             model=model,
             processing_class=tokenizer,
@@ -86,7 +73,7 @@ class PretrainingTask:
             notices=notices,
             facts=_facts(corpus, validation),
             objective=PretrainingObjective(model.config, data.second()),
-            stream=stream,
+            stream=stream_maker(examples, data.phases()),
             fingerprint=corpus.digest(),
         )
 
