@@ -16,9 +16,13 @@ From nothing to a trained model:
 
   ponet finetune reviews.csv --out run     a classifier on your own documents
 
-  ponet evaluate run                       its metrics on the test split
+  ponet evaluate run --split validation    its metrics on rows that were held out
 
   ponet predict run new.csv                labels and scores, JSON lines
+
+  ponet embed texts.jsonl --out v.npy      vectors of documents of any length
+
+  ponet distil TEACHER CORPUS --out run    a BERT encoder taught to a linear-time one
 
   ponet recipes                            experiments ready to run
 
