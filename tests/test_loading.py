@@ -219,6 +219,8 @@ def test_what_may_be_new_is_still_new(run: Path, tmp_path: Path) -> None:
     PoNetForSequenceClassification.from_pretrained(run, mixer_types="attention")
     with pytest.raises(WeightsError, match=r"lacks .*layer\.2"):
         PoNetForSequenceClassification.from_pretrained(run, num_hidden_layers=3)
+    _, info = PoNetForSequenceClassification.from_pretrained(run, num_hidden_layers=3, output_loading_info=True)
+    assert any(".layer.2." in name for name in info["missing_keys"])  # who asks for the report has it
     three = PoNetForSequenceClassification.from_pretrained(run, num_hidden_layers=3, ignore_mismatched_sizes=True)
     assert len(three.ponet.encoder.layer) == 3
     wider = PoNetForSequenceClassification.from_pretrained(run, num_labels=7, ignore_mismatched_sizes=True)

@@ -48,8 +48,11 @@ class PoNetModelTester:
     def prepare_config_and_inputs_for_common(self) -> tuple[PoNetConfig, dict[str, Tensor]]:
         config = self.get_config()
         shape = (self.batch_size, self.seq_length)
+        words = ids_tensor(shape, config.vocab_size)
         return config, {
-            "input_ids": ids_tensor(shape, config.vocab_size),
+            "input_ids": words,
+            # said, so that embeddings in the place of ids have the same special tokens
+            "special_tokens_mask": ((words == config.cls_token_id) | (words == config.sep_token_id)).long(),
             "token_type_ids": ids_tensor(shape, config.type_vocab_size),
             "attention_mask": random_attention_mask(shape),
             "segment_ids": ids_tensor(shape, 4),

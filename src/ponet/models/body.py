@@ -46,7 +46,8 @@ class PoNetPreTrainedModel(PreTrainedModel):
         """As transformers', but the result never has random numbers for weights that the checkpoint should have.
 
         A head is new where the checkpoint was saved from another class. `ignore_mismatched_sizes=True` takes whatever
-        fits and begins the rest anew, with transformers' report of it; a `state_dict` is taken as it is.
+        fits and initialises the rest, with transformers' report of it; `output_loading_info=True` reports weights
+        missing and left over instead of refusing them; a `state_dict` is taken as it is.
 
         Raises:
             WeightsError: weights of the encoder, or those of this class as it was saved, are missing, of other shapes,
@@ -62,7 +63,8 @@ class PoNetPreTrainedModel(PreTrainedModel):
         model, info = loaded
         place = str(pretrained_model_name_or_path)
         if not lenient:
-            check_weights(place, model, info, changed=not kwargs.keys().isdisjoint(PoNetConfig.__annotations__))
+            changed = not kwargs.keys().isdisjoint(PoNetConfig.__annotations__)
+            check_weights(place, model, info, changed=changed, reported=asked)
         check_finite(place, model)
         return loaded if asked else model
 

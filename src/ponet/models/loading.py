@@ -17,7 +17,14 @@ class WeightsError(RuntimeError):
     """A checkpoint that lacks weights of the model, has them in other shapes, or has some that aren't numbers."""
 
 
-def check_weights(place: str, model: Any, info: dict[str, Any], new_head: bool = False, changed: bool = False) -> None:
+def check_weights(
+    place: str,
+    model: Any,
+    info: dict[str, Any],
+    new_head: bool = False,
+    changed: bool = False,
+    reported: bool = False,
+) -> None:
     """Refuses a model whose weights aren't its checkpoint's.
 
     A checkpoint of this class must have them all; one of another class those of the encoder, so that a new head can be
@@ -29,6 +36,7 @@ def check_weights(place: str, model: Any, info: dict[str, Any], new_head: bool =
         info: `from_pretrained`'s loading info.
         new_head: whether a head may be new even where the checkpoint is of this class.
         changed: whether the caller changed the configuration: mixers may then be new, and weights left over.
+        reported: whether weights missing and left over are for the caller to see, who asked for the loading info.
 
     Raises:
         WeightsError: naming the first few weights, and how many there are.
@@ -44,6 +52,8 @@ def check_weights(place: str, model: Any, info: dict[str, Any], new_head: bool =
     if wrong:
         raise WeightsError(f"'{place}' has {_count(wrong)} of other shapes than its configuration's: {_some(wrong)}.")
     missing = [name for name in info["missing_keys"] if _needed(name, model, complete, ours and not changed)]
+    if reported:
+        return
     refuse_missing(place, model, missing)
     left = [name for name in sorted(info["unexpected_keys"]) if in_body(name, model)] if ours and not changed else []
     if left:

@@ -378,7 +378,7 @@ def finished_model(kind: "type[Model]", run: Path) -> "Model":
     """
     import torch
 
-    from ponet.models.loading import WeightsError, check_finite, refuse_missing
+    from ponet.models.loading import WeightsError, check_finite, check_weights, refuse_missing
 
     if not (run / "config.json").is_file():
         raise PoNetError(f"'{run}' has no finished model (config.json): train first, or name the run folder.")
@@ -387,6 +387,7 @@ def finished_model(kind: "type[Model]", run: Path) -> "Model":
             loaded: Any = kind.from_pretrained(run, dtype=torch.float32, output_loading_info=True)
         model, info = loaded
         refuse_missing(str(run), model, info["missing_keys"])
+        check_weights(str(run), model, info)
         check_finite(str(run), model)
     except WeightsError as error:
         raise PoNetError(f"The model can't be used: {error} Train it again with --overwrite.") from error
