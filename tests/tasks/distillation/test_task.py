@@ -58,6 +58,20 @@ def test_a_student_goes_on(teacher, prepared, tmp_path) -> None:
     assert two < one
 
 
+@pytest.mark.parametrize("fields", [[], ["hidden_size=16"]], ids=["as wide", "narrower"])
+def test_an_evaluation_gives_the_figures_of_the_training(teacher, prepared, tmp_path, fields) -> None:
+    """A narrower student by the map that was saved with it."""
+    out = tmp_path / "student"
+    assert run("distil", teacher, prepared, "--out", out, *SMALL, *fields).exit_code == 0
+    evaluated = run("evaluate", out)
+    assert evaluated.exit_code == 0, evaluated.output
+    trained = json.loads((out / "result.json").read_text())["validation"]
+    found = json.loads(evaluated.stdout)["metrics"]
+    assert found["loss"] == pytest.approx(trained["loss"], rel=1e-4)
+    assert found["cosine"] == pytest.approx(trained["cosine"], abs=1e-5)
+    assert str(teacher.parent) not in (out / "config.json").read_text()
+
+
 def changed(teacher: Path, folder: Path, **config: object) -> Path:
     shutil.copytree(teacher, folder)
     values = json.loads((folder / "config.json").read_text()) | config

@@ -1,8 +1,10 @@
 """The teacher, opened as BERT on packed tokens; and the student, which begins with all that it shares with it."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from ponet.errors import PoNetError
@@ -13,9 +15,6 @@ from ponet.tasks.text.modelling import BY_TOKENIZER, checkpoint_folder, load_che
 
 if TYPE_CHECKING:
     from ponet.models.modeling_ponet import PoNetForPreTraining, PoNetModel
-
-CALIBRATION_TOKENS = 16_384
-"""From so many the variance of each of the teacher's layers is taken."""
 
 VALUE_SCALE, OUTPUT_BIAS = 0.3, 0.4
 """A pooling layer begins as a weak mean of the teacher's values: segment and local projections are the scaled value
@@ -139,6 +138,25 @@ def switch_dropout_off(model: nn.Module) -> None:
             module.p = 0.0
         elif isinstance(module, Mixer) and hasattr(module, "dropout"):  # of attention weights
             module.dropout = 0.0  # type: ignore[assignment]
+
+
+def saved_projection(run: Path, student_width: int, teacher_width: int) -> nn.Module:
+    """The map from a run's states to its teacher's: `teacher_projection` of a narrower student, else the identity.
+
+    Raises:
+        PoNetError: where a narrower student's isn't in the run's weights.
+    """
+    if student_width == teacher_width:
+        return nn.Identity()
+    file = run / "model.safetensors"
+    try:
+        with safe_open(file, framework="pt") as weights:
+            weight = weights.get_tensor("teacher_projection.weight")
+    except Exception as error:  # the library raises its own for what is missing, and for what is no such file
+        raise PoNetError(f"'{file}' lacks teacher_projection.weight, the map to the teacher's states.") from error
+    projection = nn.Linear(student_width, teacher_width, bias=False)
+    projection.weight = nn.Parameter(weight)
+    return projection
 
 
 @torch.no_grad()

@@ -30,10 +30,17 @@ class DistillationObjective:
             student matches, and the `variances` of their states, as `layer_variances` finds them.
         teacher: as `open_teacher` gives it.
         options: the weights of the losses.
+        projection: from the student's states to the teacher's, where the student hasn't `teacher_projection` itself.
     """
 
-    def __init__(self, config: "PoNetConfig", teacher: "PoNetModel", options: DistillationOptions) -> None:
-        self.config, self.teacher = config, teacher
+    def __init__(
+        self,
+        config: "PoNetConfig",
+        teacher: "PoNetModel",
+        options: DistillationOptions,
+        projection: nn.Module | None = None,
+    ) -> None:
+        self.config, self.teacher, self.projection = config, teacher, projection or nn.Identity()
         self.layers: list[int] = config.distillation["layers"]
         self.variances: list[float] = config.distillation["variances"]
         self.weights = {name: getattr(options, name) for name in LOSSES}
@@ -53,7 +60,7 @@ class DistillationObjective:
         passages = len(ends) - 1
         if passages:
             states, vectors = teacher_targets(self.teacher, self.layers, batch)
-            project = getattr(getattr(model, "module", model), "teacher_projection", nn.Identity())
+            project = getattr(getattr(model, "module", model), "teacher_projection", self.projection)
             ours = [project(hidden[0, : len(states[0])]).float() for hidden in output.hidden_states[1:]]
             # summed over tokens, a number for each layer
             errors = [

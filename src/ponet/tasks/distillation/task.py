@@ -64,7 +64,7 @@ class DistillationTask:
         )
         # saved with the student: an evaluation on other text measures by the same yardstick
         student.config.distillation = {
-            "teacher": data.teacher,
+            "teacher": Path(str(data.teacher)).name,  # not where it lies: the configuration is published
             "layers": layers,
             "variances": layer_variances(
                 teacher, layers, collate([calibration.examples[index] for index in range(len(calibration))])
@@ -101,6 +101,7 @@ class DistillationTask:
         """As `ponet.tasks.base.Task.evaluation`: `validation` or `train` of prepared data, drawn with `fresh_seed`."""
         from dataclasses import replace
 
+        from ponet.tasks.distillation.models import saved_projection
         from ponet.tasks.distillation.objective import DistillationObjective
         from ponet.tasks.pretraining.modelling import open_run
 
@@ -120,9 +121,9 @@ class DistillationTask:
             raise PoNetError(
                 f"'{options.path[0]}' has no {split} documents: name other data with --data, or a --split."
             )
-        return Evaluation(
-            found, _collator(options, teacher), None, objective=DistillationObjective(model.config, teacher, options)
-        )
+        projection = saved_projection(run, model.config.hidden_size, teacher.config.hidden_size)
+        objective = DistillationObjective(model.config, teacher, options, projection)
+        return Evaluation(found, _collator(options, teacher), None, objective=objective)
 
     def predict(self, run: Path, recipe: "Recipe", source: str, **options: Any) -> Iterator[dict[str, Any]]:
         """A distilled encoder has no labels yet."""
