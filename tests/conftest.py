@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from ponet.files import data_folder
+from ponet.utils.files import data_folder
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ponet.allocator import _libc
+from ponet.utils.allocator import _libc
 
 pytestmark = pytest.mark.skipif(_libc() is None, reason="not glibc's allocator")
 
@@ -14,7 +14,7 @@ PROGRAM = """
 import resource
 import torch
 import ponet.models.modeling_ponet  # as a command has: how small pieces lie in the heap matters
-from ponet import allocator
+from ponet.utils import allocator
 
 print(allocator.{call}())
 

@@ -7,7 +7,8 @@ import torch
 from transformers import AutoTokenizer, pipeline
 
 import ponet
-from ponet import PoNetForPreTraining, PoNetModel, shipped
+from ponet import PoNetForPreTraining, PoNetModel
+from ponet.models import checkpoints as shipped
 
 PASSAGE = (
     "The river rises in the mountains in the north of the country and flows to the south for about two hundred miles. "

@@ -249,10 +249,10 @@ def test_the_command_line_itself_imports_nothing_heavy() -> None:
     """`ponet --help` is there at once: only what the commands call imports torch and the rest."""
     light = {
         "typer",
-        "ponet.allocator",
+        "ponet.utils.allocator",
         "ponet.cli",
-        "ponet.errors",
-        "ponet.files",
+        "ponet.utils.errors",
+        "ponet.utils.files",
         "ponet.training",
     }  # of which the last is empty but for `libraries`
     for file in Path(errors.__file__).parent.glob("*.py"):

@@ -15,7 +15,7 @@ import pytest
 
 from ponet.cli import main
 from ponet.cli.errors import CLOSED_PIPE, INTERRUPTED, MISTAKE
-from ponet.errors import UNPRINTABLE
+from ponet.utils.errors import UNPRINTABLE
 
 PONET = [sys.executable, "-c", "from ponet.cli import main; main()"]
 HEAVY = (

@@ -18,7 +18,7 @@ from ponet.demo.learning import Data, accuracy, learn, make_data
 from ponet.demo.run import STEPS
 from ponet.demo.scaling import time_by_length
 from ponet.demo.show import plot, table
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 
 def model_result(accuracy: float, times: list[dict[str, Any]], memory: list[dict[str, Any]]) -> dict[str, Any]:

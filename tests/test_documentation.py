@@ -15,7 +15,7 @@ import yaml
 
 import ponet
 from ponet.cli.app import app
-from ponet.recipe import load_recipe, split_seeds
+from ponet.config.recipe import load_recipe, split_seeds
 
 ROOT = Path(__file__).parents[1]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

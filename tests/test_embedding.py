@@ -6,7 +6,7 @@ import torch
 
 import ponet
 from ponet.embedding import Embedder
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 TEXTS = [
     "The river rose in spring.",

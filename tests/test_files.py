@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ponet.errors import UNPRINTABLE, PoNetError, printable
-from ponet.files import (
+from ponet.utils.errors import UNPRINTABLE, PoNetError, printable
+from ponet.utils.files import (
     is_stream,
     leftovers,
     read_json,

@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from tests.test_cli import documents, fails, ponet
 
 import ponet as package
-from ponet import PoNetConfig, PoNetForPreTraining, PoNetForSequenceClassification, PoNetModel, PoNetTokenizer, shipped
-from ponet.errors import PoNetError
+from ponet import PoNetConfig, PoNetForPreTraining, PoNetForSequenceClassification, PoNetModel, PoNetTokenizer
+from ponet.models import checkpoints as shipped
 from ponet.models.loading import WeightsError
+from ponet.utils.errors import PoNetError
 
 Edit = Callable[[Path], Any]
 SMALL = ["hidden_size=16", "model.intermediate_size=16", "num_hidden_layers=2", "data.vocab_size=150", "max_steps=1"]

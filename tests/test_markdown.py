@@ -8,11 +8,11 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from ponet.errors import printable
-from ponet.markdown import code, plain
-from ponet.recipe import recipe_from_dict
+from ponet.config.recipe import recipe_from_dict
 from ponet.tasks.pretraining.ship_card import card as ship_card
 from ponet.training.card import model_card
+from ponet.utils.errors import printable
+from ponet.utils.markdown import code, plain
 
 HOSTILE = [
     *(

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from tests.test_cli import documents, fails, ponet
 
-from ponet.errors import PoNetError
-from ponet.recipe import TRAINER_NAMES, load_recipe, recipe_from_dict
-from ponet.settings import parse_value
+from ponet.config.recipe import TRAINER_NAMES, load_recipe, recipe_from_dict
+from ponet.config.training import TrainingOptions
+from ponet.config.values import parse_value
+from ponet.data.tokenizer_training import train_wordpiece
 from ponet.tasks.pretraining.options import PretrainingOptions
 from ponet.tasks.text.options import TextOptions
-from ponet.tokenizer_training import train_wordpiece
 from ponet.training.setup import process_count, process_index
-from ponet.training_options import TrainingOptions
+from ponet.utils.errors import PoNetError
 
 DEEP = 100_000
 RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")

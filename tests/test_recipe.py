@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from ponet.errors import PoNetError
-from ponet.recipe import (
+from ponet.config.recipe import (
     TrainingOptions,
     available_recipes,
     differences,
@@ -16,7 +15,8 @@ from ponet.recipe import (
     recipe_from_dict,
     split_seeds,
 )
-from ponet.settings import dump_yaml, parse_value, read_yaml
+from ponet.config.values import dump_yaml, parse_value, read_yaml
+from ponet.utils.errors import PoNetError
 
 NAME = "documents/imdb/pooling"
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 import ponet
-from ponet import PoNetConfig, PoNetForPreTraining, PoNetModel, shipped
-from ponet.errors import PoNetError
-from ponet.recipe import load_recipe, recipe_from_dict
+from ponet import PoNetConfig, PoNetForPreTraining, PoNetModel
+from ponet.config.recipe import load_recipe, recipe_from_dict
+from ponet.data.tokenizer_training import train_wordpiece
+from ponet.models import checkpoints as shipped
 from ponet.tasks.text.modelling import open_tokenizer
 from ponet.tasks.text.task import TextTask
-from ponet.tokenizer_training import train_wordpiece
+from ponet.utils.errors import PoNetError
 
 TEXTS = [f"the {colour} {animal} runs over the hill ." for colour in ("red", "blue") for animal in ("cat", "dog")] * 8
 CONFIG: dict[str, Any] = {

@@ -7,10 +7,11 @@ nothing heavy itself: what it names is imported when it is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ponet.registration import register
+from ponet.models.registration import register
 
 if TYPE_CHECKING:
     from ponet.embedding import embed
+    from ponet.models.checkpoints import checkpoint
     from ponet.models.configuration_ponet import PoNetConfig
     from ponet.models.modeling_ponet import (
         PoNetForMaskedLM,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
         PoNetModel,
     )
     from ponet.models.tokenization_ponet import PoNetTokenizer
-    from ponet.shipped import checkpoint
 
 __all__ = [
     "PoNetConfig",
@@ -47,7 +47,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'ponet' has no attribute '{name}'")
     places = {"PoNetConfig": "models.configuration_ponet", "PoNetTokenizer": "models.tokenization_ponet"}
-    places |= {"checkpoint": "shipped", "embed": "embedding"}
+    places |= {"checkpoint": "models.checkpoints", "embed": "embedding"}
     place = places.get(name, "models.modeling_ponet")
     return getattr(import_module(f"ponet.{place}"), name)
 

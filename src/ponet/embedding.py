@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ponet.errors import PoNetError
-from ponet.files import read_json, write_json
 from ponet.training.batching import cut
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import read_json, write_json
 
 if TYPE_CHECKING:
     from ponet.models.modeling_ponet import PoNetModel
@@ -56,7 +56,7 @@ class Embedder:
     ) -> None:
         import torch
 
-        from ponet.shipped import checkpoint
+        from ponet.models.checkpoints import checkpoint
         from ponet.tasks.distillation.collate import DistillationCollator
         from ponet.tasks.text.modelling import device, open_tokenizer
 

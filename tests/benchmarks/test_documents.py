@@ -8,7 +8,7 @@ import pytest
 
 from ponet.benchmarks.documents import BATCH, Documents, DocumentsPlan, measure_documents, read_documents
 from ponet.benchmarks.options import Machine
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 
 def corpus(path: Path, count: int = 40) -> Path:

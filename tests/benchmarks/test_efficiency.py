@@ -14,7 +14,7 @@ from ponet.benchmarks.encoders import KINDS, Cell
 from ponet.benchmarks.measure import HELD, Memory
 from ponet.benchmarks.options import Machine
 from ponet.benchmarks.record import BenchmarkInterruptedError
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 MIXERS = ("pooling", "fourier", "attention")
 

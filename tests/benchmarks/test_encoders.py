@@ -17,8 +17,8 @@ from ponet.benchmarks.encoders import (
     prepare_warm,
     variants,
 )
-from ponet.errors import PoNetError
 from ponet.mixers import mixer_names
+from ponet.utils.errors import PoNetError
 
 TINY = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16, "num_hidden_layers": 1}
 

@@ -7,8 +7,8 @@ import torch
 
 from ponet.benchmarks.long import LongPlan, growth, measure_long, prepare
 from ponet.benchmarks.measure import peak_memory
-from ponet.errors import PoNetError
 from ponet.report.long import long, long_tables
+from ponet.utils.errors import PoNetError
 
 
 def test_time_that_doubles_with_length_is_linear():

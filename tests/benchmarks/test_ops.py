@@ -10,7 +10,7 @@ from ponet.benchmarks import ops
 from ponet.benchmarks.ops import CASES, Case, OpsPlan, count_rows, measure_ops, need
 from ponet.benchmarks.options import Machine
 from ponet.benchmarks.targets import DIRECTIONS, OPS
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 SMALL = Case("small", documents=2, length=10, width=4, heads=2, segments="pairs")
 

@@ -12,7 +12,7 @@ from ponet.benchmarks import progress
 from ponet.benchmarks.options import Machine, numbers
 from ponet.benchmarks.record import Record
 from ponet.benchmarks.targets import Target, documents_targets, efficiency_targets, ops_targets, ratio
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 
 def test_lengths_as_people_write_them() -> None:

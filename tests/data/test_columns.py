@@ -7,7 +7,7 @@ import pytest
 
 from ponet.data.columns import Columns, choose_columns, text_column
 from ponet.data.tables import Table
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 LONG = "a text of some length, as texts are"
 ESSAY = "word " * 100

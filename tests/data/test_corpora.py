@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ponet.data import corpora as corpus_module
 from ponet.data.corpora import PIECE, Corpus, pieces
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be busy
 

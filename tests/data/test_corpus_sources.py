@@ -9,7 +9,7 @@ from tests.tasks.pretraining.corpora import write
 from ponet.data import corpora as sources
 from ponet.data import hub
 from ponet.data.corpora import HubSource, open_sources
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 
 def texts(*names, column="text"):

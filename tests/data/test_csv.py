@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ponet.data import csv as module
 from ponet.data.streams import Stream
 from ponet.data.tables import open_csv, read_table
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 FIELDS = st.text(alphabet="ab \",;'\n\té", max_size=8)
 

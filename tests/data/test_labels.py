@@ -11,8 +11,8 @@ import pytest
 from ponet.data.columns import Columns
 from ponet.data.labels import UNLABELLED, LabelSpace, encode_labels, fit_labels
 from ponet.data.tables import Table
-from ponet.errors import PoNetError
 from ponet.models.configuration_ponet import PoNetConfig
+from ponet.utils.errors import PoNetError
 
 LABEL = Columns("text", None, ("label",))
 NAMED = Columns("text", None, ("label",), "label_name")

@@ -13,7 +13,7 @@ from ponet.data.labels import LabelSpace, encode_labels, fit_labels
 from ponet.data.lists import read_list
 from ponet.data.records import array
 from ponet.data.tables import Table
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 LABEL = Columns("text", None, ("label",))
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ponet.data.sources import Source, open_source
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 Write = Callable[..., Path]
 ROW = [{"text": "a", "label": "x"}]

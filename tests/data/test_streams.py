@@ -15,7 +15,7 @@ from ponet.data.corpora import Corpus
 from ponet.data.sources import open_source
 from ponet.data.streams import split_name
 from ponet.data.tables import read_table
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 CONTENT = {
     ".csv": 'text,label\n"one, é",x\ntwo,y\n',

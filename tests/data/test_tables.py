@@ -11,7 +11,7 @@ import pytest
 from ponet.data import streams
 from ponet.data.streams import Stream
 from ponet.data.tables import read_table
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 Write = Callable[..., Path]
 HUGE = "word " * 1_048_576

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
-from ponet.errors import PoNetError
+from ponet.data.tokenizer_training import SPECIAL_TOKENS, train_tokenizer_from_corpus, train_wordpiece
 from ponet.models.tokenization_ponet import PoNetTokenizer
-from ponet.tokenizer_training import SPECIAL_TOKENS, train_tokenizer_from_corpus, train_wordpiece
+from ponet.utils.errors import PoNetError
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be busy
 

@@ -65,7 +65,7 @@ def test_draws_are_independent_of_each_other():
 
 
 def test_every_bit_of_the_seed_and_of_the_place_changes_half_of_the_masks():
-    from ponet.ops.numba_dropout import dropout as kernel
+    from ponet.ops.numba.dropout import dropout as kernel
 
     ones = torch.ones(1 << 16)
     start = kernel(ones, None, 0.5, 0x123456789ABCDEF)
@@ -116,7 +116,7 @@ def test_seeds_decide_and_threads_do_not():
 
 def test_places_beyond_32_bits_go_on():
     """What stands 2**32 places on is another draw, not the same again: as if its seed were another."""
-    from ponet.ops.numba_dropout import dropout as kernel
+    from ponet.ops.numba.dropout import dropout as kernel
 
     ones = torch.ones(5000)
     assert not kernel(ones, None, 0.5, 9).equal(kernel(ones, None, 0.5, 9 ^ 1))

@@ -10,9 +10,10 @@ from torch.utils.checkpoint import checkpoint
 
 pytest.importorskip("numba")
 
-from ponet.ops import dispatch, numba_kernels
+from ponet.ops import dispatch
+from ponet.ops.autograd import Places
 from ponet.ops.dispatch import Backend
-from ponet.ops.library import Places
+from ponet.ops.numba import kernels as numba_kernels
 
 NUMBA = Backend(numba_kernels.document_mean, numba_kernels.attention_pool, numba_kernels.pool_and_fuse)
 SMALL = Case("small", lengths_and_segments([5, 0, 7, 1], runs(3, 1), "ends"), 6)

@@ -30,16 +30,11 @@ pytest.importorskip("numba")
 
 from numba import njit, types
 
-from ponet.ops import (
-    numba_attention,
-    numba_attention_backward,
-    numba_kernels,
-    numba_pooling,
-    numba_pooling_backward,
-    numba_threads,
-    numba_tools,
-)
 from ponet.ops.dispatch import Backend
+from ponet.ops.numba import global_aggregation, global_aggregation_backward, segment_local, segment_local_backward
+from ponet.ops.numba import kernels as numba_kernels
+from ponet.ops.numba import threads as numba_threads
+from ponet.ops.numba import tools as numba_tools
 
 NUMBA = Backend(numba_kernels.document_mean, numba_kernels.attention_pool, numba_kernels.pool_and_fuse)
 
@@ -176,7 +171,7 @@ def test_forked_processes_compute():
 
 CACHED = """
 import torch
-from ponet.ops import numba_kernels, numba_tools
+from ponet.ops.numba import kernels as numba_kernels, tools as numba_tools
 from ponet.ops.layout import Layout
 
 layout = Layout.from_packed(torch.tensor([0, 3]))
@@ -190,7 +185,7 @@ print(sum(compiled.stats.cache_hits.values()), sum(compiled.stats.cache_misses.v
 def test_compiled_code_is_kept_on_disk_until_a_source_changes(tmp_path):
     assert run_child(CACHED, NUMBA_CACHE_DIR=str(tmp_path)).stdout == "3.0\n0 1\n"
     assert run_child(CACHED, NUMBA_CACHE_DIR=str(tmp_path)).stdout == "3.0\n1 0\n"
-    changed = "import ponet.ops.numba_tools as t, hashlib; t._SOURCES = hashlib.sha256(b'other')\n" + CACHED
+    changed = "import ponet.ops.numba.tools as t, hashlib; t._SOURCES = hashlib.sha256(b'other')\n" + CACHED
     assert run_child(changed, NUMBA_CACHE_DIR=str(tmp_path)).stdout == "3.0\n0 1\n"
 
 
@@ -212,7 +207,7 @@ def test_nothing_is_imported_before_it_is_used():
 
 KERNELS = {
     f"{module.__name__.split('.')[-1]}.{name}": value
-    for module in (numba_attention, numba_attention_backward, numba_pooling, numba_pooling_backward)
+    for module in (global_aggregation, global_aggregation_backward, segment_local, segment_local_backward)
     for name, value in vars(module).items()
     if isinstance(value, numba_tools.Kernel)
 }

@@ -121,7 +121,7 @@ def kernels(tmp_path_factory):
         pytest.skip("TRITON_INTERPRET is set")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
-        from ponet.ops import triton_kernels
+        from ponet.ops.triton import kernels as triton_kernels
 
         yield triton_kernels.KERNELS
 
@@ -243,7 +243,7 @@ def test_without_it_the_reference_computes_with_one_notice(monkeypatch):
 class TestOnAGPU:
     @pytest.fixture
     def triton(self):
-        from ponet.ops import triton_kernels
+        from ponet.ops.triton import kernels as triton_kernels
 
         return dispatch.Backend(
             triton_kernels.document_mean, triton_kernels.attention_pool, triton_kernels.pool_and_fuse

@@ -83,7 +83,7 @@ def launches_of(
 
     On the device "meta" tensors have no values, so that whoever looks at one fails.
     """
-    from ponet.ops.library import Places
+    from ponet.ops.autograd import Places
 
     B, S, numbers = 2, T // 30, {"dtype": torch.int64, "device": device}
     tensors = {"dtype": dtype, "device": device}

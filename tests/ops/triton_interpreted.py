@@ -16,8 +16,8 @@ from tests.ops.cases import CASES, NAN_CASES, OPS, Case, call, check, lengths_an
 from torch import Tensor
 
 from ponet.ops import dispatch
+from ponet.ops.autograd import Places
 from ponet.ops.dispatch import Backend
-from ponet.ops.library import Places
 
 EXTRA = (
     Case("short segments", lengths_and_segments([50, 0, 20], runs(1, 1, 2), "some"), 20),
@@ -49,8 +49,8 @@ def _begin() -> None:
 
 
 def _backend() -> Backend:
-    from ponet.ops import triton_kernels
-    from ponet.ops.triton_tools import INTERPRETED
+    from ponet.ops.triton import kernels as triton_kernels
+    from ponet.ops.triton.tools import INTERPRETED
 
     assert INTERPRETED
     return Backend(triton_kernels.document_mean, triton_kernels.attention_pool, triton_kernels.pool_and_fuse)

@@ -10,13 +10,13 @@ from PIL import Image
 from rich.console import Console
 
 from ponet.benchmarks.measure import HELD
-from ponet.errors import PoNetError
 from ponet.report.benchmarks import machine_note, spread, target_lines
 from ponet.report.command import report
 from ponet.report.efficiency import efficiency_tables, plot_efficiency
 from ponet.report.ops import ops_tables
 from ponet.report.registry import markdown, tables
 from ponet.report.tables import ABSENT, show
+from ponet.utils.errors import PoNetError
 
 MACHINE = {"machine": {"cpu": "Abacus", "cores": 2, "threads": 2}, "commit": "0123456789abcdef", "complete": True}
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from ponet.errors import PoNetError
 from ponet.report.command import report
 from ponet.report.pretraining_curves import PLOT, curve_of, name_of
 from ponet.report.registry import tables
 from ponet.report.results import load_results
 from ponet.report.tables import ABSENT, Table
+from ponet.utils.errors import PoNetError
 
 END = "Pre-training, tiny: at the end"
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from ponet.errors import PoNetError
 from ponet.report.command import report
 from ponet.report.readme import check_reports, pages, write_reports
 from ponet.report.registry import markdown, tables
 from ponet.report.results import load_results
 from ponet.report.tables import ABSENT, Table, count, memory, percent, seconds
+from ponet.utils.errors import PoNetError
 
 HND = "Hyperpartisan News Detection (HND)"
 README = Path(__file__).parents[2] / "README.md"

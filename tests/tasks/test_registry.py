@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from ponet.errors import PoNetError
 from ponet.tasks import get_task, task_names
+from ponet.utils.errors import PoNetError
 
 
 def test_every_registered_task_has_what_the_protocol_asks_for() -> None:

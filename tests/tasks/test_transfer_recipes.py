@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from ponet import PoNetConfig, PoNetForPreTraining, shipped
-from ponet.recipe import RECIPES, available_recipes, differences, load_recipe
+from ponet import PoNetConfig, PoNetForPreTraining
+from ponet.config.recipe import RECIPES, available_recipes, differences, load_recipe
+from ponet.data.tokenizer_training import train_wordpiece
+from ponet.models import checkpoints as shipped
 from ponet.report.registry import tables
 from ponet.tasks.text.corpus import load_corpus
 from ponet.tasks.text.metrics import measure
 from ponet.tasks.text.transfer import CHECKPOINT, SETS, STARTS, SUITE, recipe_files
-from ponet.tokenizer_training import train_wordpiece
 from ponet.training.filing import file_run
 from ponet.training.run import train
 

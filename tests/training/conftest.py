@@ -12,7 +12,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, EvalPrediction
 
 import ponet.tasks.registry
-from ponet.recipe import Recipe, recipe_from_dict
+from ponet.config.recipe import Recipe, recipe_from_dict
 from ponet.tasks.base import Evaluation, Example, Prepared, Split
 
 

@@ -5,10 +5,10 @@ import sys
 import time
 from pathlib import Path
 
-from ponet.errors import PoNetError
-from ponet.recipe import load_recipe
+from ponet.config.recipe import load_recipe
 from ponet.training import callbacks, folder
 from ponet.training.run import train
+from ponet.utils.errors import PoNetError
 
 out, stop_at, die_at, overwrite, recipe, *changes = sys.argv[1:]
 decide, claim = callbacks.Flow.on_step_end, folder.RunFolder._claim

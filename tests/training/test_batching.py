@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ponet.errors import PoNetError
 from ponet.training import batching
 from ponet.training.batching import EvaluationBatches, TrainingStream, plan_epoch
+from ponet.utils.errors import PoNetError
 
 LENGTHS = st.lists(st.integers(0, 60), min_size=1, max_size=80).map(np.array)
 LIMITS = st.tuples(st.none() | st.integers(1, 100), st.none() | st.integers(1, 9)).filter(any)

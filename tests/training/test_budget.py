@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ponet.errors import PoNetError
-from ponet.recipe import TrainingOptions, load_recipe
+from ponet.config.recipe import TrainingOptions, load_recipe
 from ponet.training import budget
 from ponet.training.run import train
+from ponet.utils.errors import PoNetError
 
 Make = Callable[..., Any]
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from safetensors import SafetensorError
 
-from ponet.errors import PoNetError
 from ponet.training.checkpoints import MANIFEST, CheckpointStore, explained
+from ponet.utils.errors import PoNetError
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ponet.recipe import load_recipe
+from ponet.config.recipe import load_recipe
 from ponet.tasks.pretraining.prepare import prepare
 from ponet.training.run import train
 
@@ -136,7 +136,7 @@ def test_workers_change_nothing(changes: list[str], alone: Path, tmp_path: Path)
 
 
 def test_one_process_cant_shard(changes: list[str], tmp_path: Path) -> None:
-    from ponet.errors import PoNetError
+    from ponet.utils.errors import PoNetError
 
     with pytest.raises(PoNetError, match="start with torchrun"):
         train(load_recipe("pretrain/tiny", [*changes, "sharded=true"]), tmp_path / "run", show=False)

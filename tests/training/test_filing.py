@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ponet.errors import PoNetError
-from ponet.recipe import load_recipe
+from ponet.config.recipe import load_recipe
 from ponet.training.evaluation import evaluate
 from ponet.training.filing import TRAINING_LINES, file_run
 from ponet.training.run import train
+from ponet.utils.errors import PoNetError
 
 RESULTS = Path(__file__).parents[2] / "results"
 

@@ -20,7 +20,7 @@ SMALL = ["hidden_size=32", "model.intermediate_size=32", "num_hidden_layers=1"]
 # One process imports everything once; each command is a fork of it, a process of its own that can be killed.
 SERVER = """
 import json, os, sys
-import ponet.cli, ponet.training.run, ponet.tasks.text.task, ponet.tokenizer_training, sklearn.metrics
+import ponet.cli, ponet.training.run, ponet.tasks.text.task, ponet.data.tokenizer_training, sklearn.metrics
 print("ready", flush=True)
 for line in sys.stdin:
     request = json.loads(line)

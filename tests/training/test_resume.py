@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ponet.errors import PoNetError
-from ponet.recipe import Recipe
+from ponet.config.recipe import Recipe
 from ponet.training.checkpoints import MANIFEST, CheckpointStore
 from ponet.training.run import TrainingInterruptedError, train
 from ponet.training.trainer import PoNetTrainer
+from ponet.utils.errors import PoNetError
 
 
 class Crash(BaseException):

@@ -12,11 +12,12 @@ import pytest
 import torch
 from transformers import BertForSequenceClassification
 
-from ponet.errors import PoNetError
-from ponet.recipe import load_recipe
+import ponet
+from ponet.config.recipe import load_recipe
 from ponet.training.evaluation import evaluate, load_model
 from ponet.training.run import train
 from ponet.training.trainer import PoNetTrainer
+from ponet.utils.errors import PoNetError
 
 
 def test_a_run_folder_says_everything_about_itself(tiny_recipe: Any, tmp_path: Path) -> None:
@@ -225,8 +226,8 @@ def test_evaluate_wants_a_complete_run_with_a_whole_model(tiny_recipe: Any, tmp_
 def test_the_commit_is_that_of_the_package_s_own_checkout() -> None:
     from ponet.training.result import commit
 
-    package = Path(load_recipe.__code__.co_filename).parent
-    tracked = subprocess.run(["git", "-C", package, "ls-files", "recipe.py"], capture_output=True, text=True)
+    package = Path(ponet.__file__).parent
+    tracked = subprocess.run(["git", "-C", package, "ls-files", "__init__.py"], capture_output=True, text=True)
     if not tracked.stdout.strip():
         assert commit() is None
     else:

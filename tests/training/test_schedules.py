@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from ponet.errors import PoNetError
-from ponet.recipe import TrainingOptions, load_recipe
+from ponet.config.recipe import TrainingOptions, load_recipe
 from ponet.training.schedules import build_schedule, evaluation_interval, warmup_steps
+from ponet.utils.errors import PoNetError
 
 
 def rates(steps: int, **options: Any) -> tuple[list[float], list[float]]:

@@ -29,8 +29,8 @@ from ponet.benchmarks.options import Machine
 from ponet.benchmarks.progress import Advance
 from ponet.benchmarks.record import Record
 from ponet.benchmarks.targets import documents_targets, ratio
-from ponet.errors import PoNetError, suggest
-from ponet.files import data_folder
+from ponet.utils.errors import PoNetError, suggest
+from ponet.utils.files import data_folder
 
 BATCH = 16
 """Documents of a batch."""

@@ -21,7 +21,7 @@ from ponet.benchmarks.options import Machine
 from ponet.benchmarks.progress import Advance
 from ponet.benchmarks.record import Record
 from ponet.benchmarks.targets import efficiency_targets
-from ponet.errors import PoNetError, suggest
+from ponet.utils.errors import PoNetError, suggest
 
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
 QUICK_LENGTHS = (512, 1024, 2048)

@@ -11,8 +11,8 @@ import numpy as np
 from ponet.benchmarks.progress import Advance
 from ponet.benchmarks.record import Record
 from ponet.embedding import Embedder
-from ponet.errors import PoNetError
-from ponet.files import data_folder
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import data_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa

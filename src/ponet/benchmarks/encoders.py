@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ponet.benchmarks.inputs import SENTENCE, fixed_ids, pack, sentence_ids
-from ponet.errors import PoNetError, suggest
 from ponet.mixers import mixer_names
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
 from ponet.ops import use_backend
+from ponet.utils.errors import PoNetError, suggest
 
 CLASSES = 2
 KINDS = ("training", "inference")

@@ -14,9 +14,9 @@ from ponet.benchmarks.measure import Memory, peak_memory
 from ponet.benchmarks.options import Machine
 from ponet.benchmarks.progress import Advance
 from ponet.benchmarks.record import Record
-from ponet.errors import PoNetError
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetModel
+from ponet.utils.errors import PoNetError
 
 LENGTHS = (16_000, 64_000, 256_000, 1_000_000)
 CHUNK = 16_384

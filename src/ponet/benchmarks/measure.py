@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import psutil
 
-from ponet.allocator import keep_nothing_back
+from ponet.utils.allocator import keep_nothing_back
 
 Status = Literal["ok", "timeout", "out_of_memory", "error"]
 

@@ -15,10 +15,10 @@ from ponet.benchmarks.options import Machine
 from ponet.benchmarks.progress import Advance
 from ponet.benchmarks.record import Record
 from ponet.benchmarks.targets import DIRECTIONS, OPS, ops_targets
-from ponet.errors import PoNetError
 from ponet.mixers.base import build_mixer
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.ops import Layout, attention_pool, backends, document_mean, pool_and_fuse, use_backend
+from ponet.utils.errors import PoNetError
 
 ROUNDS, QUICK_ROUNDS = 15, 3
 ROW_SECONDS, QUICK_ROW_SECONDS = 10.0, 2.0

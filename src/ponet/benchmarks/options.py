@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ponet.errors import PoNetError, suggest
 from ponet.training.setup import check_environment
+from ponet.utils.errors import PoNetError, suggest
 
 MOST_THREADS = 1024
 DTYPES = ("float32", "bfloat16", "float16")

@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ponet.errors import PoNetError
-from ponet.files import explain, is_stream, write_json
 from ponet.training.result import origin
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import explain, is_stream, write_json
 
 KERNELS = ("numba", "triton")
 """Packages whose version decides how fast the ops are."""

@@ -145,8 +145,8 @@ def efficiency(
     from ponet.benchmarks.encoders import MAIN
     from ponet.benchmarks.options import numbers
     from ponet.benchmarks.progress import stage
-    from ponet.files import is_stream
     from ponet.report.efficiency import efficiency_tables, plot_efficiency
+    from ponet.utils.files import is_stream
 
     plan = measuring.Plan(
         config,
@@ -264,8 +264,8 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 
 def _json_file(given: Path | None, name: str) -> Path:
-    from ponet.errors import PoNetError
-    from ponet.files import is_stream
+    from ponet.utils.errors import PoNetError
+    from ponet.utils.files import is_stream
 
     path = given or Path("runs", "benchmark", f"{name}.json")
     if path.is_dir():
@@ -274,7 +274,7 @@ def _json_file(given: Path | None, name: str) -> Path:
 
 
 def _check_unused(option: str, **others: Any) -> None:
-    from ponet.errors import PoNetError
+    from ponet.utils.errors import PoNetError
 
     for name, value in others.items():
         if value is not None:
@@ -313,9 +313,9 @@ def _list() -> None:
 
 def _show(console: "Console", tables: list[Any], values: dict[str, Any], paths: list[Path]) -> None:
     """The tables but for the targets, which are lines here; what was written; and how long it took."""
-    from ponet.errors import printable
     from ponet.report.benchmarks import target_lines
     from ponet.report.tables import show
+    from ponet.utils.errors import printable
 
     notes = []
     for table in tables:

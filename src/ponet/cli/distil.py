@@ -58,10 +58,10 @@ def distil(
       ponet distil my-bert data --out hybrid 'mixer_types=[pooling,pooling,attention,pooling,pooling,attention]'
     """
     from ponet.cli.runs import run_seeds
+    from ponet.config.recipe import load_recipe
     from ponet.embedding import write_modules
-    from ponet.errors import PoNetError
-    from ponet.recipe import load_recipe
     from ponet.training.setup import process_index
+    from ponet.utils.errors import PoNetError
 
     changes = [each for each in corpus if "=" in each and not Path(each).exists()]
     named = [each for each in corpus if each not in changes]

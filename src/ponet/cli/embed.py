@@ -56,7 +56,7 @@ def embed(
     """
     from ponet.data.inputs import read_inputs
     from ponet.embedding import Embedder
-    from ponet.errors import PoNetError
+    from ponet.utils.errors import PoNetError
 
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise PoNetError(f"--out writes {', '.join(SUFFIXES)}, by its suffix; '{out.name}' has none of these.")
@@ -85,7 +85,7 @@ def embed(
 
 @contextmanager
 def _writer(out: Path | None, width: int) -> "Iterator[Write]":
-    from ponet.files import replacing
+    from ponet.utils.files import replacing
 
     if out is None:
         yield lambda index, document, vector: sys.stdout.write(_line(index, document, vector))
@@ -97,7 +97,7 @@ def _writer(out: Path | None, width: int) -> "Iterator[Write]":
 
 
 def _line(index: int, document: "Input", vector: "np.ndarray") -> str:
-    from ponet.files import to_json
+    from ponet.utils.files import to_json
 
     named = {} if document.name is None else {"file": document.name}
     return to_json({"index": index, **named, "embedding": vector.tolist()}) + "\n"

@@ -11,9 +11,9 @@ from typing import Any
 
 import typer
 
-from ponet.allocator import keep_freed_memory
-from ponet.errors import PoNetError, printable
-from ponet.files import explain
+from ponet.utils.allocator import keep_freed_memory
+from ponet.utils.errors import PoNetError, printable
+from ponet.utils.files import explain
 
 MISTAKE = 2
 MOST_SEED = 2**31 - 1

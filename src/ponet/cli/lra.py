@@ -72,9 +72,9 @@ def sheet(
 
 
 def _options(changes: list[str]) -> Any:
-    from ponet.errors import PoNetError
-    from ponet.settings import build, parse_value
+    from ponet.config.values import build, parse_value
     from ponet.tasks.lra.data import DataOptions
+    from ponet.utils.errors import PoNetError
 
     raw = {}
     for change in changes:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from ponet.cli.errors import MOST_SEED, say, told
-from ponet.errors import PoNetError
-from ponet.files import to_json, writing
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import to_json, writing
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 tokenizer = typer.Typer(help="Make tokenizers.", no_args_is_help=True)
@@ -94,7 +94,7 @@ def train_tokenizer(
 
       ponet tokenizer train corpus/ --vocab-size 16000 --out my-tokenizer
     """
-    from ponet.tokenizer_training import train_tokenizer_from_corpus
+    from ponet.data.tokenizer_training import train_tokenizer_from_corpus
 
     made = train_tokenizer_from_corpus(
         corpus,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ponet.cli.errors import say, told
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 pretrain = typer.Typer(help="Pre-train on your own text.", no_args_is_help=True)
 

@@ -26,9 +26,9 @@ def ship(
 
       ponet pretrain ship runs/pretrain/tiny/seed0 ponet-mine --out checkpoints
     """
-    from ponet.errors import PoNetError
-    from ponet.shipped import CHECKPOINTS, PREFIX
+    from ponet.models.checkpoints import CHECKPOINTS, PREFIX
     from ponet.tasks.pretraining.ship import ship as ship_run
+    from ponet.utils.errors import PoNetError
 
     if not name.startswith(PREFIX) or Path(name).name != name:
         raise PoNetError(f"'{name}' can't be a checkpoint's name: let it begin with '{PREFIX}' and have no slash.")

@@ -9,9 +9,9 @@ import typer
 
 from ponet.cli.app import app
 from ponet.cli.errors import CLOSED_PIPE, INTERRUPTED, MISTAKE, drop_output
-from ponet.errors import printable
-from ponet.files import explain
 from ponet.training import libraries
+from ponet.utils.errors import printable
+from ponet.utils.files import explain
 
 
 def run() -> int:

@@ -46,7 +46,7 @@ def show_recipe(
     changes: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to it.")] = None,
 ) -> None:
     """A recipe with everything it inherits and every default, as YAML that `ponet train` takes."""
-    from ponet.recipe import load_recipe
+    from ponet.config.recipe import load_recipe
 
     text = load_recipe(name, changes or []).to_yaml()
     if sys.stdout.isatty():
@@ -73,7 +73,7 @@ def report(
 
 
 def _list() -> None:
-    from ponet.recipe import available_recipes, read_recipe
+    from ponet.config.recipe import available_recipes, read_recipe
 
     names = available_recipes()
     width = max(len(name) for name in names)

@@ -11,7 +11,7 @@ from ponet.cli.errors import say, told
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ponet.recipe import Recipe
+    from ponet.config.recipe import Recipe
 
 CHANGES = "Changes, dotted or by the last part: learning_rate=1e-4 data.max_length=512 seed=0,1,2"
 Changes = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=CHANGES)]
@@ -37,7 +37,7 @@ def train(
 
       ponet train lra/listops/pooling budget=25m
     """
-    from ponet.recipe import load_recipe
+    from ponet.config.recipe import load_recipe
 
     run_seeds(lambda overrides: load_recipe(recipe, overrides), changes or [], out, overwrite)
 
@@ -73,7 +73,7 @@ def finetune(
 
       ponet finetune pairs.csv --out runs/pairs --model checkpoint seed=1
     """
-    from ponet.recipe import read_recipe, recipe_from_dict
+    from ponet.config.recipe import read_recipe, recipe_from_dict
 
     scratch = model == "none"
     values = read_recipe("finetune/base-scratch" if scratch else "finetune/base")
@@ -117,7 +117,7 @@ def run_seeds(
     make: "Callable[[list[str]], Recipe]", changes: list[str], out: Path | None, overwrite: bool
 ) -> list[Path]:
     """One run, or one for each of `seed=0,1,2`, each in a folder of its own, which are returned."""
-    from ponet.recipe import split_seeds
+    from ponet.config.recipe import split_seeds
 
     seeds, rest = split_seeds(changes)
     recipes = [make([*rest, *([f"seed={seed}"] if seeds else [])]) for seed in seeds or [0]]

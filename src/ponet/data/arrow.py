@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ponet.data.streams import Stream, check_unfolded
-from ponet.errors import PoNetError, brief
-from ponet.files import explain
+from ponet.utils.errors import PoNetError, brief
+from ponet.utils.files import explain
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,7 +14,7 @@ from ponet.data.arrow import is_text
 from ponet.data.columns import Columns
 from ponet.data.lists import NUMBER, read_list
 from ponet.data.tables import Table
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ponet.data.arrow import is_text
 from ponet.data.tables import Table
-from ponet.errors import PoNetError, suggest
+from ponet.utils.errors import PoNetError, suggest
 
 if TYPE_CHECKING:
     import pyarrow as pa

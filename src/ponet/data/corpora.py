@@ -12,8 +12,8 @@ from ponet.data.records import json_columns, json_lines
 from ponet.data.sources import find, not_here, saved_files, split_called, split_files
 from ponet.data.streams import TABLES, TEXTS, ZIP, Stream, split_name
 from ponet.data.tables import open_csv
-from ponet.errors import PoNetError, suggest
-from ponet.files import data_folder, explain
+from ponet.utils.errors import PoNetError, suggest
+from ponet.utils.files import data_folder, explain
 
 PIECE = 1 << 16
 """Characters handed over at once, at most."""

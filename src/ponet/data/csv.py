@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from ponet.data.streams import LONGEST_ROW, Stream
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 SEPARATORS = (",", ";", "\t", "|")
 SHOWN = {"\t": "tab"}

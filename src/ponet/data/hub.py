@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ponet.errors import PoNetError
-from ponet.shipped import find_checkpoint
+from ponet.models.checkpoints import find_checkpoint
+from ponet.utils.errors import PoNetError
 
 PATIENCE = 10.0
 """Seconds to wait for the hub's first answer."""

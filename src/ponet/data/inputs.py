@@ -9,7 +9,7 @@ from ponet.data.columns import choose_columns, text_column
 from ponet.data.sources import open_source, read_text
 from ponet.data.streams import Stream, is_text
 from ponet.data.tables import Table, read_table
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 
 class Input(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from ponet.data.cells import SEPARATORS, TRUTH, detect_kind, fold, multi_labels, numbers, single_labels
 from ponet.data.columns import Columns
 from ponet.data.tables import Table
-from ponet.errors import PoNetError, suggest
+from ponet.utils.errors import PoNetError, suggest
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

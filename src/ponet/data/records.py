@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ponet.data.streams import Stream
-from ponet.errors import PoNetError, brief
+from ponet.utils.errors import PoNetError, brief
 
 Columns = dict[str, list[Any]]
 

@@ -9,8 +9,8 @@ from ponet.data.arrow import features_class_names
 from ponet.data.hub import HUB_NAME, load_data_set
 from ponet.data.streams import TABLES, TEXTS, Stream, is_table, is_text, split_name
 from ponet.data.tables import Table, read_table
-from ponet.errors import PoNetError, suggest
-from ponet.files import data_folder, explain, read_json
+from ponet.utils.errors import PoNetError, suggest
+from ponet.utils.files import data_folder, explain, read_json
 
 SPLITS = ("train", "validation", "test")
 _ALIASES = {

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ponet.errors import PoNetError, brief
-from ponet.files import explain
+from ponet.utils.errors import PoNetError, brief
+from ponet.utils.files import explain
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow")
 TEXTS = (".txt", ".text", ".md")

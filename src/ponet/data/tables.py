@@ -10,7 +10,7 @@ from ponet.data.arrow import ArrowRows
 from ponet.data.csv import CsvRows, LooksLikeRowsError
 from ponet.data.records import Columns, array, from_records, json_columns, json_lines
 from ponet.data.streams import COMPRESSIONS, TABLES, ZIP, Stream, split_name
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
     import pyarrow as pa

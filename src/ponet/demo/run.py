@@ -15,16 +15,16 @@ from rich.console import Console
 
 from ponet.benchmarks.measure import Memory, Timing
 from ponet.benchmarks.progress import stage
+from ponet.config.recipe import check_seed
 from ponet.demo.encoder import MODELS
 from ponet.demo.learning import BATCH, SHAPE, Learned, learn, make_data
 from ponet.demo.scaling import memory_by_length, time_by_length
 from ponet.demo.show import plot, table
-from ponet.errors import PoNetError, printable
-from ponet.files import explain, read_json, write_json
-from ponet.recipe import check_seed
 from ponet.tasks.lra.listops import decode
 from ponet.training.result import PACKAGES, commit, machine
 from ponet.training.setup import check_environment
+from ponet.utils.errors import PoNetError, printable
+from ponet.utils.files import explain, read_json, write_json
 
 STEPS, QUICK_STEPS = 500, 150
 LENGTHS, QUICK_LENGTHS = (512, 1024, 2048, 4096, 8192), (512, 1024, 2048)

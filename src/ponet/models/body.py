@@ -13,10 +13,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import PreTrainedModel
 from transformers.utils.generic import can_return_tuple
 
-from ponet.models.border import PackedOutputs, pack, takes_flattened
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.encoder import PoNetEmbeddings, PoNetEncoder, PoNetLayer, PoNetPooler
 from ponet.models.loading import check_finite, check_weights
+from ponet.models.packing import PackedOutputs, pack, takes_flattened
 from ponet.ops.dispatch import choose_for
 from ponet.ops.hooks import is_transformed
 

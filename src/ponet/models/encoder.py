@@ -12,9 +12,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ponet.mixers import Mixer, build_mixer
 from ponet.mixers.pooling_parts import part_borders
-from ponet.models.border import pad, unpad
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.feed_forward import gelu_linear
+from ponet.models.packing import pad, unpad
 from ponet.ops.dropout import dropout
 from ponet.ops.hooks import has_hooks
 from ponet.ops.layout import Layout

@@ -21,8 +21,8 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from ponet.models.body import PoNetModel, PoNetPreTrainedModel
-from ponet.models.border import PackedOutputs, takes_flattened
 from ponet.models.configuration_ponet import PoNetConfig
+from ponet.models.packing import PackedOutputs, takes_flattened
 from ponet.ops.dispatch import document_mean
 
 _TIED = {

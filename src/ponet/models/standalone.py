@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from ponet.files import write_text
+from ponet.utils.files import write_text
 
 AUTO_MAP = {
     "AutoConfig": "configuration_ponet.PoNetConfig",

@@ -35,7 +35,7 @@ class Backend(NamedTuple):
 _BACKENDS = {"reference": Backend(_document_mean, _attention_pool, _pool_and_fuse)}
 # Backends that need a package, which has their name too, and the module that is imported when they are first used. By
 # name, not by an import statement: a saved model's folder has a copy of this file, and not of those.
-_MODULES = {"numba": "ponet.ops.numba_kernels", "triton": "ponet.ops.triton_kernels"}
+_MODULES = {"numba": "ponet.ops.numba.kernels", "triton": "ponet.ops.triton.kernels"}
 _EXTRAS = {"numba": "fast", "triton": "gpu"}
 _DEVICES = {"cpu": "numba", "cuda": "triton"}
 _DTYPES = {

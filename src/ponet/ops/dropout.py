@@ -13,7 +13,7 @@ from ponet.ops.dispatch import chosen_backend
 from ponet.ops.hooks import are_plain, has_hooks, is_recorded, is_transformed
 
 # By name, not by an import statement: a saved model's folder has a copy of this file, and not of the kernel.
-_KERNEL = "ponet.ops.numba_dropout"
+_KERNEL = "ponet.ops.numba.dropout"
 
 
 def dropout(x: Tensor, module: nn.Module, residual: Tensor | None = None) -> Tensor:

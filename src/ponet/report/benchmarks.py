@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ponet.errors import PoNetError
-from ponet.files import read_json
 from ponet.report.tables import ABSENT, Table
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import read_json
 
 Values = Mapping[str, Any]
 """The content of a result file."""

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from ponet.errors import PoNetError, printable
 from ponet.report.readme import check_reports, pages, write_reports
 from ponet.report.registry import markdown, plot, report_names, tables
 from ponet.report.tables import show
+from ponet.utils.errors import PoNetError, printable
 
 
 def report(

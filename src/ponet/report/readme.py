@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from ponet.errors import PoNetError
-from ponet.files import explain, write_text
 from ponet.report.registry import markdown
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import explain, write_text
 
 _BLOCK = re.compile(r"<!-- report:(?P<name>[\w-]+) -->\n.*?<!-- /report -->", re.DOTALL)
 _OPENING = re.compile(r"<!-- report:[\w-]+ -->")

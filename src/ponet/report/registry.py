@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from ponet.errors import PoNetError, suggest
 from ponet.report.documents import documents
 from ponet.report.efficiency import efficiency
 from ponet.report.efficiency import plots as plot_efficiency
@@ -18,6 +17,7 @@ from ponet.report.pretraining_curves import plot as plot_pretraining
 from ponet.report.results import Result, load_results
 from ponet.report.tables import Table
 from ponet.report.transfer import transfer
+from ponet.utils.errors import PoNetError, suggest
 
 REPORTS: dict[str, Callable[[list[Result]], list[Table]]] = {
     "documents": documents,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ponet.errors import PoNetError
-from ponet.files import explain
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import explain
 
 FIGURES = ("test", "validation", "train")
 """Where a run's result has its figures; it has one of them at least."""

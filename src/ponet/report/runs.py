@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ponet.errors import PoNetError
-from ponet.files import explain, replacing
 from ponet.report.results import Result
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import explain, replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

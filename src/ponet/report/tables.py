@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ponet.errors import printable
+from ponet.utils.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 
-    from ponet.recipe import Recipe, TrainingOptions
+    from ponet.config.recipe import Recipe, TrainingOptions
 
 Example = dict[str, Any]
 """One example: `input_ids` and its companions as 1-D arrays or lists of one length, and `labels`."""

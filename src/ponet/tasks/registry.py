@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ponet.errors import PoNetError, suggest
+from ponet.utils.errors import PoNetError, suggest
 
 if TYPE_CHECKING:
     from ponet.tasks.base import Task

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch.utils.data import Sampler
 
-from ponet.training_options import COUNTED_EPOCHS, check_steps
+from ponet.config.training import COUNTED_EPOCHS, check_steps
 
 if TYPE_CHECKING:
-    from ponet.recipe import TrainingOptions
+    from ponet.config.recipe import TrainingOptions
     from ponet.tasks.base import Prepared, Stream
 
 POOL_BATCHES = 32

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ponet.errors import PoNetError
-from ponet.recipe import Recipe
+from ponet.config.recipe import Recipe
+from ponet.config.training import MOST_STEPS
 from ponet.tasks.base import Prepared
 from ponet.training.batching import training_stream
 from ponet.training.setup import process_count, training_arguments
 from ponet.training.trainer import PoNetTrainer
-from ponet.training_options import MOST_STEPS
+from ponet.utils.errors import PoNetError
 
 WARM_UP_STEPS = 3
 TIMED_STEPS = 10

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ponet.files import explain
-from ponet.recipe import TrainingOptions
+from ponet.config.recipe import TrainingOptions
 from ponet.tasks.base import Stream
 from ponet.training.progress import Progress
 from ponet.training.schedules import evaluation_interval
+from ponet.utils.files import explain
 
 if TYPE_CHECKING:
     from ponet.training.trainer import PoNetTrainer

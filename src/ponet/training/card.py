@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ponet.markdown import code, plain
-from ponet.recipe import Recipe
+from ponet.config.recipe import Recipe
+from ponet.utils.markdown import code, plain
 
 _PIPELINES = {
     "ForSequenceClassification": "text-classification",

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ponet.errors import PoNetError
-from ponet.files import explain
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import explain
 
 MANIFEST = "manifest.json"
 TORCH_CANT_WRITE = ("PytorchStreamWriter", "inline_container", "file write failed", "iostream error")

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ponet.errors import printable
 from ponet.training.progress import Progress as Counts
+from ponet.utils.errors import printable
 
 QUIET_SECONDS = 30.0
 """Between plain lines."""

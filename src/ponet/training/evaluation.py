@@ -7,9 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ponet.errors import PoNetError
-from ponet.files import explain
-from ponet.recipe import check_seed
+from ponet.config.recipe import check_seed
 from ponet.tasks.registry import get_task
 from ponet.training.callbacks import finite
 from ponet.training.display import Display
@@ -17,6 +15,8 @@ from ponet.training.folder import RunFolder
 from ponet.training.libraries import quiet_libraries
 from ponet.training.setup import check_environment, resolve_precision, training_arguments
 from ponet.training.trainer import PoNetTrainer
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import explain
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ponet.errors import PoNetError
-from ponet.files import MODEL_FILES, check_utf8_name, explain, leftovers, write_json, write_text
-from ponet.recipe import Recipe, differences, load_recipe
+from ponet.config.recipe import Recipe, differences, load_recipe
 from ponet.training.checkpoints import CheckpointStore, explained
 from ponet.training.setup import process_index, wait_for_all
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import MODEL_FILES, check_utf8_name, explain, leftovers, write_json, write_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ponet.settings import build
+from ponet.config.values import build
 
 
 @dataclass

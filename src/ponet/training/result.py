@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import torch
 
-from ponet.allocator import keeps_freed_memory
-from ponet.recipe import Recipe
+from ponet.config.recipe import Recipe
+from ponet.utils.allocator import keeps_freed_memory
 
 PACKAGES = ("ponet", "torch", "transformers", "tokenizers", "datasets", "scikit-learn", "numpy")
 
@@ -44,7 +44,7 @@ def origin(seed: int, command: str | None = None) -> dict[str, Any]:
 def commit() -> str | None:
     """The commit of the checkout this package runs from, with "-dirty" if its files were changed; None elsewhere."""
     package = Path(__file__).resolve().parent.parent
-    here = _git(package, "ls-files", "--error-unmatch", "recipe.py")
+    here = _git(package, "ls-files", "--error-unmatch", "__init__.py")
     head = _git(package, "rev-parse", "HEAD") if here is not None else None
     if head is None:
         return None

@@ -12,8 +12,7 @@ import torch
 from transformers import TrainerCallback, TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
-from ponet.errors import PoNetError, suggest
-from ponet.recipe import Recipe
+from ponet.config.recipe import Recipe
 from ponet.tasks.base import Prepared, Split
 from ponet.tasks.registry import get_task
 from ponet.training.batching import training_stream
@@ -38,6 +37,7 @@ from ponet.training.setup import (
     training_arguments,
 )
 from ponet.training.trainer import PROGRESS_FILE, PoNetTrainer
+from ponet.utils.errors import PoNetError, suggest
 
 CHECKED_EXAMPLES = 8
 LOST_PROCESS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")

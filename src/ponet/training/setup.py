@@ -10,10 +10,10 @@ import torch
 from accelerate import PartialState
 from transformers import TrainingArguments
 
-from ponet.errors import PoNetError
+from ponet.config.recipe import TrainingOptions
 from ponet.ops import use_backend
-from ponet.recipe import TrainingOptions
 from ponet.tasks.base import Split
+from ponet.utils.errors import PoNetError
 
 FINGERPRINT_EXAMPLES = 256
 TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")

@@ -14,9 +14,7 @@ from transformers.trainer_pt_utils import EvalLoopContainer
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, denumpify_detensorize
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from ponet.allocator import return_free_memory
-from ponet.errors import PoNetError, suggest
-from ponet.recipe import TrainingOptions
+from ponet.config.recipe import TrainingOptions
 from ponet.tasks.base import Collate, Metrics, Objective, Split, Stream
 from ponet.training.batching import EvaluationBatches
 from ponet.training.checkpoints import CheckpointStore
@@ -26,6 +24,8 @@ from ponet.training.objective import ObjectiveTrainer
 from ponet.training.progress import Progress
 from ponet.training.schedules import build_schedule
 from ponet.training.sharding import gathered, keep_tied_together, load_optimizer, load_weights, shard_on_cpu
+from ponet.utils.allocator import return_free_memory
+from ponet.utils.errors import PoNetError, suggest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
+from ponet.data.tokenizer_training import train_wordpiece
 from ponet.tasks.pretraining.prepare import prepare
-from ponet.tokenizer_training import train_wordpiece
 
 WORDS = [
     "the",

@@ -4,7 +4,6 @@ import pytest
 import torch
 from transformers import BertModel
 
-from ponet.errors import PoNetError
 from ponet.tasks.distillation.collate import DistillationCollator
 from ponet.tasks.distillation.models import build_student, matched_layers, open_teacher
 from ponet.tasks.distillation.objective import DistillationObjective, layer_variances
@@ -14,6 +13,7 @@ from ponet.tasks.pretraining.corpus import JoinedCorpus
 from ponet.tasks.pretraining.examples import Drawing, Key, PretrainingExamples
 from ponet.tasks.pretraining.stream import PretrainingStream
 from ponet.tasks.pretraining.vocabulary import Vocabulary
+from ponet.utils.errors import PoNetError
 
 
 @pytest.fixture

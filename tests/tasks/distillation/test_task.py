@@ -113,7 +113,7 @@ def test_damaged_teachers_are_refused(teacher, prepared, tmp_path) -> None:
 
 
 def test_data_of_another_tokenizer_is_refused(teacher, prepared, tmp_path) -> None:
-    from ponet.tokenizer_training import train_wordpiece
+    from ponet.data.tokenizer_training import train_wordpiece
 
     other = changed(teacher, tmp_path / "other")
     train_wordpiece(["quite other words than those"], 40).save_pretrained(other)

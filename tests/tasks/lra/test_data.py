@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ponet.errors import PoNetError
 from ponet.tasks.lra import build, parts
 from ponet.tasks.lra.build import prepare
 from ponet.tasks.lra.cache import MANIFEST, open_cache
 from ponet.tasks.lra.data import TASKS, DataOptions, LraData, cache_folder, fresh_test, get_lra_task, open_data
 from ponet.tasks.lra.plan import Plan, Stream
 from ponet.tasks.lra.store import Examples
+from ponet.utils.errors import PoNetError
 
 SIZES = {"train": 25, "validation": 5, "test": 6}
 TASK = replace(TASKS["listops"], official=SIZES)

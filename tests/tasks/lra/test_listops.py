@@ -5,9 +5,9 @@ import statistics
 import numpy as np
 import pytest
 
-from ponet.errors import PoNetError
 from ponet.tasks.lra import listops
 from ponet.tasks.lra.listops import LONG_RANGE_ARENA, Shape, concatenate, decode, encode, generate, grow
+from ponet.utils.errors import PoNetError
 
 SHORT = Shape(min_length=10, max_length=100, max_depth=4, max_args=5)
 MEANING = {

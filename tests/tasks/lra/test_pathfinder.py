@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import label, maximum_filter
 from tests.tasks.lra import pathfinder_slowly
 
-from ponet.errors import PoNetError
 from ponet.tasks.lra.pathfinder import Pathfinder, generate
 from ponet.tasks.lra.pathfinder_shapes import shapes
+from ponet.utils.errors import PoNetError
 
 LENGTHS = (6, 9, 14)
 Dash = tuple[tuple[int, int], tuple[int, int]]

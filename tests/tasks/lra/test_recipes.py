@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ponet.config.recipe import RECIPES, available_recipes, load_recipe
 from ponet.mixers import mixer_names
-from ponet.recipe import RECIPES, available_recipes, load_recipe
 from ponet.tasks.lra import data
 from ponet.tasks.lra.modelling import build_model
 from ponet.tasks.lra.recipes import MIXERS, TASKS, recipe_files

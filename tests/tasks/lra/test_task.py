@@ -11,8 +11,7 @@ from transformers import EvalPrediction
 from typer.testing import CliRunner
 
 from ponet.cli.app import app
-from ponet.errors import PoNetError
-from ponet.recipe import load_recipe
+from ponet.config.recipe import load_recipe
 from ponet.tasks.lra.collate import ImageCollator, SequenceCollator
 from ponet.tasks.lra.data import TASKS
 from ponet.tasks.lra.modelling import build_model
@@ -22,6 +21,7 @@ from ponet.tasks.registry import get_task
 from ponet.training.evaluation import evaluate
 from ponet.training.run import train
 from ponet.training.trainer import PoNetTrainer
+from ponet.utils.errors import PoNetError
 
 SMALL = ("train_size=24", "validation_size=8", "test_size=8", "data.workers=1", "batch_size=4", "precision=float32")
 

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ponet.errors import PoNetError
 from ponet.tasks.lra.data import DataOptions, LraData, fresh_test, open_data
 from ponet.tasks.lra.image import to_gray
+from ponet.utils.errors import PoNetError
 
 
 def write(folder: Path, **splits: list[dict[str, Any]]) -> Path:

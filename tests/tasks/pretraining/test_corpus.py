@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from tests.tasks.pretraining.stream_fixtures import made_up_texts, write_texts
 
-from ponet.errors import PoNetError
 from ponet.tasks.pretraining.corpus import TokenCorpus
 from ponet.tasks.pretraining.prepare import prepare
+from ponet.utils.errors import PoNetError
 
 
 def a_file(folder: Path, name: str = "train.tokens.npy") -> Path:

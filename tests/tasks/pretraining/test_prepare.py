@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from tests.tasks.pretraining.corpora import BLOCK, PIECES, documents, files, prepared, vocabulary, write
 
-from ponet.errors import PoNetError
 from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.tasks.pretraining import learn, prepare, shards, workers
 from ponet.tasks.pretraining.blocks import usual_fraction
@@ -19,6 +18,7 @@ from ponet.tasks.pretraining.folder import Manifest
 from ponet.tasks.pretraining.prepare import prepare as run
 from ponet.tasks.pretraining.shards import Counts, digest
 from ponet.tasks.pretraining.vocabulary import fingerprint
+from ponet.utils.errors import PoNetError
 
 
 @pytest.fixture(scope="module")

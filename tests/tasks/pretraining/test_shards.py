@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from ponet.errors import PoNetError
 from ponet.tasks.pretraining import shards
 from ponet.tasks.pretraining.shards import ARRAYS, Counts, Encoded, check, digest, read_shard, write_shard
+from ponet.utils.errors import PoNetError
 
 
 def encoded(count=3, dtype=np.uint16):

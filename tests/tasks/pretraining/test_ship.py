@@ -13,16 +13,17 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, pipeline
 from typer.testing import CliRunner
 
-from ponet import PoNetForPreTraining, PoNetForSequenceClassification, PoNetModel, shipped
+from ponet import PoNetForPreTraining, PoNetForSequenceClassification, PoNetModel
 from ponet.cli.pretrain_ship import register
-from ponet.errors import PoNetError
-from ponet.recipe import load_recipe
+from ponet.config.recipe import load_recipe
+from ponet.models import checkpoints as shipped
 from ponet.report.registry import tables
 from ponet.tasks.pretraining.prepare import prepare
 from ponet.tasks.pretraining.ship import ship
 from ponet.tasks.pretraining.task import PretrainingTask
 from ponet.training.filing import file_run
 from ponet.training.run import train
+from ponet.utils.errors import PoNetError
 
 NOUNS = ["river", "mountain", "house", "garden", "ship", "king", "bird", "forest", "road", "window"]
 VERBS = ["sees", "follows", "finds", "leaves", "keeps"]

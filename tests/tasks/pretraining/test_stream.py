@@ -10,10 +10,10 @@ from accelerate.data_loader import skip_first_batches
 from tests.tasks.pretraining.stream_fixtures import examples_of, keys, opened, random_shape, same
 from torch.utils.data import DataLoader
 
-from ponet.errors import PoNetError
 from ponet.tasks.pretraining import stream as stream_module
 from ponet.tasks.pretraining.examples import Key
 from ponet.tasks.pretraining.stream import PretrainingStream
+from ponet.utils.errors import PoNetError
 
 EXAMPLES = examples_of(random_shape(30, seed=1), random_shape(20, seed=2), random_shape(25, seed=3))
 

@@ -10,13 +10,13 @@ import torch
 from tests.tasks.pretraining.stream_fixtures import made_up_texts, same, write_texts
 
 from ponet import PoNetForPreTraining
-from ponet.errors import PoNetError
-from ponet.recipe import Recipe, load_recipe
+from ponet.config.recipe import Recipe, load_recipe
 from ponet.tasks.pretraining.prepare import prepare
 from ponet.tasks.pretraining.task import PretrainingTask
 from ponet.training.evaluation import evaluate, predict
 from ponet.training.run import train
 from ponet.training.trainer import PoNetTrainer
+from ponet.utils.errors import PoNetError
 
 SMALL = (
     *("hidden_size=32", "num_hidden_layers=2", "num_attention_heads=2", "intermediate_size=48"),

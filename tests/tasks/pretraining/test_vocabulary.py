@@ -3,9 +3,9 @@
 import pytest
 from tests.tasks.pretraining.corpora import PIECES, vocabulary
 
-from ponet.errors import PoNetError
 from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.tasks.pretraining.vocabulary import Vocabulary, fingerprint
+from ponet.utils.errors import PoNetError
 
 
 def tokenizer(pieces=PIECES, **options):

@@ -11,11 +11,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 
-from ponet.errors import PoNetError
 from ponet.tasks import get_task
 from ponet.tasks.text.baseline import STRENGTHS, run_baseline
 from ponet.tasks.text.corpus import load_corpus
 from ponet.tasks.text.task import TextTask
+from ponet.utils.errors import PoNetError
 
 Write = Callable[..., Path]
 Make = Callable[..., Any]

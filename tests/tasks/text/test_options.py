@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ponet.errors import PoNetError
 from ponet.tasks.text.options import TextOptions
+from ponet.utils.errors import PoNetError
 
 
 @pytest.mark.parametrize(

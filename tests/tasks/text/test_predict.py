@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from ponet.data.labels import LabelSpace
-from ponet.errors import PoNetError
 from ponet.tasks.text.predict import answer
 from ponet.tasks.text.task import TextTask
+from ponet.utils.errors import PoNetError
 
 Write = Callable[..., Path]
 Make = Callable[..., Any]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from ponet.data.labels import LabelSpace
 from ponet.data.splits import draw, limit
-from ponet.errors import PoNetError
 from ponet.tasks.text.corpus import Corpus, load_corpus, load_split
 from ponet.tasks.text.options import TextOptions
+from ponet.utils.errors import PoNetError
 
 Write = Callable[..., Path]
 Reviews = Callable[..., list[dict[str, Any]]]

@@ -10,12 +10,12 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, EvalPrediction
 
-from ponet.errors import PoNetError
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForPreTraining
 from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.tasks.base import Prepared
 from ponet.tasks.text.task import TextTask
+from ponet.utils.errors import PoNetError
 
 Write = Callable[..., Path]
 Reviews = Callable[..., list[dict[str, Any]]]

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from ponet.errors import PoNetError
 from ponet.tasks.distillation.passages import SPECIAL_TOKENS
+from ponet.utils.errors import PoNetError
 
 LOSSES = ("hidden", "last", "cosine", "mlm", "sso")
 

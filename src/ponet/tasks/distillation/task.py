@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ponet.errors import PoNetError
 from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.distillation.collate import DistillationCollator
 from ponet.tasks.distillation.options import DistillationOptions
@@ -17,10 +16,11 @@ from ponet.tasks.pretraining.examples import Drawing, PretrainingExamples
 from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
 from ponet.tasks.pretraining.stream import PretrainingStream, stream_maker
 from ponet.tasks.pretraining.vocabulary import Vocabulary, fingerprint
+from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
+    from ponet.config.recipe import Recipe
     from ponet.models.modeling_ponet import PoNetModel
-    from ponet.recipe import Recipe
 
 Examples = Passages | WithPairs
 

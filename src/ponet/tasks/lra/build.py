@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ponet.errors import PoNetError
-from ponet.files import explain, replacing
 from ponet.tasks.lra.cache import MANIFEST, existing_keys, write_manifest
 from ponet.tasks.lra.parts import digest, load_part, part_path, write_part
 from ponet.tasks.lra.plan import Plan, Stream
 from ponet.tasks.lra.store import Examples
 from ponet.tasks.lra.workers import available_cores, pool
 from ponet.tasks.text.progress import track
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import explain, replacing
 
 FEW = 4
 """Parts that are made here, since starting other processes would take longer."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ponet.errors import PoNetError
-from ponet.files import explain, read_json, write_json
 from ponet.tasks.lra.parts import digest
 from ponet.tasks.lra.plan import FORMAT, Plan
 from ponet.tasks.lra.store import TokenStore
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import explain, read_json, write_json
 
 if TYPE_CHECKING:
     from ponet.tasks.lra.data import DataOptions, LraData, LraTask

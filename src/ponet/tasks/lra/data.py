@@ -17,8 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ponet.errors import PoNetError, suggest
 from ponet.tasks.lra.store import TokenStore
+from ponet.utils.errors import PoNetError, suggest
 
 if TYPE_CHECKING:
     from ponet.tasks.lra.plan import Plan

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ponet.errors import PoNetError
 from ponet.tasks.lra.plan import Plan, Stream
 from ponet.tasks.lra.published import count_differences, source_sizes
 from ponet.tasks.lra.store import Examples
+from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
     from ponet.data.tables import Table

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 OPERATORS = ("[MIN", "[MAX", "[MED", "[SM")
 END = "]"

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ponet.errors import PoNetError
 from ponet.tasks.lra.data import LraTask
+from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
     from torch import nn

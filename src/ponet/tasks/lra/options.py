@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ponet.errors import PoNetError
 from ponet.tasks.lra.data import DataOptions, get_lra_task
+from ponet.utils.errors import PoNetError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ponet.files import replacing
 from ponet.tasks.lra.store import Examples
+from ponet.utils.files import replacing
 
 
 def part_path(folder: Path, stream: int, place: int) -> Path:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ponet.errors import PoNetError
 from ponet.tasks.lra.pathfinder_shapes import (
     COLLISION,
     FREE,
@@ -27,6 +26,7 @@ from ponet.tasks.lra.pathfinder_shapes import (
     cells,
     shapes,
 )
+from ponet.utils.errors import PoNetError
 
 CONTOUR_LENGTHS = (6, 9, 14)
 """Dashes in each of the two curves."""

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ponet.errors import PoNetError
-from ponet.files import explain
 from ponet.tasks.lra.pathfinder_shapes import PIXELS, SIDE
 from ponet.tasks.lra.published import find, wrong
 from ponet.tasks.lra.store import Examples
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import explain
 
 FOLDERS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
 _FIELDS = 4

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ponet.files import replacing
 from ponet.tasks.lra.pathfinder import Pathfinder, generate
+from ponet.utils.files import replacing
 
 ACROSS = 8
 _ENLARGED = 3

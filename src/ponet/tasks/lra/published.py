@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ponet.errors import PoNetError
-from ponet.files import data_folder, explain
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import data_folder, explain
 
 BLOCK = 32_000_000
 """Bytes of a file that one process reads at a time."""

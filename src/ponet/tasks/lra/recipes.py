@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ponet.files import write_text
-from ponet.recipe import RECIPES
-from ponet.settings import dump_yaml
+from ponet.config.recipe import RECIPES
+from ponet.config.values import dump_yaml
+from ponet.utils.files import write_text
 
 BASE = """\
 # What all of Long Range Arena shares (paper, section 4.1): one small encoder from scratch, AdamW without weight decay

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ponet.errors import PoNetError
-from ponet.files import data_folder
 from ponet.tasks.lra.plan import Plan, Stream
 from ponet.tasks.lra.published import Block, blocks, check_end, count_differences, find, sizes, wrong
 from ponet.tasks.lra.store import Examples
 from ponet.tasks.lra.texts import from_texts
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import data_folder
 
 if TYPE_CHECKING:
     from ponet.tasks.lra.data import DataOptions

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from ponet.errors import PoNetError
 from ponet.tasks.base import Collate, Evaluation, Example, Prepared, Split
 from ponet.tasks.lra.collate import ImageCollator, SequenceCollator
 from ponet.tasks.lra.data import LraTask, fresh_test, get_lra_task, open_data
 from ponet.tasks.lra.modelling import build_model
 from ponet.tasks.lra.options import LraOptions
 from ponet.tasks.lra.segments import segment_rule
+from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction
 
-    from ponet.recipe import Recipe
+    from ponet.config.recipe import Recipe
     from ponet.tasks.lra.store import TokenStore
 
 

@@ -5,11 +5,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ponet.errors import PoNetError
 from ponet.tasks.lra.plan import Plan, Stream
 from ponet.tasks.lra.published import count_differences, source_sizes
 from ponet.tasks.lra.store import Examples
 from ponet.tasks.lra.texts import from_texts
+from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
     from ponet.data.tables import Table

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ponet.errors import PoNetError
-from ponet.files import data_folder
 from ponet.tasks.lra.parts import digest
 from ponet.tasks.lra.plan import Plan, Stream
 from ponet.tasks.lra.published import source_sizes
 from ponet.tasks.lra.store import Examples
 from ponet.tasks.lra.texts import LIMIT, from_texts
 from ponet.tasks.lra.topics import neighbours, partners
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import data_folder
 
 if TYPE_CHECKING:
     from ponet.tasks.lra.data import DataOptions

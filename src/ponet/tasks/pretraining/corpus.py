@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ponet.errors import PoNetError
-from ponet.files import explain
 from ponet.tasks.pretraining.folder import SHARDS, TOKENIZER, Manifest
 from ponet.tasks.pretraining.shards import ADVICE, TRAIN, check
 from ponet.tasks.pretraining.vocabulary import fingerprint
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import explain
 
 if TYPE_CHECKING:
     from ponet.models.tokenization_ponet import PoNetTokenizer

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ponet.errors import PoNetError
-from ponet.files import check_utf8_name, explain, leftovers, read_json, write_json
 from ponet.tasks.pretraining.shards import SPLITS, Counts, Shard
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import check_utf8_name, explain, leftovers, read_json, write_json
 
 FORMAT, VERSION = "ponet-pretraining", 1
 SETTINGS, MANIFEST, TOKENIZER, SHARDS, LOCK = "prepare.json", "manifest.json", "tokenizer", "shards", ".lock"

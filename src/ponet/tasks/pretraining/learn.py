@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ponet.data.corpora import Source
-from ponet.files import explain
 from ponet.tasks.pretraining.blocks import text_hash
 from ponet.tasks.pretraining.progress import bar
+from ponet.utils.files import explain
 
 if TYPE_CHECKING:
     from ponet.models.tokenization_ponet import PoNetTokenizer
@@ -48,7 +48,7 @@ def learn(sources: Sequence[Source], vocab_size: int, lowercase: bool, show: boo
     Raises:
         PoNetError: for a corpus that can't be read or holds no text, and too small a vocabulary for its characters.
     """
-    from ponet.tokenizer_training import PASSES, train_wordpiece
+    from ponet.data.tokenizer_training import PASSES, train_wordpiece
 
     total = sum(source.size(index) for source in sources for index in range(len(source.files)))
     with bar(show, "Learning a vocabulary", PASSES * total, 0) as advance:

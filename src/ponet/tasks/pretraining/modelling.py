@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ponet.errors import PoNetError
 from ponet.tasks.pretraining.chunks import CLASSES
 from ponet.tasks.pretraining.options import PretrainingOptions
 from ponet.tasks.pretraining.vocabulary import fingerprint
@@ -16,6 +15,7 @@ from ponet.tasks.text.modelling import (
     open_tokenizer,
     vocabulary_size,
 )
+from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
     from ponet.models.modeling_ponet import PoNetForPreTraining

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ponet.errors import PoNetError
 from ponet.tasks.pretraining.chunks import SHORTEST, SPECIAL_TOKENS, Objective
+from ponet.utils.errors import PoNetError
 
 
 @dataclass

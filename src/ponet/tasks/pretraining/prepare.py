@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ponet.data.corpora import Source, open_sources
-from ponet.errors import PoNetError
 from ponet.tasks.pretraining import learn
 from ponet.tasks.pretraining.blocks import BLOCK_CHARACTERS, BlockReader
 from ponet.tasks.pretraining.folder import (
@@ -32,6 +31,7 @@ from ponet.tasks.pretraining.progress import bar
 from ponet.tasks.pretraining.shards import SPLITS, TRAIN, VALIDATION, Counts, Shard, check, read_shard
 from ponet.tasks.pretraining.vocabulary import Vocabulary, fingerprint
 from ponet.tasks.pretraining.workers import encoded
+from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
     from ponet.models.tokenization_ponet import PoNetTokenizer

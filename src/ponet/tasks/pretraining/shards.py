@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from ponet.errors import PoNetError
-from ponet.files import explain, read_json
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import explain, read_json
 
 TRAIN, VALIDATION = "train", "validation"
 SPLITS = (TRAIN, VALIDATION)

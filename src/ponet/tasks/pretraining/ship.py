@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ponet.embedding import POOLING_FOLDER, write_modules
-from ponet.errors import PoNetError
-from ponet.files import MODEL_FILES, check_utf8_name, explain, read_json, replacing_folder, write_json, write_text
 from ponet.tasks.pretraining.modelling import open_run
 from ponet.tasks.pretraining.ship_card import card
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import MODEL_FILES, check_utf8_name, explain, read_json, replacing_folder, write_json, write_text
 
 if TYPE_CHECKING:
     from ponet.models.modeling_ponet import PoNetForPreTraining

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ponet.markdown import code, plain
+from ponet.utils.markdown import code, plain
 
 CURVE_ROWS = 12
 """Evaluations in the card's curve, at most."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from torch.utils.data import Sampler
 
+from ponet.config.training import COUNTED_EPOCHS, check_steps
 from ponet.tasks.pretraining.examples import Key
-from ponet.training_options import COUNTED_EPOCHS, check_steps
 
 if TYPE_CHECKING:
-    from ponet.recipe import TrainingOptions
+    from ponet.config.recipe import TrainingOptions
     from ponet.tasks.base import MakeStream
 
 POOL_SHARDS = 16

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ponet.errors import PoNetError
 from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.pretraining.collate import PretrainingCollator
 from ponet.tasks.pretraining.corpus import TokenCorpus
@@ -18,9 +17,10 @@ from ponet.tasks.pretraining.options import PretrainingOptions
 from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
 from ponet.tasks.pretraining.stream import PretrainingStream, stream_maker
 from ponet.tasks.pretraining.vocabulary import Vocabulary
+from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
-    from ponet.recipe import Recipe
+    from ponet.config.recipe import Recipe
 
 VALIDATION_SEED = 0
 """Draws the examples of evaluations, whatever the run's seed: figures of two runs are over the same masks."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ponet.errors import PoNetError
+from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
     from ponet.models.tokenization_ponet import PoNetTokenizer

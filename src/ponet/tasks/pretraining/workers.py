@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
-from ponet.errors import PoNetError
 from ponet.tasks.pretraining.blocks import Block
 from ponet.tasks.pretraining.encode import BlockEncoder, begin, work
 from ponet.tasks.pretraining.shards import Shard
+from ponet.utils.errors import PoNetError
 
 
 def encoded(blocks: Iterator[Block], tokenizer: Path, folder: Path, processes: int) -> Iterator[tuple[Shard, int]]:

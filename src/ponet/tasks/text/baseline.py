@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ponet.data.labels import LabelSpace, check_weights
-from ponet.errors import PoNetError
 from ponet.tasks.base import Evaluation, Prepared
 from ponet.tasks.text.corpus import load_corpus
 from ponet.tasks.text.cut_text import cut_documents
@@ -17,11 +16,12 @@ from ponet.tasks.text.metrics import BEST, measure
 from ponet.tasks.text.modelling import check_model_keys, make_tokenizer
 from ponet.tasks.text.options import TextOptions
 from ponet.tasks.text.progress import track
+from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-    from ponet.recipe import Recipe
+    from ponet.config.recipe import Recipe
 
 STRENGTHS = (0.25, 1.0, 4.0, 16.0, 64.0, 256.0)
 """Candidates for C (inverse regularisation); the validation split chooses. Without one, C is 1, scikit-learn's own."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ponet.data.hub import MODEL_FILES, TOKENIZER_FILES, model_folder
 from ponet.data.labels import LabelSpace
-from ponet.errors import PoNetError, brief, suggest
-from ponet.files import data_folder
 from ponet.tasks.text.documents import Documents
 from ponet.tasks.text.options import TextOptions
+from ponet.utils.errors import PoNetError, brief, suggest
+from ponet.utils.files import data_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +65,7 @@ def make_tokenizer(options: TextOptions, init: str | None, train: Documents, not
     elif init is not None:
         tokenizer = open_tokenizer(init)
     else:
-        from ponet.tokenizer_training import train_wordpiece
+        from ponet.data.tokenizer_training import train_wordpiece
 
         columns = [train.texts, *([] if train.pairs is None else [train.pairs])]
         texts = (text.as_py() for column in columns for text in column)

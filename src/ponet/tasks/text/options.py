@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from ponet.errors import PoNetError, suggest
+from ponet.utils.errors import PoNetError, suggest
 
 Kind = Literal["auto", "single_label", "multi_label", "regression"]
 Keep = Literal["head", "tail", "both"]

@@ -6,9 +6,9 @@ import numpy as np
 from ponet.data.labels import LabelSpace, list_names
 from ponet.data.sources import SPLITS
 from ponet.data.splits import draw, limit
-from ponet.errors import PoNetError
 from ponet.tasks.text.documents import Documents, count_of
 from ponet.tasks.text.options import TextOptions
+from ponet.utils.errors import PoNetError
 
 
 def put_together(splits: dict[str, Documents], options: TextOptions, notices: list[str]) -> None:

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ponet.data.labels import check_weights
-from ponet.errors import PoNetError
-from ponet.files import read_json
 from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.text.collate import PackedCollator
 from ponet.tasks.text.corpus import load_corpus, load_split
@@ -15,9 +13,11 @@ from ponet.tasks.text.loss import class_weights, weighted_loss
 from ponet.tasks.text.metrics import BEST, metrics_of
 from ponet.tasks.text.modelling import build_model, check_model_keys, make_tokenizer, open_run
 from ponet.tasks.text.options import TextOptions
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import read_json
 
 if TYPE_CHECKING:
-    from ponet.recipe import Recipe
+    from ponet.config.recipe import Recipe
 
 
 class TextTask:

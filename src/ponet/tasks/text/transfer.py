@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ponet.files import write_text
-from ponet.recipe import RECIPES
-from ponet.settings import dump_yaml
+from ponet.config.recipe import RECIPES
+from ponet.config.values import dump_yaml
+from ponet.utils.files import write_text
 
 SUITE = "transfer"
 CHECKPOINT = "ponet-tiny"

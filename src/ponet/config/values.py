@@ -10,8 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from ponet.errors import PoNetError, suggest
-from ponet.files import explain
+from ponet.utils.errors import PoNetError, suggest
+from ponet.utils.files import explain
 
 DEEPEST = 50
 """Levels of a value within a value: more than any recipe needs, fewer than Python's stack has room for."""

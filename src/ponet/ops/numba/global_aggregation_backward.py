@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ponet.ops.numba_attention import attention_block
-from ponet.ops.numba_blocks import PIECE, Runs, border, find, slot, sum_parts
-from ponet.ops.numba_products import add_products, dot_products, exponentials
-from ponet.ops.numba_threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
-from ponet.ops.numba_tools import (
+from ponet.ops.numba.blocks import PIECE, Runs, border, find, slot, sum_parts
+from ponet.ops.numba.global_aggregation import attention_block
+from ponet.ops.numba.products import add_products, dot_products, exponentials
+from ponet.ops.numba.threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
+from ponet.ops.numba.tools import (
     Kernel,
     Pointer,
     address_of,
@@ -65,7 +65,7 @@ def attention_pool_backward(
 
 @Kernel
 def _attention_pool_backward(like: Pointer) -> None:
-    """Fills `dx`, and `dqueries`, given as zeros. Steps as in `numba_attention._document_mean`."""
+    """Fills `dx`, and `dqueries`, given as zeros. Steps as in `global_aggregation._document_mean`."""
     numbers = integers(address_of(like))
     block, d, h, T = numbers[5], numbers[6], numbers[7], numbers[8]
     documents = Runs(integers(numbers[9]), numbers[10], block)

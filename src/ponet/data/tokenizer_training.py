@@ -22,9 +22,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from ponet.data.corpora import Corpus, pieces
-from ponet.errors import PoNetError
-from ponet.files import check_utf8_name, explain
 from ponet.models.tokenization_ponet import PoNetTokenizer
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import check_utf8_name, explain
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MOST_PIECES = 10**7

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ponet.ops.library import Places
-from ponet.ops.numba_blocks import BLOCK_NUMBERS, PIECE, Runs, block_of, border, find, going_on, slot
-from ponet.ops.numba_threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
-from ponet.ops.numba_tools import (
+from ponet.ops.autograd import Places
+from ponet.ops.numba.blocks import BLOCK_NUMBERS, PIECE, Runs, block_of, border, find, going_on, slot
+from ponet.ops.numba.threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
+from ponet.ops.numba.tools import (
     Kernel,
     Pointer,
     address_of,

@@ -31,11 +31,11 @@ class _NoAlias(Compiler):
 
 
 _REGROUP = {"reassoc", "contract", "nsz"}
-_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("numba_*.py"))))
+_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
 
 
 class Kernel:
-    """A function `(like: Pointer)` that `numba_threads.Call` calls, on several threads at a time.
+    """A function `(like: Pointer)` that `threads.Call` calls, on several threads at a time.
 
     It gets the address of its arguments, int64 numbers, as a pointer to numbers of the storage type, by which it knows
     that. Compiled for a type when first called with it; cached on disk where there is room.

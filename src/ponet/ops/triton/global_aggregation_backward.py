@@ -1,4 +1,4 @@
-"""`triton_attention` backward: `x` is read once, `dx` written once, weights made again; two launches.
+"""Global aggregation, backward: `x` is read once, `dx` written once, weights made again; two launches.
 
 Of rows too wide for a program, weights and the gradients of scores are made in a launch of their own, `[T, h]` each.
 """
@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ponet.ops.triton_attention import Shape, product, rows
-from ponet.ops.triton_tools import (
+from ponet.ops.triton.global_aggregation import Shape, product, rows
+from ponet.ops.triton.tools import (
     OPTIONS,
     end_of_piece,
     find_run,
@@ -22,7 +22,7 @@ from ponet.ops.triton_tools import (
 )
 
 _WIDEST = {2: 512, 4: 128}
-"""As `triton_attention`'s, of which there is more to hold here."""
+"""As the forward's, of which there is more to hold here."""
 
 
 def attention_pool_backward(

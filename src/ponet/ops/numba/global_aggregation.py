@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ponet.ops.numba_blocks import BLOCK_NUMBERS, PIECE, Runs, block_of, border, find, going_on, slot, sum_parts
-from ponet.ops.numba_products import add_products, dot_products, exponentials, greatest, total
-from ponet.ops.numba_threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
-from ponet.ops.numba_tools import (
+from ponet.ops.numba.blocks import BLOCK_NUMBERS, PIECE, Runs, block_of, border, find, going_on, slot, sum_parts
+from ponet.ops.numba.products import add_products, dot_products, exponentials, greatest, total
+from ponet.ops.numba.threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
+from ponet.ops.numba.tools import (
     ZERO,
     Kernel,
     Pointer,

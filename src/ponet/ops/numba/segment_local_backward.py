@@ -1,4 +1,4 @@
-"""SMP, LMP and PF backward, in Numba: one pass over packed tokens, as `ponet.ops.numba_pooling`'s."""
+"""SMP, LMP and PF backward, in Numba: one pass over packed tokens, as `ponet.ops.numba.segment_local`'s."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ponet.ops.library import Places
-from ponet.ops.numba_blocks import BLOCK_NUMBERS, PIECE, Runs, block_of, border, find, slot, sum_parts
-from ponet.ops.numba_pooling import Order, described, joined, places_at
-from ponet.ops.numba_threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
-from ponet.ops.numba_tools import (
+from ponet.ops.autograd import Places
+from ponet.ops.numba.blocks import BLOCK_NUMBERS, PIECE, Runs, block_of, border, find, slot, sum_parts
+from ponet.ops.numba.segment_local import Order, described, joined, places_at
+from ponet.ops.numba.threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
+from ponet.ops.numba.tools import (
     ZERO,
     Kernel,
     Pointer,

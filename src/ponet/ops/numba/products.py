@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from ponet.ops.numba_tools import ZERO, Pointer, as_bits, as_float, at, compiled, load, loop, regrouped
+from ponet.ops.numba.tools import ZERO, Pointer, as_bits, as_float, at, compiled, load, loop, regrouped
 
 
 @regrouped

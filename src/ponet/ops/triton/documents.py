@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ponet.ops.triton_tools import (
+from ponet.ops.triton.tools import (
     OPTIONS,
     block_length,
     end_of_piece,

@@ -2,7 +2,7 @@
 
 import re
 
-from ponet.errors import printable
+from ponet.utils.errors import printable
 
 _ACTIVE = re.compile(
     r"[\\`*\[\]|~$#]"  # code, emphasis, links and images, cells of a table, mathematics, headings

@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from ponet.errors import PoNetError
-from ponet.settings import short
+from ponet.config.values import short
+from ponet.utils.errors import PoNetError
 
 MOST_STEPS = 10**9
 """More optimizer steps than anyone takes; a training of more is a slip of the hand."""

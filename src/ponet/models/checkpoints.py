@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ponet.errors import PoNetError, suggest
+from ponet.utils.errors import PoNetError, suggest
 
-CHECKPOINTS = Path(__file__).parent / "checkpoints"
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 """One folder a checkpoint, in `save_pretrained` form."""
 PREFIX = "ponet-"
 """Begins the name of every shipped checkpoint."""

@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ponet.ops.library import Places
-from ponet.ops.triton_tools import (
+from ponet.ops.autograd import Places
+from ponet.ops.triton.tools import (
     NOWHERE,
     OPTIONS,
     block_length,

@@ -6,7 +6,7 @@ block ends is up to the input alone, not to the number of threads, and so are al
 
 from typing import NamedTuple
 
-from ponet.ops.numba_tools import Pointer, add, at, compiled
+from ponet.ops.numba.tools import Pointer, add, at, compiled
 
 BLOCK_NUMBERS = 2**15
 """Numbers of a `[T, d]` tensor in a block: few, so that a block of each tensor of a pass fits a core's cache."""

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ponet.errors import PoNetError, suggest
-from ponet.settings import build, convert, dump_yaml, parse_value, read_yaml, short
-from ponet.training_options import TrainingOptions
+from ponet.config.training import TrainingOptions
+from ponet.config.values import build, convert, dump_yaml, parse_value, read_yaml, short
+from ponet.utils.errors import PoNetError, suggest
 
 __all__ = [
     "Recipe",
@@ -21,7 +21,7 @@ __all__ = [
     "split_seeds",
 ]
 
-RECIPES = Path(__file__).parent / "recipes"
+RECIPES = Path(__file__).parents[1] / "recipes"
 SECTIONS = ("data", "model", "training")
 PLAIN_KEYS = ("base", "name", "description", "task", "seed")
 TRAINER_NAMES = {

@@ -11,9 +11,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ponet.ops.library import Places
-from ponet.ops.triton_pooling import flags_of
-from ponet.ops.triton_tools import (
+from ponet.ops.autograd import Places
+from ponet.ops.triton.segment_local import flags_of
+from ponet.ops.triton.tools import (
     OPTIONS,
     block_length,
     end_of_piece,

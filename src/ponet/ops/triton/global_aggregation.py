@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ponet.ops.triton_tools import (
+from ponet.ops.triton.tools import (
     OPTIONS,
     PRECISE,
     UPCAST,

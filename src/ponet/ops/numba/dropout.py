@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ponet.ops.numba_threads import COUNT, TASKS, Call, address, take
-from ponet.ops.numba_tools import Kernel, Pointer, address_of, at, cast, compiled, integers, load, loop, store, stored
+from ponet.ops.numba.threads import COUNT, TASKS, Call, address, take
+from ponet.ops.numba.tools import Kernel, Pointer, address_of, at, cast, compiled, integers, load, loop, store, stored
 
 _BLOCK = 2**14
 """Numbers of a task."""

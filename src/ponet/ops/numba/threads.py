@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from ponet.ops.numba_tools import Kernel
+from ponet.ops.numba.tools import Kernel
 
 COUNT, WORKERS, TASKS, STEP, CUT, ARGUMENTS = range(6)
 """Places in a kernel's numbers: the next task, the next worker, the number of tasks, the step of a kernel that makes
