@@ -19,10 +19,13 @@ SUITE := .cache/transformers-$(TRANSFORMERS)
 TORCHAO := .cache/torchao
 PYTHON_CODE := src tests tests_hf
 
+# the real data sets; tests that need them are skipped where they aren't there
+export PONET_DATA ?= ../shared/data
+
 # `make demo ARGS="--seed 1"`, `make test ARGS="-k tokenizer"`
 ARGS ?=
 
-.PHONY: help demo test test-slow test-hf test-quantized check lint types format hooks docs clean
+.PHONY: help demo test test-slow test-hf test-quantized check lint imports types format hooks docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -47,6 +50,10 @@ check: lint types ## lint and types
 lint: $(STAMP) ## ruff: rules and format
 	@$(BIN)/ruff check --quiet $(PYTHON_CODE)
 	@$(BIN)/ruff format --check --quiet $(PYTHON_CODE)
+
+imports: $(STAMP) ## packages import downwards only, without circles
+	@mkdir -p .cache
+	@$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter > .cache/imports.txt || { cat .cache/imports.txt; exit 1; }
 
 types: $(STAMP) ## mypy
 	@$(BIN)/mypy

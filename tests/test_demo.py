@@ -13,10 +13,8 @@ from rich.console import Console
 
 from ponet.benchmarks import measure, progress
 from ponet.demo import run_demo, scaling
-from ponet.demo.encoder import MODELS, batch, build
-from ponet.demo.learning import Data, accuracy, learn, make_data
+from ponet.demo.race import MODELS, Data, accuracy, batch, build, learn, make_data, time_by_length
 from ponet.demo.run import STEPS
-from ponet.demo.scaling import time_by_length
 from ponet.demo.show import plot, table
 from ponet.utils.errors import PoNetError
 

@@ -12,7 +12,7 @@ from ponet import PoNetConfig, PoNetForPreTraining, PoNetModel
 from ponet.config.recipe import load_recipe, recipe_from_dict
 from ponet.data.tokenizer_training import train_wordpiece
 from ponet.models import checkpoints as shipped
-from ponet.tasks.text.modelling import open_tokenizer
+from ponet.tasks.models import open_tokenizer
 from ponet.tasks.text.task import TextTask
 from ponet.utils.errors import PoNetError
 

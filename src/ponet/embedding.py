@@ -58,7 +58,7 @@ class Embedder:
 
         from ponet.models.checkpoints import checkpoint
         from ponet.tasks.distillation.collate import DistillationCollator
-        from ponet.tasks.text.modelling import device, open_tokenizer
+        from ponet.tasks.models import device, open_tokenizer
 
         if max_length is not None and max_length < 3:
             raise PoNetError(f"max_length should be at least 3 (a word between special tokens), not {max_length}.")
@@ -153,7 +153,7 @@ def open_encoder(name: str) -> "PoNetModel":
     """
     from ponet.models.modeling_ponet import PoNetModel
     from ponet.tasks.distillation.models import open_teacher
-    from ponet.tasks.text.modelling import checkpoint_folder, load_checkpoint
+    from ponet.tasks.models import checkpoint_folder, load_checkpoint
 
     config = read_json(checkpoint_folder(name) / "config.json")
     # published PoNet checkpoints say "bert" too, but have the special-token rule

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ponet.benchmarks.common import Machine
 from ponet.benchmarks.documents import BATCH, Documents, DocumentsPlan, measure_documents, read_documents
-from ponet.benchmarks.options import Machine
 from ponet.utils.errors import PoNetError
 
 

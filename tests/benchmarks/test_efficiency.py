@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from ponet.benchmarks import efficiency, measure
+from ponet.benchmarks.common import BenchmarkInterruptedError, Machine
 from ponet.benchmarks.efficiency import Plan, calibrate, estimate, gave_up, measure_efficiency
 from ponet.benchmarks.encoders import KINDS, Cell
 from ponet.benchmarks.measure import HELD, Memory
-from ponet.benchmarks.options import Machine
-from ponet.benchmarks.record import BenchmarkInterruptedError
 from ponet.utils.errors import PoNetError
 
 MIXERS = ("pooling", "fourier", "attention")

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ponet.benchmarks import ops
+from ponet.benchmarks.common import Machine
 from ponet.benchmarks.ops import CASES, Case, OpsPlan, count_rows, measure_ops, need
-from ponet.benchmarks.options import Machine
 from ponet.benchmarks.targets import DIRECTIONS, OPS
 from ponet.utils.errors import PoNetError
 

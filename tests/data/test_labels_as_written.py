@@ -7,10 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ponet.data.cells import fold
+from ponet.data.cells import fold, read_list
 from ponet.data.columns import Columns
 from ponet.data.labels import LabelSpace, encode_labels, fit_labels
-from ponet.data.lists import read_list
 from ponet.data.records import array
 from ponet.data.tables import Table
 from ponet.utils.errors import PoNetError

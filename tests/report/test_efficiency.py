@@ -1,4 +1,4 @@
-"""Tables, plots and targets of benchmark results whose figures are known."""
+"""Tables and plots of benchmark results whose figures are known."""
 
 import io
 import json
@@ -10,11 +10,11 @@ from PIL import Image
 from rich.console import Console
 
 from ponet.benchmarks.measure import HELD
-from ponet.report.benchmarks import machine_note, spread, target_lines
+from ponet.report.benchmarks import machine_note, spread
 from ponet.report.command import report
 from ponet.report.efficiency import efficiency_tables, plot_efficiency
 from ponet.report.ops import ops_tables
-from ponet.report.registry import markdown, tables
+from ponet.report.registry import find_report, markdown
 from ponet.report.tables import ABSENT, show
 from ponet.utils.errors import PoNetError
 
@@ -68,17 +68,6 @@ def lengths() -> dict[str, Any]:
                 "inference": {"512": {"memory": {"status": "error"}, "time": {"status": "error"}}},
             },
         },
-        "targets": [
-            {
-                "what": "time over FNet's",
-                "bound": "at most",
-                "wanted": 1.3,
-                "measured": {"512": 1.25, "1024": 1.4},
-                "met": {"512": True, "1024": False},
-            },
-            {"what": "memory", "bound": "at most", "wanted": 0.6, "measured": {"512": None}, "met": {}},
-            {"what": "speed", "bound": "at least", "wanted": 12.0, "measured": {"8192": 13.0}, "met": {"8192": True}},
-        ],
         "command": "ponet benchmark efficiency",
     }
 
@@ -114,7 +103,6 @@ def documents() -> dict[str, Any]:
             "computed_over_real": 3.62,
         },
         "variants": {"pooling": {"name": "PoNet", **both}, "attention": {"name": "Transformer", "training": {}}},
-        "targets": [],
     }
 
 
@@ -145,20 +133,11 @@ def ops() -> dict[str, Any]:
             "base": {"pool_and_fuse forward": row, "attention_pool forward": heavy},
             "mixer": {"forward": mixer, "forward and backward": mixer},
         },
-        "targets": [
-            {
-                "what": "over copy",
-                "bound": "at most",
-                "wanted": 2.0,
-                "measured": {"base": 2.0},
-                "met": {"base": True},
-            }
-        ],
     }
 
 
 def test_speed_and_memory_by_length(lengths: dict[str, Any]) -> None:
-    table, targets = efficiency_tables(lengths)
+    [table] = efficiency_tables(lengths)
     assert table.columns == ("Tokens a document", "512", "1,024", "Spread")
     assert table.rows == [
         ["Training step, steps/s", "", "", ""],
@@ -174,11 +153,6 @@ def test_speed_and_memory_by_length(lengths: dict[str, Any]) -> None:
         ["PoNet", "32 MiB", "32 MiB", ""],
         ["Transformer, SDPA", "failed", ABSENT, ""],
     ]
-    assert targets.rows == [
-        ["time over FNet's", "≤ 1.3", "512: 1.25, 1,024: 1.40", "missed at 1,024"],
-        ["memory", "≤ 0.6", "512: –", "not measured"],
-        ["speed", "≥ 12", "8,192: 13.0", "met"],
-    ]
     notes = " ".join(table.notes)
     assert "32 of 512, 16 of 1,024 tokens" in notes
     assert "freed memory that the allocator keeps included" in notes
@@ -186,7 +160,6 @@ def test_speed_and_memory_by_length(lengths: dict[str, Any]) -> None:
     assert "freed memory given back at once" in efficiency_tables(lengths)[0].notes[0]
     assert "Abacus, 2 cores, 2 threads, float32, at commit `0123456789`" in notes
     assert "`ponet benchmark efficiency`" in notes
-    assert target_lines(lengths)[0] == "missed at 1,024: time over FNet's ≤ 1.3: 512: 1.25, 1,024: 1.40"
 
 
 def test_documents_packed_and_padded(documents: dict[str, Any]) -> None:
@@ -199,7 +172,7 @@ def test_documents_packed_and_padded(documents: dict[str, Any]) -> None:
 
 
 def test_ops_against_copies(ops: dict[str, Any]) -> None:
-    layout, mixer, targets = ops_tables(ops)
+    layout, mixer = ops_tables(ops)
     assert layout.title == "Base; 12 heads, 1 document, 1,000 segments, 4,096 tokens"
     assert layout.rows == [
         [
@@ -212,8 +185,7 @@ def test_ops_against_copies(ops: dict[str, Any]) -> None:
         ],
     ]
     assert [row[1] for row in mixer.rows] == ["110 ms", "300 ms", "100 ms"]
-    assert targets.rows == [["over copy", "≤ 2", "base: 2.00", "met"]]
-    assert "read once" in targets.notes[0]
+    assert "read once" in mixer.notes[0]
 
 
 def test_a_machine_without_kernels(ops: dict[str, Any]) -> None:
@@ -247,14 +219,14 @@ def test_reports_from_a_folder(
     (tmp_path / "efficiency").mkdir()
     for name, values in (("lra-cpu", lengths), ("documents-imdb-cpu", documents)):
         (tmp_path / f"efficiency/{name}.json").write_text(json.dumps(values))
-    assert [table.title for table in tables("efficiency", tmp_path)] == [
-        *("Documents of imdb: An encoder", "An encoder", "Targets: An encoder"),
+    assert [table.title for table in find_report("efficiency").tables(tmp_path)] == [
+        *("Documents of imdb: An encoder", "An encoder"),
     ]
     report("efficiency", tmp_path, as_markdown=True)
     assert "| PoNet | 4 | 2 | ±10 % |" in capsys.readouterr().out
     (tmp_path / "efficiency/other.json").write_text("{}")
     with pytest.raises(PoNetError, match=r"other\.json' is not a result of `ponet benchmark efficiency`"):
-        tables("efficiency", tmp_path)
+        find_report("efficiency").tables(tmp_path)
 
 
 def test_plots(tmp_path: Path, lengths: dict[str, Any], documents: dict[str, Any]) -> None:

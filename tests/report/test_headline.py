@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ponet.report.registry import tables
+from ponet.report.registry import find_report
 from ponet.report.tables import ABSENT
 
 
@@ -33,13 +33,13 @@ def results(tmp_path: Path) -> Path:
         "attention": training(0.5, 200 * 2**20),
         "attention-eager": training(0.25, 2**31),
     }
-    values = {"setup": {"device": "cpu", "dtype": "float32"}, "targets": [], "variants": variants}
+    values = {"setup": {"device": "cpu", "dtype": "float32"}, "variants": variants}
     put(tmp_path / "efficiency/lra-cpu.json", values)
     return tmp_path
 
 
 def test_measured_stands_beside_published(results: Path) -> None:
-    [table] = tables("headline", results)
+    [table] = find_report("headline").tables(results)
     assert list(table.columns[1:]) == [
         *("PoNet, published", "PoNet, measured", "Transformer, published", "Transformer, measured"),
     ]
@@ -56,7 +56,7 @@ def test_measured_stands_beside_published(results: Path) -> None:
 
 
 def test_published_figures_stand_without_any_result(tmp_path: Path) -> None:
-    [table] = tables("headline", tmp_path)
+    [table] = find_report("headline").tables(tmp_path)
     speed, peak = table.rows[-2:]
     assert speed[1:] == ["16.2", ABSENT, "1.8", ABSENT]
     assert peak[1:] == ["2.4 GB", ABSENT, "23.8 GB", ABSENT]

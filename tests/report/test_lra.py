@@ -9,7 +9,7 @@ import pytest
 from ponet.report.command import report
 from ponet.report.lra import MIXERS, TITLES
 from ponet.report.published import LRA, LRA_TASKS
-from ponet.report.registry import tables
+from ponet.report.registry import find_report
 from ponet.report.tables import ABSENT, Table
 from ponet.tasks.lra import recipes
 from ponet.utils.errors import PoNetError
@@ -49,7 +49,7 @@ def rows(made: list[Table], title: str) -> dict[str, list[str]]:
 
 
 def test_published_rows_stand_without_any_result(tmp_path: Path) -> None:
-    [table] = tables("lra", tmp_path)
+    [table] = find_report("lra").tables(tmp_path)
     found = rows([table], ARENA)
     assert found["PoNet, published"] == ["37.80", "69.82", "80.35", "46.88", "70.39", "61.05"]
     assert found["FNet, published"][4] == ABSENT
@@ -75,7 +75,7 @@ def test_measured_stands_beside_published_with_what_it_took(tmp_path: Path) -> N
     put(tmp_path, "listops", "pooling", 0.40, seed=1, steps=5000, seconds=3500.0)
     put(tmp_path, "listops", "attention", 0.20, steps=400, timed_step_seconds=1.25)
     put(tmp_path, "retrieval-wikipedia", "pooling", 0.6, data={"differences": ["Not an official task."]})
-    made = tables("lra", tmp_path)
+    made = find_report("lra").tables(tmp_path)
     arena = rows(made, ARENA)
     assert arena["PoNet, measured"] == ["39.0 ± 1.4", *[ABSENT] * 5]
     assert arena["Transformer, measured"][0] == "20.0*"
@@ -95,22 +95,22 @@ def test_measured_stands_beside_published_with_what_it_took(tmp_path: Path) -> N
 
 def test_the_average_is_of_five_tasks_or_not_there(tmp_path: Path) -> None:
     for place, task in enumerate(LRA_TASKS):
-        assert rows(tables("lra", tmp_path), ARENA).get("FNet, measured", [ABSENT])[-1] == ABSENT
+        assert rows(find_report("lra").tables(tmp_path), ARENA).get("FNet, measured", [ABSENT])[-1] == ABSENT
         put(tmp_path, task, "fourier", 0.5 + place / 100, steps=100_000)
-    assert rows(tables("lra", tmp_path), ARENA)["FNet, measured"][-1] == "52.0"
+    assert rows(find_report("lra").tables(tmp_path), ARENA)["FNet, measured"][-1] == "52.0"
 
 
 def test_what_a_fixed_time_gives(tmp_path: Path) -> None:
     put(tmp_path, "image", "pooling", 0.4, curve=[(10, 60, 0.2), (20, 120, 0.4), (30, 180, 0.35), (40, 240, 0.5)])
     put(tmp_path, "image", "attention", 0.3, curve=[(2, 300, 0.10), (4, 999, 0.3)], timed_step_seconds=120.0)
-    made = rows(tables("lra", tmp_path), "Image: best validation accuracy %, by training time")
+    made = rows(find_report("lra").tables(tmp_path), "Image: best validation accuracy %, by training time")
     assert made["PoNet"] == ["20.0", "40.0", "50.0", "50.0 (4 min)"]
     assert made["Transformer"] == [ABSENT, ABSENT, "10.0", "30.0 (8 min)"], "steps times the step as timed alone"
 
 
 def test_one_mixer_alone_is_compared_with_none(tmp_path: Path) -> None:
     put(tmp_path, "image", "pooling", 0.4, curve=[(10, 60, 0.2)])
-    assert not any("by training time" in table.title for table in tables("lra", tmp_path))
+    assert not any("by training time" in table.title for table in find_report("lra").tables(tmp_path))
 
 
 def test_curves_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,6 +136,6 @@ def test_broken_metrics_are_named(tmp_path: Path) -> None:
     with (tmp_path / "lra/image/pooling/seed0/metrics.jsonl").open("a") as file:
         file.write('{"step": 3, "validation": {}}\n')
     with pytest.raises(PoNetError, match="line 3, is no evaluation"):
-        tables("lra", tmp_path)
+        find_report("lra").tables(tmp_path)
     with pytest.raises(PoNetError, match=r"There is no report 'lar'\. Did you mean 'lra'"):
         report("lar", tmp_path, plots=tmp_path)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ponet.report.command import report
-from ponet.report.pretraining_curves import PLOT, curve_of, name_of
-from ponet.report.registry import tables
+from ponet.report.pretraining import PLOT, curve_of, name_of
+from ponet.report.registry import find_report
 from ponet.report.results import load_results
 from ponet.report.tables import ABSENT, Table
 from ponet.utils.errors import PoNetError
@@ -53,7 +53,7 @@ def rows(made: list[Table], title: str) -> dict[str, list[str]]:
 
 
 def test_nothing_measured_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    [table] = tables("pretraining", tmp_path)
+    [table] = find_report("pretraining").tables(tmp_path)
     assert table.rows == []
     assert "Nothing is measured yet" in table.notes[0]
     report("pretraining", tmp_path, plots=tmp_path / "docs")
@@ -64,7 +64,7 @@ def test_at_the_end(tmp_path: Path) -> None:
     put(tmp_path, "fourier", [(100, 60, 0.1), (200, 120, 0.2)])
     put(tmp_path, "pooling", [(100, 90, 0.2), (200, 180, 0.3)])
     put(tmp_path, "pooling", [(100, 90, 0.3), (200, 180, 0.4)], seed=1)
-    made = tables("pretraining", tmp_path)
+    made = find_report("pretraining").tables(tmp_path)
     found = rows(made, END)
     assert list(found) == ["PoNet", "FNet"]
     assert found["FNet"] == ["4", "128", "1", "200", "200,000", "2.0", "1,667", "8.000", "20.0", "0.800", "20.5"]
@@ -78,7 +78,7 @@ def test_after_the_shortest_run_s_time(tmp_path: Path) -> None:
     put(tmp_path, "fourier", [(100, 60, 0.1), (200, 120, 0.2)])
     put(tmp_path, "pooling", [(100, 90, 0.2), (200, 180, 0.3)])
     put(tmp_path, "attention", [(100, 150, 0.3), (200, 300, 0.4)])
-    found = rows(tables("pretraining", tmp_path), "Pre-training, tiny: after 2.0 minutes each")
+    found = rows(find_report("pretraining").tables(tmp_path), "Pre-training, tiny: after 2.0 minutes each")
     assert found["FNet"] == ["200,000", "8.000", "20.0", "0.800", "20.5"]
     assert found["PoNet"] == ["133,333", "7.667", "23.3", "0.767", "23.8"], (
         "a third of the way to the second evaluation"
@@ -89,7 +89,7 @@ def test_after_the_shortest_run_s_time(tmp_path: Path) -> None:
 def test_after_the_shortest_run_s_tokens(tmp_path: Path) -> None:
     put(tmp_path, "pooling", [(100, 90, 0.2), (200, 180, 0.3)])
     put(tmp_path, "attention", [(50, 150, 0.1), (150, 450, 0.4)])
-    made = tables("pretraining", tmp_path)
+    made = find_report("pretraining").tables(tmp_path)
     found = rows(made, "Pre-training, tiny: after 0.1 million tokens each")
     assert found["PoNet"] == ["2.2", "7.500", "25.0", "0.750", "25.5"], "half the way to the second evaluation"
     assert found["BERT"] == ["7.5", "6.000", "40.0", "0.600", "40.5"]
@@ -99,7 +99,7 @@ def test_after_the_shortest_run_s_tokens(tmp_path: Path) -> None:
 def test_equal_tokens_at_the_end_need_no_second_table(tmp_path: Path) -> None:
     put(tmp_path, "pooling", [(100, 90, 0.2)])
     put(tmp_path, "attention", [(100, 150, 0.1)])
-    assert [table.title.split(": ")[1] for table in tables("pretraining", tmp_path)] == [
+    assert [table.title.split(": ")[1] for table in find_report("pretraining").tables(tmp_path)] == [
         "at the end",
         "after 1.5 minutes each",
     ]
@@ -111,13 +111,13 @@ def test_a_constant_rate_is_said(tmp_path: Path) -> None:
         values = json.loads(file.read_text(encoding="utf-8"))
         values["recipe"]["training"] = {"schedule": "constant"}
         file.write_text(json.dumps(values), encoding="utf-8")
-    assert "constant after its warm-up" in tables("pretraining", tmp_path)[1].notes[0]
+    assert "constant after its warm-up" in find_report("pretraining").tables(tmp_path)[1].notes[0]
 
 
 def test_a_step_timed_alone_counts(tmp_path: Path) -> None:
     """Trainings side by side slow each other: their clock is no measure."""
     put(tmp_path, "pooling", [(100, 900, 0.2), (200, 1800, 0.3)], timed_step_seconds=0.6)
-    assert rows(tables("pretraining", tmp_path), END)["PoNet"][5:7] == ["2.0", "1,667"]
+    assert rows(find_report("pretraining").tables(tmp_path), END)["PoNet"][5:7] == ["2.0", "1,667"]
     [result] = load_results(tmp_path, "pretraining")
     curve = curve_of(result)
     assert curve is not None
@@ -128,7 +128,7 @@ def test_a_step_timed_alone_counts(tmp_path: Path) -> None:
 def test_one_mixer_is_compared_with_none(tmp_path: Path) -> None:
     put(tmp_path, "pooling", [(100, 90, 0.2)])
     put(tmp_path, "attention", [(100, 90, 0.2)], size="mini")
-    assert [table.title for table in tables("pretraining", tmp_path)] == [
+    assert [table.title for table in find_report("pretraining").tables(tmp_path)] == [
         "Pre-training, mini: at the end",
         "Pre-training, tiny: at the end",
     ]
@@ -137,7 +137,7 @@ def test_one_mixer_is_compared_with_none(tmp_path: Path) -> None:
 def test_other_objectives(tmp_path: Path) -> None:
     put(tmp_path, "pooling-mlm", [(100, 90, 0.2)], second=None)
     put(tmp_path, "pooling-mlm+nsp", [(100, 90, 0.3)], second="nsp")
-    found = rows(tables("pretraining", tmp_path), END)
+    found = rows(find_report("pretraining").tables(tmp_path), END)
     assert found["PoNet, MLM alone"][-4:] == ["8.000", "20.0", ABSENT, ABSENT]
     assert found["PoNet, MLM + NSP"][-4:] == ["7.000", "30.0", "0.700", "30.5"]
     assert name_of("pooling+attention") == "PoNet + BERT"
@@ -145,7 +145,7 @@ def test_other_objectives(tmp_path: Path) -> None:
 
 def test_without_metrics_the_kept_checkpoint_s_figures_stand(tmp_path: Path) -> None:
     (put(tmp_path, "pooling", [(100, 90, 0.2)]) / "metrics.jsonl").unlink()
-    assert rows(tables("pretraining", tmp_path), END)["PoNet"][-3] == "20.0"
+    assert rows(find_report("pretraining").tables(tmp_path), END)["PoNet"][-3] == "20.0"
 
 
 def test_curves_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,4 +179,4 @@ def test_broken_metrics_are_named(tmp_path: Path, line: str) -> None:
     with (folder / "metrics.jsonl").open("a") as file:
         file.write(line + "\n")
     with pytest.raises(PoNetError, match="line 3, is no evaluation of a run"):
-        tables("pretraining", tmp_path)
+        find_report("pretraining").tables(tmp_path)

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from ponet.report.command import report
-from ponet.report.readme import check_reports, pages, write_reports
-from ponet.report.registry import markdown, tables
+from ponet.report.command import check_reports, pages, report, write_reports
+from ponet.report.registry import find_report, markdown
 from ponet.report.results import load_results
 from ponet.report.tables import ABSENT, Table, count, memory, percent, seconds
 from ponet.utils.errors import PoNetError
@@ -39,7 +38,7 @@ def row(tables: list[Table], title: str, label: str) -> list[str]:
 def test_mean_and_deviation_over_seeds(tmp_path: Path) -> None:
     for seed, accuracy in enumerate([0.80, 0.82, 0.84, 0.86, 0.88]):
         put(tmp_path, "hnd", "pooling", seed, accuracy, seconds=10.0 * (seed + 1), peak_memory_bytes=3 * 2**29)
-    made = tables("documents", tmp_path)
+    made = find_report("documents").tables(tmp_path)
     assert row(made, HND, "PoNet") == [
         *("84.0 ± 3.2", "83.0 ± 3.2", "5", "100", "2M", "30.0 s", "40,000", "1.5 GiB"),
     ]
@@ -52,7 +51,7 @@ def test_what_is_not_there_is_shown_as_missing(tmp_path: Path) -> None:
     put(tmp_path, "hnd", "tfidf", 0, 0.7)
     put(tmp_path, "hnd-published-split", "pooling", 0, 0.9)
     put(tmp_path, "20newsgroups", "tfidf", 0, 0.7, steps=None, tokens=None, tokens_per_second=None)
-    made = tables("documents", tmp_path)
+    made = find_report("documents").tables(tmp_path)
     assert row(made, HND, "FNet")[:3] == ["70.0", "69.0", "1 of 5"]
     assert row(made, HND, "PoNet")[0] == "missing"
     assert row(made, HND, "PoNet, published split")[:3] == ["90.0", "89.0", "1 of 5"]

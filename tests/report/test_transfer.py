@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ponet.report.registry import markdown, tables
+from ponet.report.registry import find_report, markdown
 from ponet.report.tables import ABSENT
 from ponet.tasks.text.transfer import SETS
 
@@ -25,12 +25,12 @@ def put(root: Path, task: str, start: str, seed: int, split: str, rate: float = 
 
 
 def rows(root: Path) -> dict[str, list[str]]:
-    [table] = tables("transfer", root)
+    [table] = find_report("transfer").tables(root)
     return {cells[0]: cells[1:] for cells in table.rows}
 
 
 def test_nothing_measured_is_said(tmp_path: Path) -> None:
-    [table] = tables("transfer", tmp_path)
+    [table] = find_report("transfer").tables(tmp_path)
     assert table.rows == []
     assert "Nothing is measured yet" in table.notes[0]
 
@@ -60,7 +60,7 @@ def test_a_side_s_several_rates_are_told_with_their_sets(tmp_path: Path) -> None
     put(tmp_path, "imdb", "scratch", 0, "test", rate=1e-3, accuracy=0.8)
     put(tmp_path, "rte", "scratch", 0, "validation", rate=1e-3, accuracy=0.5)
     put(tmp_path, "rte", "pretrained", 0, "validation", accuracy=0.5)
-    [table] = tables("transfer", tmp_path)
+    [table] = find_report("transfer").tables(tmp_path)
     assert table.notes[1].startswith(
         "Pre-trained: ponet-tiny, learning rate 0.0003. From scratch: ponet-tiny, learning rate 0.001 (IMDb, RTE); "
         "ponet-tiny, learning rate 0.0003 (CoLA)."

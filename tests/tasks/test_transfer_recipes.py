@@ -10,7 +10,7 @@ from ponet import PoNetConfig, PoNetForPreTraining
 from ponet.config.recipe import RECIPES, available_recipes, differences, load_recipe
 from ponet.data.tokenizer_training import train_wordpiece
 from ponet.models import checkpoints as shipped
-from ponet.report.registry import tables
+from ponet.report.registry import find_report
 from ponet.tasks.text.corpus import load_corpus
 from ponet.tasks.text.metrics import measure
 from ponet.tasks.text.transfer import CHECKPOINT, SETS, STARTS, SUITE, recipe_files
@@ -78,6 +78,6 @@ def test_both_sides_train_and_are_filed(tmp_path: Path, monkeypatch: pytest.Monk
             assert target == tmp_path / "results" / SUITE / "sst2" / start / f"seed{seed}"
             assert str(tmp_path) not in (target / "result.json").read_text()
             assert str(tmp_path) not in (target / "recipe.yaml").read_text()
-    [table] = tables(SUITE, tmp_path / "results")
+    [table] = find_report(SUITE).tables(tmp_path / "results")
     [row] = [row for row in table.rows if row[0].startswith("SST-2")]
     assert row[-2:] == ["2 / 2", "83.2"]

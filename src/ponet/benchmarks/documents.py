@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ponet.benchmarks.common import Advance, Machine, Record
 from ponet.benchmarks.encoders import (
     ALL,
     KINDS,
@@ -19,16 +20,13 @@ from ponet.benchmarks.encoders import (
     Variant,
     build,
     choose_variants,
+    fixed_ids,
     make_batch,
     make_step,
     move,
+    pack,
 )
-from ponet.benchmarks.inputs import fixed_ids, pack
 from ponet.benchmarks.measure import Timing, classify, interleave
-from ponet.benchmarks.options import Machine
-from ponet.benchmarks.progress import Advance
-from ponet.benchmarks.record import Record
-from ponet.benchmarks.targets import documents_targets, ratio
 from ponet.utils.errors import PoNetError, suggest
 from ponet.utils.files import data_folder
 
@@ -198,7 +196,7 @@ def measure_documents(
         advance: told of each kind that is done.
 
     Returns:
-        What the file holds, the targets among it.
+        What the file holds.
 
     Raises:
         PoNetError: where the file can't be written.
@@ -227,14 +225,12 @@ def measure_documents(
             "computed_over_real": sum(computed) / sum(real),
         },
         "variants": {key: {"name": variant.name} for key, variant in plan.chosen().items()},
-        "targets": [],
     }
     with plan.machine.threaded():
         record = Record(path, plan.seed, head)
         with record.keeping():
             for kind in KINDS:
                 _kind(plan, documents, batches, real, kind, record.values)
-                record.values["targets"] = [target.to_dict() for target in _targets(record.values)]
                 record.save()
                 advance(kind)
             record.save(complete=True)
@@ -298,17 +294,6 @@ def _rates(timing: Timing, real: list[int]) -> dict[str, Any]:
         )
         found["quartiles_tokens_per_second"] = [low, high]
     return found
-
-
-def _targets(values: dict[str, Any]) -> list[Any]:
-    cells = values["variants"].get("pooling", {})
-    name = values["documents"]["name"]
-    measured = {
-        f"{name}, {kind}": ratio(*(cells[kind][way].get("tokens_per_second") for way in WAYS))
-        for kind in KINDS
-        if kind in cells
-    }
-    return documents_targets(measured) if values["setup"]["device"] == "cpu" and measured else []
 
 
 def _name(path: str) -> str:

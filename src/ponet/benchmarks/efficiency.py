@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ponet.benchmarks.common import Advance, Machine, Record
 from ponet.benchmarks.encoders import (
     KINDS,
     SETUPS,
@@ -17,10 +18,6 @@ from ponet.benchmarks.encoders import (
     prepare_warm,
 )
 from ponet.benchmarks.measure import HELD, Memory, Timing, allocated_peak, classify, interleave, peak_memory
-from ponet.benchmarks.options import Machine
-from ponet.benchmarks.progress import Advance
-from ponet.benchmarks.record import Record
-from ponet.benchmarks.targets import efficiency_targets
 from ponet.utils.errors import PoNetError, suggest
 
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
@@ -189,7 +186,7 @@ def measure_efficiency(
         advance: told of each piece of work that is done, with its share of `costs`.
 
     Returns:
-        What the file holds, the targets among it.
+        What the file holds.
 
     Raises:
         PoNetError: where the file can't be written.
@@ -203,8 +200,6 @@ def measure_efficiency(
                 for kind in plan.measured:
                     share = (costs or {}).get((kind, length), 1.0) / (len(plan.chosen(kind)) + 1)
                     _group(plan, kind, length, record.values, lambda word, share=share: advance(word, share))  # type: ignore[misc]
-                    targets = efficiency_targets(record.values)
-                    record.values["targets"] = [target.to_dict() for target in targets]
                     record.save()
             record.save(complete=True)
     return record.content
@@ -227,7 +222,6 @@ def _head(plan: Plan) -> dict[str, Any]:
         },
         "lengths": [],
         "variants": {key: {"name": variant.name} for key, variant in chosen.items()},
-        "targets": [],
     }
 
 

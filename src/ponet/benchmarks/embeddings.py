@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ponet.benchmarks.progress import Advance
-from ponet.benchmarks.record import Record
+from ponet.benchmarks.common import Advance, Record
 from ponet.embedding import Embedder
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import data_folder

@@ -7,15 +7,17 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ponet.benchmarks.inputs import SENTENCE, fixed_ids, pack, sentence_ids
 from ponet.mixers import mixer_names
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
 from ponet.ops import use_backend
 from ponet.utils.errors import PoNetError, suggest
 
+SENTENCE = 25
+"""Mean tokens of a text-like segment; they are uniform from 5 to 45, as sentences are long and short."""
 CLASSES = 2
 KINDS = ("training", "inference")
 """What can be measured: a step with backward and update, or a forward pass."""
@@ -149,7 +151,7 @@ MAIN = (
     "attention",
     "attention-eager",
 )
-"""The variants that targets are about."""
+"""The variants that are measured unless others are named."""
 ALL = "all"
 
 
@@ -296,3 +298,23 @@ def make_step(
 def move(inputs: dict[str, Tensor], device: str) -> dict[str, Tensor]:
     """The batch on a device."""
     return {name: tensor.to(device) for name, tensor in inputs.items()}
+
+
+def sentence_ids(length: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Segment ids `[length]` of a text-like document: runs of 5 to 45 tokens."""
+    ends = np.cumsum(random.integers(5, 2 * SENTENCE - 4, size=length // 5 + 1))
+    return np.searchsorted(ends, np.arange(length), side="right")
+
+
+def fixed_ids(length: int, segment_length: int) -> NDArray[np.int64]:
+    """Segment ids `[length]`: runs of `segment_length` tokens."""
+    return np.arange(length) // segment_length
+
+
+def pack(documents: list[NDArray[np.int64]], segments: list[NDArray[np.int64]]) -> dict[str, Tensor]:
+    """Documents of token ids `[n]`, end to end: `input_ids` and `segment_ids` `[1, T]`, `cu_seqlens` `[B + 1]`."""
+    return {
+        "input_ids": torch.from_numpy(np.concatenate(documents))[None],
+        "segment_ids": torch.from_numpy(np.concatenate(segments))[None],
+        "cu_seqlens": torch.tensor(np.cumsum([0, *map(len, documents)]), dtype=torch.int32),
+    }

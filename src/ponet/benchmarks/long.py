@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ponet.benchmarks.inputs import pack, sentence_ids
+from ponet.benchmarks.common import Advance, Machine, Record
+from ponet.benchmarks.encoders import pack, sentence_ids
 from ponet.benchmarks.measure import Memory, peak_memory
-from ponet.benchmarks.options import Machine
-from ponet.benchmarks.progress import Advance
-from ponet.benchmarks.record import Record
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetModel
 from ponet.utils.errors import PoNetError
@@ -75,7 +73,7 @@ def measure_long(plan: LongPlan, path: Path, advance: Advance = lambda word, amo
         "dtype": plan.machine.dtype,
     }
     with plan.machine.threaded():
-        record = Record(path, plan.seed, {"setup": setup, "lengths": {}, "growth": None, "targets": []})
+        record = Record(path, plan.seed, {"setup": setup, "lengths": {}, "growth": None})
         with record.keeping():
             for length in plan.lengths:
                 cells = {}

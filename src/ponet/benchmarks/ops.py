@@ -9,17 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ponet.benchmarks.common import Advance, Machine, Record
 from ponet.benchmarks.measure import interleave
 from ponet.benchmarks.ops_cases import CASES, GPU_SCALE, QUICK_CASES, Case, need
-from ponet.benchmarks.options import Machine
-from ponet.benchmarks.progress import Advance
-from ponet.benchmarks.record import Record
-from ponet.benchmarks.targets import DIRECTIONS, OPS, ops_targets
 from ponet.mixers.base import build_mixer
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.ops import Layout, attention_pool, backends, document_mean, pool_and_fuse, use_backend
 from ponet.utils.errors import PoNetError
 
+OPS = ("document_mean", "attention_pool", "pool_and_fuse")
+DIRECTIONS = ("forward", "backward")
 ROUNDS, QUICK_ROUNDS = 15, 3
 ROW_SECONDS, QUICK_ROW_SECONDS = 10.0, 2.0
 GPU_CALLS = 10
@@ -114,7 +113,7 @@ def measure_ops(plan: OpsPlan, path: Path, advance: Advance = lambda word, amoun
         advance: told of each row that is done.
 
     Returns:
-        What the file holds, the targets among it.
+        What the file holds.
 
     Raises:
         PoNetError: where the file can't be written.
@@ -127,7 +126,6 @@ def measure_ops(plan: OpsPlan, path: Path, advance: Advance = lambda word, amoun
             "backends": plan.backends,
             "layouts": {},
             "groups": {},
-            "targets": [],
         }
         record = Record(path, plan.seed, head)
         values = record.values
@@ -147,7 +145,6 @@ def measure_ops(plan: OpsPlan, path: Path, advance: Advance = lambda word, amoun
                 advance(f"one mixer: {direction}")
             tokens = QUICK_MIXER_TOKENS if plan.quick else MIXER_TOKENS
             values["setup"]["mixer"] = {"tokens": tokens, "operations": 6 * tokens * 768 * 768}
-            values["targets"] = [target.to_dict() for target in ops_targets(values)]
             record.save(complete=True)
     return record.content
 

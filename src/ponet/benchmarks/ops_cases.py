@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ponet.benchmarks.inputs import fixed_ids, sentence_ids
+from ponet.benchmarks.encoders import fixed_ids, sentence_ids
 from ponet.ops import Layout
 
 

@@ -10,7 +10,7 @@ from ponet.cli.errors import MOST_SEED, say, told
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ponet.benchmarks.options import Machine
+    from ponet.benchmarks.common import Machine
 
 benchmark = typer.Typer(help="Measure speed and memory on this machine, side by side.", no_args_is_help=True)
 
@@ -46,8 +46,8 @@ def ops(
 
       ponet benchmark ops --dtype bfloat16 --json results/ops/cpu-bfloat16.json
     """
+    from ponet.benchmarks.common import stage
     from ponet.benchmarks.ops import OpsPlan, count_rows, measure_ops
-    from ponet.benchmarks.progress import stage
     from ponet.report.ops import ops_tables
 
     plan = OpsPlan(_machine(device, dtype, threads), quick, rounds, seed)
@@ -56,7 +56,7 @@ def ops(
     console.print(f"Up to {count_rows(plan) * (3 if quick else 11) // 60 + 1} minutes; {_where(plan.machine)}.")
     with stage(console, "measuring", count_rows(plan)) as advance:
         values = measure_ops(plan, path, advance)
-    _show(console, ops_tables(values), values, [path])
+    _show(console, ops_tables(values), [path])
 
 
 @benchmark.command("efficiency")
@@ -142,10 +142,10 @@ def efficiency(
         )
         return
     from ponet.benchmarks import efficiency as measuring
+    from ponet.benchmarks.common import numbers, stage
     from ponet.benchmarks.encoders import MAIN
-    from ponet.benchmarks.options import numbers
-    from ponet.benchmarks.progress import stage
     from ponet.report.efficiency import efficiency_tables, plot_efficiency
+    from ponet.utils.extras import MissingExtraError
     from ponet.utils.files import is_stream
 
     plan = measuring.Plan(
@@ -168,8 +168,12 @@ def efficiency(
     console.print(f"That will take {_about(total)}, by one short step of each. Ctrl-C keeps what is measured.")
     with stage(console, "measuring", total, weighted=True) as advance:
         values = measuring.measure_efficiency(plan, path, costs, advance)
-    plots = [] if is_stream(path) else plot_efficiency(values, path.with_suffix(""))
-    _show(console, efficiency_tables(values), values, [path, *plots])
+    plots = []
+    try:
+        plots = [] if is_stream(path) else plot_efficiency(values, path.with_suffix(""))
+    except MissingExtraError as error:
+        console.print(f"The plots aren't drawn. {error}")
+    _show(console, efficiency_tables(values), [path, *plots])
 
 
 @benchmark.command("long")
@@ -195,8 +199,7 @@ def long(
       ponet benchmark long --lengths 16k,64k
     """
     from ponet.benchmarks import long as measuring
-    from ponet.benchmarks.options import numbers
-    from ponet.benchmarks.progress import stage
+    from ponet.benchmarks.common import numbers, stage
     from ponet.report.long import long_tables
 
     machine = _machine("cpu", dtype, threads)
@@ -206,7 +209,43 @@ def long(
     console = _console()
     with stage(console, "measuring", 2 * sum(chosen), weighted=True) as advance:
         values = measuring.measure_long(plan, path, advance)
-    _show(console, long_tables(values), values, [path])
+    _show(console, long_tables(values), [path])
+
+
+@benchmark.command("embeddings")
+@told
+def embeddings(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="Encoders, PoNet's or BERT's: folders, checkpoints, hub names."),
+    ],
+    limit: Annotated[int, typer.Option(help="Rows of each split of a probe; 0 for all.", min=0)] = 5000,
+    rounds: Annotated[int, typer.Option(help="Measurements of the speed.", min=1)] = 3,
+    json: Annotated[
+        Path | None, typer.Option(help="The result file.  \\[default: runs/benchmark/embeddings.json]")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """What vectors are worth without fine-tuning: similarity of sentences, linear probes on documents, documents/s.
+
+    STS-B's validation pairs, scored by the cosine of their vectors; logistic regressions on the vectors of IMDb and 20
+    Newsgroups, at the first 512 tokens and of whole texts, which a model with attention reads in windows. From the data
+    folder (PONET_DATA).
+
+    Example:
+
+      ponet benchmark embeddings sentence-transformers/all-MiniLM-L6-v2 ponet-mini
+    """
+    from ponet.benchmarks.common import stage
+    from ponet.benchmarks.embeddings import EmbeddingsPlan, measure_embeddings
+    from ponet.report.embeddings import embeddings_tables
+
+    plan = EmbeddingsPlan(tuple(models), limit or None, rounds, seed)
+    path = _json_file(json, "embeddings")
+    console = _console()
+    with stage(console, "measuring", 2 * len(models) + 1) as advance:
+        values = measure_embeddings(plan, path, advance)
+    _show(console, embeddings_tables(values), [path])
 
 
 def _documents(
@@ -224,7 +263,7 @@ def _documents(
     seed: int,
 ) -> None:
     from ponet.benchmarks import documents as measuring
-    from ponet.benchmarks.progress import stage
+    from ponet.benchmarks.common import stage
     from ponet.report.efficiency import efficiency_tables
 
     plan = measuring.DocumentsPlan(
@@ -247,11 +286,11 @@ def _documents(
     console.print(f"{len(read.ids):,} documents, {plan.setup.name}; {_where(machine)}. That will take {_about(total)}.")
     with stage(console, "measuring", measuring.count_kinds()) as advance:
         values = measuring.measure_documents(plan, read, path, advance)
-    _show(console, efficiency_tables(values), values, [path])
+    _show(console, efficiency_tables(values), [path])
 
 
 def _machine(device: str, dtype: str, threads: int | None) -> "Machine":
-    from ponet.benchmarks.options import Machine
+    from ponet.benchmarks.common import Machine
 
     return Machine(device, dtype, threads)
 
@@ -311,61 +350,15 @@ def _list() -> None:
         say(f"{name:<{width}}  {variant.name}{'' if name in MAIN else '  (not in base or quick unless named)'}")
 
 
-def _show(console: "Console", tables: list[Any], values: dict[str, Any], paths: list[Path]) -> None:
-    """The tables but for the targets, which are lines here; what was written; and how long it took."""
-    from ponet.report.benchmarks import target_lines
+def _show(console: "Console", tables: list[Any], paths: list[Path]) -> None:
+    """The tables, then their notes, and what was written."""
     from ponet.report.tables import show
     from ponet.utils.errors import printable
 
-    notes = []
+    notes = [note for table in tables for note in table.notes]
     for table in tables:
-        notes += table.notes
         table.notes = []
-        if "Target" not in table.columns:
-            show(table, console)
+        show(table, console)
     for note in notes:
         console.print(printable(f"{note.replace('`', '')}\n"), markup=False, soft_wrap=not console.is_terminal)
-    if lines := target_lines(values):
-        console.print("Targets, met or missed:")
-        for line in lines:
-            console.print(f"  {printable(line)}", markup=False)
     console.print(printable(f"\nWritten: {', '.join(map(str, paths))}"), markup=False)
-
-
-__all__ = ["benchmark"]
-
-
-@benchmark.command("embeddings")
-@told
-def embeddings(
-    models: Annotated[
-        list[str],
-        typer.Argument(metavar="MODEL...", help="Encoders, PoNet's or BERT's: folders, checkpoints, hub names."),
-    ],
-    limit: Annotated[int, typer.Option(help="Rows of each split of a probe; 0 for all.", min=0)] = 5000,
-    rounds: Annotated[int, typer.Option(help="Measurements of the speed.", min=1)] = 3,
-    json: Annotated[
-        Path | None, typer.Option(help="The result file.  \\[default: runs/benchmark/embeddings.json]")
-    ] = None,
-    seed: Seed = 0,
-) -> None:
-    """What vectors are worth without fine-tuning: similarity of sentences, linear probes on documents, documents/s.
-
-    STS-B's validation pairs, scored by the cosine of their vectors; logistic regressions on the vectors of IMDb and 20
-    Newsgroups, at the first 512 tokens and of whole texts, which a model with attention reads in windows. From the data
-    folder (PONET_DATA).
-
-    Example:
-
-      ponet benchmark embeddings sentence-transformers/all-MiniLM-L6-v2 ponet-mini
-    """
-    from ponet.benchmarks.embeddings import EmbeddingsPlan, measure_embeddings
-    from ponet.benchmarks.progress import stage
-    from ponet.report.embeddings import embeddings_tables
-
-    plan = EmbeddingsPlan(tuple(models), limit or None, rounds, seed)
-    path = _json_file(json, "embeddings")
-    console = _console()
-    with stage(console, "measuring", 2 * len(models) + 1) as advance:
-        values = measure_embeddings(plan, path, advance)
-    _show(console, embeddings_tables(values), values, [path])

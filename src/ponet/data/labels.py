@@ -15,6 +15,7 @@ from ponet.utils.errors import PoNetError, suggest
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+
 UNLABELLED = -100
 """Class id of a row without a label (the value that torch's losses ignore)."""
 SHOWN = 12

@@ -13,17 +13,16 @@ from typing import Any
 
 from rich.console import Console
 
+from ponet.benchmarks.common import stage
 from ponet.benchmarks.measure import Memory, Timing
-from ponet.benchmarks.progress import stage
 from ponet.config.recipe import check_seed
-from ponet.demo.encoder import MODELS
-from ponet.demo.learning import BATCH, SHAPE, Learned, learn, make_data
-from ponet.demo.scaling import memory_by_length, time_by_length
+from ponet.demo.race import BATCH, MODELS, SHAPE, Learned, learn, make_data, memory_by_length, time_by_length
 from ponet.demo.show import plot, table
 from ponet.tasks.lra.listops import decode
 from ponet.training.result import PACKAGES, commit, machine
 from ponet.training.setup import check_environment
 from ponet.utils.errors import PoNetError, printable
+from ponet.utils.extras import MissingExtraError
 from ponet.utils.files import explain, read_json, write_json
 
 STEPS, QUICK_STEPS = 500, 150
@@ -96,9 +95,15 @@ def run_demo(
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
     write_json(out / "result.json", result)
-    plot(result, out / "plot.png")
     console.print(table(result).rich())
-    console.print(printable(f"{_conclusion(result)}\nWritten: {out / 'plot.png'}, {out / 'result.json'}"))
+    console.print(_conclusion(result))
+    written = [out / "result.json"]
+    try:
+        plot(result, out / "plot.png")
+        written.append(out / "plot.png")
+    except MissingExtraError as error:
+        console.print(f"The plot isn't drawn. {error}")
+    console.print(printable(f"Written: {', '.join(map(str, written))}"))
     return result
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from ponet.demo.encoder import MODELS
-from ponet.report.runs import save_figure
+from ponet.demo.race import MODELS
+from ponet.report.results import save_figure
 from ponet.report.tables import ABSENT, Table, count, memory, percent, seconds
+from ponet.utils.extras import pyplot
 
 _INSTEAD = {"timeout": "too slow", "out_of_memory": "out of memory", "error": "failed"}
 COLOURS = {"pooling": "#0072b2", "attention": "#d55e00"}
@@ -43,13 +44,11 @@ def _ratio(values: list[float | None]) -> str:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Time and memory of a training step by length, one curve a model, on logarithmic axes."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot, ticker
+    plt = pyplot()
+    from matplotlib import ticker
 
     lengths = result["scaling"]["lengths"]
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     panels = (
         ("time", "median_seconds", 1e3, "time of a training step, ms"),
         ("memory", "peak_bytes", 2**-20, "peak memory of a training step, MiB"),

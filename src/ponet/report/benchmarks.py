@@ -1,19 +1,19 @@
-"""What the reports of both benchmarks share: their result files, their targets, and a machine in words."""
+"""What the reports of the benchmarks share: their result files, and a machine in words."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ponet.report.tables import ABSENT, Table
+from ponet.report.targets import target_table
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
 
-Values = Mapping[str, Any]
+Values = dict[str, Any]
 """The content of a result file."""
 
 INSTEAD = {"timeout": "too slow", "out_of_memory": "OOM", "error": "failed"}
 """What stands where a figure could not be measured."""
-SIGNS = {"at least": "≥", "at most": "≤"}
 
 
 def load_benchmarks(folder: Path, suite: str, *needed: str) -> dict[str, dict[str, Any]]:
@@ -30,7 +30,7 @@ def load_benchmarks(folder: Path, suite: str, *needed: str) -> dict[str, dict[st
     found = {}
     for path in sorted(Path(folder, suite).glob("*.json")):
         values = read_json(path)
-        if not isinstance(values, dict) or not {"setup", "targets", *needed} <= values.keys():
+        if not isinstance(values, dict) or not {"setup", *needed} <= values.keys():
             raise PoNetError(f"'{path}' is not a result of `ponet benchmark {suite}`: remove it or measure again.")
         found[path.stem] = values
     return found
@@ -39,7 +39,7 @@ def load_benchmarks(folder: Path, suite: str, *needed: str) -> dict[str, dict[st
 def collect(
     results: Path, suite: str, title: str, tables: Callable[[Values], list[Table]], *needed: str
 ) -> list[Table]:
-    """The tables of every result file of a suite; where there is none, one that says which command makes it.
+    """The tables of every result file of a suite, with its targets; without one, a table that names the command.
 
     Args:
         results: the folder of all results.
@@ -48,7 +48,11 @@ def collect(
         tables: makes those of one result.
         needed: keys that every file must have.
     """
-    made = [table for values in load_benchmarks(results, suite, *needed).values() for table in tables(values)]
+    made: list[Table] = []
+    for name, values in load_benchmarks(results, suite, *needed).items():
+        made += tables(values)
+        targets = target_table(results, f"{suite}/{name}", f"Targets of {suite}/{name}", values)
+        made += [targets] if targets else []
     return made or [Table(title, (f"Nothing is measured yet: `ponet benchmark {suite}`",))]
 
 
@@ -69,43 +73,6 @@ def greatest_spread(spreads: list[float | None]) -> str:
     """`±3 %`, the greatest of several."""
     known = [value for value in spreads if value is not None]
     return f"±{100 * max(known):.0f} %" if known else ABSENT
-
-
-def target_table(title: str, values: Values) -> Table | None:
-    """The targets, what was measured, and whether they are met; None where the result has none."""
-    table = Table(title, ("Target", "Wanted", "Measured", "Verdict"))
-    for target in values["targets"]:
-        figures = target["measured"].items()
-        measured = ", ".join(f"{_case(case)}: {_figure(value)}" if case else _figure(value) for case, value in figures)
-        wanted = f"{SIGNS[target['bound']]} {target['wanted']:g}"
-        table.rows.append([target["what"], wanted, measured, _verdict(target)])
-    return table if table.rows else None
-
-
-def target_lines(values: Values) -> list[str]:
-    """The same, a line each, for a terminal of any width."""
-    table = target_table("", values)
-    return (
-        [f"{verdict}: {what} {wanted}: {measured}" for what, wanted, measured, verdict in table.rows] if table else []
-    )
-
-
-def _verdict(target: Values) -> str:
-    met = target["met"]
-    if not met:
-        return "not measured"
-    missed = [_case(case) for case, fine in met.items() if not fine]
-    if not missed:
-        return "met"
-    return "missed" if len(missed) == len(met) else f"missed at {', '.join(missed)}"
-
-
-def _case(case: str) -> str:
-    return f"{int(case):,}" if case.isdecimal() else case
-
-
-def _figure(value: float | None) -> str:
-    return ABSENT if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def machine_note(values: Values) -> str:

@@ -1,11 +1,67 @@
-"""What `ponet report` does."""
+"""`ponet report`: tables on the terminal, as Markdown, as plots, or inside Markdown files.
 
+In a file the tables stand between `<!-- report:NAME -->` and `<!-- /report -->`, where they aren't edited by hand.
+"""
+
+import re
 from pathlib import Path
 
-from ponet.report.readme import check_reports, pages, write_reports
-from ponet.report.registry import markdown, plot, report_names, tables
+from ponet.report.registry import REPORTS, Report, find_report, markdown
 from ponet.report.tables import show
 from ponet.utils.errors import PoNetError, printable
+from ponet.utils.files import explain, write_text
+
+_BLOCK = re.compile(r"<!-- report:(?P<name>[\w-]+) -->\n.*?<!-- /report -->", re.DOTALL)
+_OPENING = re.compile(r"<!-- report:[\w-]+ -->")
+
+
+def filled(path: Path, results: Path = Path("results")) -> tuple[str, str]:
+    """The file's text as it is, and with every report block as the result files give it now.
+
+    Raises:
+        PoNetError: for a file without blocks, a block without an end, or an unknown report.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise explain(error, path) from error
+    blocks = _BLOCK.findall(text)
+    if len(blocks) != len(_OPENING.findall(text)):
+        raise PoNetError(f"A report block in '{path}' has no end: close it with '<!-- /report -->'.")
+    if not blocks:
+        raise PoNetError(f"'{path}' has no report block: put '<!-- report:documents -->' and '<!-- /report -->' in it.")
+
+    def fill(block: re.Match[str]) -> str:
+        name = block["name"]
+        return f"<!-- report:{name} -->\n\n{markdown(name, results)}\n\n<!-- /report -->"
+
+    return text, _BLOCK.sub(fill, text)
+
+
+def pages(readme: Path) -> list[Path]:
+    """The Markdown files with report blocks: `readme`, and in `docs` beside it those that have any."""
+    docs = sorted(readme.parent.glob("docs/*.md"))
+    return [readme, *(path for path in docs if _OPENING.search(path.read_text(encoding="utf-8")))]
+
+
+def write_reports(path: Path, results: Path = Path("results")) -> bool:
+    """Fills every report block of the file; says whether that changed anything."""
+    before, after = filled(path, results)
+    if after == before:
+        return False
+    write_text(path, after)
+    return True
+
+
+def check_reports(path: Path, results: Path = Path("results")) -> None:
+    """Fails where a report block is not what the result files give now.
+
+    Raises:
+        PoNetError: for a stale block.
+    """
+    before, after = filled(path, results)
+    if after != before:
+        raise PoNetError(f"The reports in '{path}' are not those of '{results}': run `ponet report --write-readme`.")
 
 
 def report(
@@ -20,7 +76,7 @@ def report(
     """Prints one report, or all of them; or fills, or checks, the blocks of the README.
 
     Args:
-        name: one of `report_names()`; None for all.
+        name: of a report; None for all.
         results: the folder of result files.
         as_markdown: Markdown text instead of tables for the terminal.
         write_readme: fill the report blocks of `readme`, and of the pages in `docs` beside it, instead of printing.
@@ -40,7 +96,8 @@ def report(
         for page in pages(readme):
             print(f"{printable(page)}: {'updated' if write_reports(page, results) else 'up to date'}")
     elif plots is not None:
-        drawn = [path for each in _chosen(name) for path in plot(each, results, plots)]
+        draw = [report.plots for report in _chosen(name).values() if report.plots]
+        drawn = [path for each in draw for path in each(results, plots)]
         print(printable("\n".join(map(str, drawn))) if drawn else "There is nothing to draw yet.")
     elif as_markdown:
         print(printable("\n\n".join(markdown(each, results) for each in _chosen(name))))
@@ -48,10 +105,10 @@ def report(
         from rich.console import Console
 
         console = Console()
-        for each in _chosen(name):
-            for table in tables(each, results):
+        for report in _chosen(name).values():
+            for table in report.tables(results):
                 show(table, console)
 
 
-def _chosen(name: str | None) -> list[str]:
-    return report_names() if name is None else [name]
+def _chosen(name: str | None) -> dict[str, Report]:
+    return dict(REPORTS) if name is None else {name: find_report(name)}

@@ -1,5 +1,6 @@
 """Suite `efficiency`: speed and memory by length, and real documents packed against padded."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from ponet.report.benchmarks import (
     machine_note,
     made_by,
     spread,
-    target_table,
 )
+from ponet.report.results import save_figure
 from ponet.report.tables import ABSENT, Table, count, memory
+from ponet.utils.extras import pyplot
 
 SUITE = "efficiency"
 KINDS = {"training": "Training step", "inference": "Inference"}
@@ -23,16 +25,15 @@ WAYS = ("packed", "padded")
 
 
 def efficiency(results: Path) -> list[Table]:
-    """The tables of every result file, each followed by its targets."""
+    """The tables of every result file."""
     return collect(results, SUITE, "Efficiency", efficiency_tables, "variants", "config")
 
 
 def efficiency_tables(values: Values) -> list[Table]:
-    """The tables of one result."""
+    """The table of one result."""
     main = _documents(values) if "documents" in values else _lengths(values)
     main.notes += [machine_note(values), made_by(values)]
-    targets = target_table(f"Targets: {main.title}", values)
-    return [main, *([targets] if targets else [])]
+    return [main]
 
 
 def _lengths(values: Values) -> Table:
@@ -128,7 +129,6 @@ def plot_efficiency(values: Values, stem: Path) -> list[Path]:
     """Draws speed and memory by length into `stem-speed.png` and `stem-memory.png`; nothing for documents."""
     if "documents" in values or not values["lengths"]:
         return []
-    from ponet.report.efficiency_plots import draw
 
     def speed(cell: Any) -> float | None:
         return cell.get("tokens_per_second")
@@ -141,3 +141,59 @@ def plot_efficiency(values: Values, stem: Path) -> list[Path]:
         draw(values, speed, "tokens/s", stem.with_name(f"{stem.name}-speed.png")),
         draw(values, held, "peak memory, MiB", stem.with_name(f"{stem.name}-memory.png")),
     ]
+
+
+COLOURS = {
+    "pooling": "#0072b2",
+    "pooling-published": "#56b4e9",
+    "pooling-mixer-checkpointing": "#004b77",
+    "pooling-checkpointing": "#8fa8b8",
+    "fourier": "#009e73",
+    "attention": "#d55e00",
+    "attention-eager": "#cc79a7",
+}
+OTHERS = ("#e69f00", "#7f7f7f", "#8c564b", "#bcbd22", "#17becf", "#9467bd")
+DASHED = ("pooling-published", "pooling-mixer-checkpointing", "pooling-checkpointing", "attention-eager")
+TITLES = {"training": "training step", "inference": "inference"}
+
+
+def draw(values: Values, figure: Callable[[Any], float | None], label: str, path: Path) -> Path:
+    """One panel for each kind that was measured.
+
+    Args:
+        values: a result of `ponet benchmark efficiency` by length.
+        figure: a cell's, None where it has none.
+        label: what it is.
+        path: the PNG file.
+    """
+    plt = pyplot()
+    from matplotlib import ticker
+
+    kinds, lengths = values["setup"]["kinds"], values["lengths"]
+    drawing, axes = plt.subplots(
+        1, len(kinds), figsize=(4.6 * len(kinds) + 2.2, 4.2), layout="constrained", squeeze=False
+    )
+    others = [key for key in values["variants"] if key not in COLOURS]
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        for key, variant in values["variants"].items():
+            cells = [(n, variant.get(kind, {}).get(str(n))) for n in lengths]
+            points = [(n, value) for n, cell in cells if cell is not None and (value := figure(cell))]
+            if points:
+                colour = COLOURS.get(key) or OTHERS[others.index(key) % len(OTHERS)]
+                style = "--" if key in DASHED else "-"
+                axis.plot(
+                    *zip(*points, strict=True), style, marker="o", markersize=4, label=variant["name"], color=colour
+                )
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,g}"))
+        axis.yaxis.set_minor_formatter(ticker.NullFormatter())
+        axis.set_xticks(lengths, [f"{n:,}" for n in lengths])
+        axis.minorticks_off()
+        axis.set_xlabel("tokens in each document")
+        axis.set_title(f"{TITLES[kind]}: {label}")
+        axis.grid(alpha=0.3)
+    handles = {text: line for axis in axes[0] for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+    drawing.legend(handles.values(), handles.keys(), loc="outside right center", fontsize="small")
+    return save_figure(drawing, path, dpi=150)

@@ -10,7 +10,6 @@ from ponet.report.benchmarks import (
     machine_note,
     made_by,
     spread,
-    target_table,
 )
 from ponet.report.tables import ABSENT, Table, seconds
 
@@ -25,17 +24,15 @@ MIXER = {
 
 
 def ops(results: Path) -> list[Table]:
-    """The tables of every result file, each followed by its targets."""
+    """The tables of every result file."""
     return collect(results, SUITE, "Ops", ops_tables, "layouts", "groups")
 
 
 def ops_tables(values: Values) -> list[Table]:
-    """The tables of one result: one for each layout, one for the whole mixer, and the targets."""
+    """The tables of one result: one for each layout, and one for the whole mixer."""
     tables = [_layout(values, key) for key in values["layouts"]]
     if "mixer" in values["groups"]:
         tables.append(_mixer(values))
-    if targets := target_table("Targets of the ops", values):
-        tables.append(targets)
     notes = [
         "Bytes and operations are the least that an op can do with: every input read once, every result written once. "
         "Copy is the time of copying half that many bytes from one place to another, which moves as many; fresh is the "

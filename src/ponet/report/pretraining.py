@@ -1,9 +1,158 @@
 """Suite `pretraining`: encoders of equal size, pre-trained on one stream; at the end, after equal tokens and time."""
 
-from ponet.report.pretraining_curves import FIGURES, Along, Curve, curve_of, curves, name_of, order_of
-from ponet.report.results import Result
-from ponet.report.runs import machine_of, step_seconds
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ponet.report.results import Evaluation, Result, evaluations, machine_of, save_figure, step_seconds
 from ponet.report.tables import ABSENT, Table, count, mean, percent
+from ponet.utils.extras import pyplot
+
+PLOT = "pretraining.png"
+FIGURES = ("mlm_loss", "mlm_accuracy", "sso_loss", "sso_accuracy")
+MIXERS = {"pooling": "PoNet", "attention": "BERT", "fourier": "FNet"}
+"""Folder -> the model that such an encoder is."""
+OBJECTIVES = {"mlm": "MLM alone", "mlm+nsp": "MLM + NSP"}
+"""What may stand behind the mixer and a hyphen in a folder's name -> how it is written."""
+
+Along = Literal["tokens", "seconds"]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run's evaluations on held-out documents."""
+
+    size: str
+    mixer: str
+    """The folder's name: `pooling`, or `pooling-mlm` for another objective than MLM + SSO."""
+    seed: int
+    tokens: list[float]
+    """Trained on, at each evaluation."""
+    seconds: list[float]
+    """As `ponet.report.results.Evaluation` has them."""
+    figures: dict[str, list[float]]
+    """`FIGURES`, each that the objective has; of next sentence prediction under SSO's names."""
+
+    def last(self, name: str) -> float | None:
+        """A figure at the end; None where the objective lacks it."""
+        return self.figures[name][-1] if name in self.figures else None
+
+    def at(self, place: float, name: str, along: Along = "seconds") -> float | None:
+        """A figure after a time or a number of tokens, between two evaluations in proportion; None before the first
+        and behind the last."""
+        import numpy as np
+
+        places = self.axis(along)
+        if name not in self.figures or not places[0] <= place <= places[-1] * 1.001:
+            return None
+        return float(np.interp(place, places, self.figures[name]))
+
+    def axis(self, along: Along) -> list[float]:
+        """`tokens` or `seconds`, at each evaluation."""
+        return self.tokens if along == "tokens" else self.seconds
+
+    def other_axis_at(self, place: float, along: Along) -> float:
+        """Tokens trained on after a time, or the time that a number of tokens took; both begin at 0."""
+        import numpy as np
+
+        other: Along = "seconds" if along == "tokens" else "tokens"
+        return float(np.interp(place, [0.0, *self.axis(along)], [0.0, *self.axis(other)]))
+
+
+def curves(results: list[Result]) -> dict[tuple[str, str], list[Curve]]:
+    """The curves of all runs that have one, by size and machine."""
+    found: dict[tuple[str, str], list[Curve]] = {}
+    for result in results:
+        curve = curve_of(result)
+        if curve is not None:
+            found.setdefault((result.task, machine_of(result)), []).append(curve)
+    return found
+
+
+def curve_of(result: Result) -> Curve | None:
+    """One run's curve; None where it was never evaluated.
+
+    Raises:
+        PoNetError: a line that isn't an evaluation of a pre-training.
+    """
+    figures: dict[str, list[float]] = {}
+
+    def read(evaluation: Evaluation) -> tuple[float, float]:
+        named = {name.replace("nsp_", "sso_"): value for name, value in evaluation.figures.items()}
+        wanted = figures or (FIGURES if "sso_loss" in named else FIGURES[:2])
+        for name in wanted:
+            figures.setdefault(name, []).append(float(named[name]))
+        return float(evaluation.line["tokens"]), evaluation.seconds
+
+    found = evaluations(result, read)
+    if not found:
+        return None
+    tokens, seconds = map(list, zip(*found, strict=True))
+    return Curve(result.task, result.mixer, result.seed, tokens, seconds, figures)
+
+
+def name_of(mixer: str) -> str:
+    """`pooling-mlm+nsp` -> `PoNet, MLM + NSP`; of a mixture, its mixers' models joined."""
+    mixers, _, objective = mixer.partition("-")
+    name = " + ".join(MIXERS.get(each, each) for each in mixers.split("+"))
+    return f"{name}, {OBJECTIVES.get(objective, objective)}" if objective else name
+
+
+def order_of(mixer: str) -> tuple[int, str]:
+    """Sorts PoNet, BERT, FNet, then all others by name."""
+    first = list(MIXERS)
+    return (first.index(mixer) if mixer in first else len(first), mixer)
+
+
+def plot(results: list[Result], folder: Path) -> Path | None:
+    """Draws MLM and SSO accuracy over tokens and over minutes into `folder/pretraining.png`.
+
+    Returns:
+        The file, or None, and nothing is drawn, where there are no curves.
+    """
+    found = curves(results)
+    if not found:
+        return None
+    plt = pyplot()
+    groups = sorted(found)
+    mixers = sorted({curve.mixer for lines in found.values() for curve in lines}, key=order_of)
+    colours = dict(zip(mixers, [f"C{place}" for place in range(len(mixers))], strict=True))
+    figure, axes = plt.subplots(2, 2, figsize=(11, 7.6), sharey="row", squeeze=False)
+    for row, (name, title) in enumerate((("mlm_accuracy", "masked words"), ("sso_accuracy", "sentence order"))):
+        for column, along in enumerate(("tokens", "minutes")):
+            axis = axes[row][column]
+            named: set[str] = set()
+            for style, key in zip(_styles(len(groups)), groups, strict=True):
+                for curve in sorted(found[key], key=lambda each: order_of(each.mixer)):
+                    if name not in curve.figures:
+                        continue
+                    label = name_of(curve.mixer) + (f", {_group(key, groups)}" if len(groups) > 1 else "")
+                    x = [t / 1e6 for t in curve.tokens] if along == "tokens" else [s / 60 for s in curve.seconds]
+                    y = [100 * value for value in curve.figures[name]]
+                    shown = None if label in named else label
+                    axis.plot(x, y, style, color=colours[curve.mixer], linewidth=1.4, label=shown)
+                    named.add(label)
+            axis.set_xlabel("million tokens" if along == "tokens" else "minutes in training steps")
+            axis.set_ylabel(f"held-out accuracy, {title}, %")
+            axis.grid(alpha=0.3)
+            if named:
+                axis.legend(fontsize=8)
+    only = groups[0]
+    if len(groups) == 1:
+        figure.suptitle(f"Pre-training, {only[0]}" + (f", on {only[1]}" if only[1] else ""), fontsize=10)
+    figure.tight_layout()
+    return save_figure(figure, Path(folder) / PLOT)
+
+
+def _styles(count: int) -> list[str]:
+    return [("-", "--", ":", "-.")[place % 4] for place in range(count)]
+
+
+def _group(key: tuple[str, str], groups: list[tuple[str, str]]) -> str:
+    """The size, with the machine where that tells two groups apart."""
+    size, machine = key
+    return f"{size} ({machine})" if sum(each == size for each, _ in groups) > 1 else size
+
 
 HEADS = ("MLM loss", "MLM %", "SSO loss", "SSO %")
 COLUMNS = ("Model", "Layers", "d", "Seeds", "Steps", "Tokens", "Minutes", "Tokens/s", *HEADS)

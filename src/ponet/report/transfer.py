@@ -1,7 +1,6 @@
 """Suite `transfer`: a shipped checkpoint, fine-tuned, against the same model from scratch."""
 
-from ponet.report.results import Result
-from ponet.report.runs import machine_of
+from ponet.report.results import Result, machine_of
 from ponet.report.tables import ABSENT, Table, mean, percent
 from ponet.tasks.text.transfer import REFERENCE, SETS, STARTS, TransferSet
 

@@ -100,7 +100,7 @@ def load_model(run: Path) -> "PreTrainedModel":
     import transformers
 
     from ponet.models import modeling_ponet
-    from ponet.tasks.text.modelling import finished_model
+    from ponet.tasks.models import finished_model
 
     try:
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))

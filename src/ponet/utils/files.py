@@ -21,11 +21,11 @@ MODEL_FILES = re.compile(
 """The names of what `save_pretrained` writes of a model and its tokenizer, and `write_modules` beside them."""
 MOST_LINKS = 40
 """As the kernel: a longer chain of symbolic links is a loop."""
-DEFAULT_DATA_FOLDER = Path("../shared/data")
+DEFAULT_DATA_FOLDER = Path("data")
 
 
 def data_folder() -> Path | None:
-    """The folder of real data sets: `$PONET_DATA`, else `../shared/data` where that exists, else None."""
+    """The folder of real data sets: `$PONET_DATA`, else `data` where that exists, else None."""
     named = os.environ.get("PONET_DATA")
     if named:
         return Path(named)

@@ -17,7 +17,7 @@ from ponet import PoNetForPreTraining, PoNetForSequenceClassification, PoNetMode
 from ponet.cli.pretrain_ship import register
 from ponet.config.recipe import load_recipe
 from ponet.models import checkpoints as shipped
-from ponet.report.registry import tables
+from ponet.report.registry import find_report
 from ponet.tasks.pretraining.prepare import prepare
 from ponet.tasks.pretraining.ship import ship
 from ponet.tasks.pretraining.task import PretrainingTask
@@ -138,7 +138,7 @@ def test_a_run_is_filed_by_size_and_mixer(run: Path, tmp_path: Path) -> None:
     assert not (target / "model.safetensors").exists()
     for path in target.iterdir():
         assert str(run.parent) not in path.read_text(), path.name
-    [table] = tables("pretraining", tmp_path)
+    [table] = find_report("pretraining").tables(tmp_path)
     [row] = table.rows
     result = json.loads((run / "result.json").read_text())
     assert row[:6] == ["PoNet", "2", "32", "1", "6", f"{result['train']['tokens']:,}"]

@@ -1,4 +1,4 @@
-"""Batches, packed and padded, give the model the same documents."""
+"""A packed batch gives the model the same documents as a padded one, or as each alone."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
-from ponet.tasks.text.collate import PackedCollator, PaddedCollator
+from ponet.tasks.text.collate import PackedCollator
 
 
 def example(ids: list[int], segments: list[int], label: Any) -> dict[str, Any]:
@@ -54,17 +54,9 @@ def test_types_and_labels_are_left_out_where_there_are_none() -> None:
 )
 def test_numbers_and_several_labels_stay_floats(labels: list[Any], shape: tuple[int, ...]) -> None:
     examples = [{**item, "labels": label} for item, label in zip(EXAMPLES, labels, strict=True)]
-    for batch in (PackedCollator()(examples), PaddedCollator(0)(examples)):
-        assert batch["labels"].dtype == torch.float32
-        assert batch["labels"].shape == shape
-
-
-def test_padded_batches_say_what_is_padding() -> None:
-    batch = PaddedCollator(pad_token_id=9)(EXAMPLES)
-    assert batch["input_ids"].tolist() == [[2, 7, 8, 9, 3], [2, 3, 9, 9, 9], [2, 5, 6, 3, 9]]
-    assert batch["segment_ids"].tolist() == [[0, 1, 1, 2, 3], [0, 1, 2, 2, 2], [0, 1, 2, 3, 4]]
-    assert batch["attention_mask"].tolist() == [[1] * 5, [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]]
-    assert "segment_ids" not in PaddedCollator(0, segments=False)(EXAMPLES)
+    labels_of_batch = PackedCollator()(examples)["labels"]
+    assert labels_of_batch.dtype == torch.float32
+    assert labels_of_batch.shape == shape
 
 
 def test_the_model_gives_the_same_for_packed_padded_and_alone() -> None:
@@ -83,7 +75,12 @@ def test_the_model_gives_the_same_for_packed_padded_and_alone() -> None:
     model = PoNetForSequenceClassification(config).eval()
     with torch.no_grad():
         packed = model(**PackedCollator()(EXAMPLES))
-        padded = model(**PaddedCollator(0)(EXAMPLES))
+        padded = model(
+            input_ids=torch.tensor([[2, 7, 8, 9, 3], [2, 3, 0, 0, 0], [2, 5, 6, 3, 0]]),
+            segment_ids=torch.tensor([[0, 1, 1, 2, 3], [0, 1, 2, 2, 2], [0, 1, 2, 3, 4]]),
+            attention_mask=torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]]),
+            labels=torch.tensor([1, 0, 2]),
+        )
         alone = torch.cat([model(**PackedCollator()([item])).logits for item in EXAMPLES])
     torch.testing.assert_close(packed.logits, padded.logits, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(packed.logits, alone, atol=1e-6, rtol=1e-5)

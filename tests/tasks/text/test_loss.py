@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from ponet.data.labels import LabelSpace
-from ponet.tasks.text.loss import class_weights, weighted_loss
+from ponet.tasks.text.metrics import class_weights, weighted_loss
 from ponet.utils.errors import PoNetError
 
 THREE = LabelSpace("single_label", ("a", "b", "c"))

@@ -41,7 +41,7 @@ class DistillationTask:
 
         from ponet.tasks.distillation.models import build_student, matched_layers
         from ponet.tasks.distillation.objective import DistillationObjective, layer_variances
-        from ponet.tasks.text.modelling import settle
+        from ponet.tasks.models import settle
 
         data: DistillationOptions = recipe.data
         corpus, teacher = _open(data, TRAIN)
@@ -135,7 +135,7 @@ class DistillationTask:
 
 def _open(data: DistillationOptions, split: str) -> "tuple[JoinedCorpus, PoNetModel]":
     from ponet.tasks.distillation.models import open_teacher
-    from ponet.tasks.text.modelling import open_tokenizer
+    from ponet.tasks.models import open_tokenizer
 
     if data.teacher is None or not data.path:
         raise PoNetError(

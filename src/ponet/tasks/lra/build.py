@@ -25,9 +25,9 @@ from ponet.tasks.lra.parts import digest, load_part, part_path, write_part
 from ponet.tasks.lra.plan import Plan, Stream
 from ponet.tasks.lra.store import Examples
 from ponet.tasks.lra.workers import available_cores, pool
-from ponet.tasks.text.progress import track
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import explain, replacing
+from ponet.utils.progress import track
 
 FEW = 4
 """Parts that are made here, since starting other processes would take longer."""

@@ -21,7 +21,7 @@ def build_model(values: dict[str, Any], task: LraTask) -> "PoNetForSequenceClass
         PoNetError: fields that don't go together, that the data set decides, or too few positions.
     """
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
-    from ponet.tasks.text.modelling import new_model
+    from ponet.tasks.models import new_model
 
     for name in BY_TASK:
         if name in values:

@@ -93,7 +93,7 @@ class TokenCorpus:
         Raises:
             PoNetError: where the one in the folder is another.
         """
-        from ponet.tasks.text.modelling import open_tokenizer
+        from ponet.tasks.models import open_tokenizer
 
         tokenizer = open_tokenizer(str(self.folder / TOKENIZER))
         if fingerprint(tokenizer) != self.manifest.tokenizer:

@@ -8,11 +8,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from ponet.tasks.base import Example
+from ponet.tasks.models import cut_lengths
 from ponet.tasks.pretraining.chunks import CLASSES, ELSEWHERE, SWAPPED, ChunkPlan, Objective, plan_chunks
 from ponet.tasks.pretraining.corpus import JoinedCorpus, ShardArrays, TokenCorpus
 from ponet.tasks.pretraining.masking import mask_tokens
 from ponet.tasks.pretraining.vocabulary import Vocabulary
-from ponet.tasks.text.encode import cut_lengths
 
 Plan = TypeVar("Plan")
 

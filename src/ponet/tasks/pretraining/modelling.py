@@ -3,10 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ponet.tasks.pretraining.chunks import CLASSES
-from ponet.tasks.pretraining.options import PretrainingOptions
-from ponet.tasks.pretraining.vocabulary import fingerprint
-from ponet.tasks.text.modelling import (
+from ponet.tasks.models import (
     BY_TOKENIZER,
     check_vocabulary,
     finished_model,
@@ -15,6 +12,9 @@ from ponet.tasks.text.modelling import (
     open_tokenizer,
     vocabulary_size,
 )
+from ponet.tasks.pretraining.chunks import CLASSES
+from ponet.tasks.pretraining.options import PretrainingOptions
+from ponet.tasks.pretraining.vocabulary import fingerprint
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:

@@ -224,7 +224,7 @@ def _notices(manifest: Manifest, reader: BlockReader) -> list[str]:
 
 
 def _open_tokenizer(name: str) -> "PoNetTokenizer":
-    from ponet.tasks.text.modelling import open_tokenizer
+    from ponet.tasks.models import open_tokenizer
 
     return open_tokenizer(name)
 

@@ -125,7 +125,7 @@ def _to_half(model: "PoNetForPreTraining", run: Path) -> None:
 
 def _write(model: "PoNetForPreTraining", run: Path, folder: Path) -> None:
     """Weights, configuration, tokenizer and what sentence-transformers opens, without the model's source files."""
-    from ponet.tasks.text.modelling import open_tokenizer, quiet
+    from ponet.tasks.models import open_tokenizer, quiet
 
     with quiet():
         model.save_pretrained(folder)

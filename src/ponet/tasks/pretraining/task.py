@@ -35,8 +35,8 @@ class PretrainingTask:
         """As `ponet.tasks.base.Task.prepare`."""
         from transformers import set_seed
 
+        from ponet.tasks.models import settle
         from ponet.tasks.pretraining.modelling import build_model
-        from ponet.tasks.text.modelling import settle
 
         data: PretrainingOptions = recipe.data
         if data.path is None:

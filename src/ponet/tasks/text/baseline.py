@@ -9,14 +9,13 @@ import numpy as np
 
 from ponet.data.labels import LabelSpace, check_weights
 from ponet.tasks.base import Evaluation, Prepared
-from ponet.tasks.text.corpus import load_corpus
-from ponet.tasks.text.cut_text import cut_documents
-from ponet.tasks.text.documents import Documents
+from ponet.tasks.text.corpus import Documents, load_corpus
+from ponet.tasks.text.encode import cut_documents
 from ponet.tasks.text.metrics import BEST, measure
 from ponet.tasks.text.modelling import check_model_keys, make_tokenizer
 from ponet.tasks.text.options import TextOptions
-from ponet.tasks.text.progress import track
 from ponet.utils.errors import PoNetError
+from ponet.utils.progress import track
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

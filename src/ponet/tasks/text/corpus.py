@@ -3,18 +3,74 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ponet.data.columns import Columns, choose_columns, text_column
 from ponet.data.labels import LabelSpace, encode_labels, fit_labels, list_names, named
 from ponet.data.sources import SPLITS, Source, open_source
+from ponet.data.splits import draw, limit
 from ponet.data.tables import Table
-from ponet.tasks.text.documents import Documents, count_of
 from ponet.tasks.text.options import TextOptions
-from ponet.tasks.text.shape import apply_limits, check_classes, cut_missing, mind_overlap, put_together
 from ponet.utils.errors import PoNetError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass
+class Documents:
+    """One split: texts and labels, not yet tokens."""
+
+    texts: "pa.ChunkedArray"
+    pairs: "pa.ChunkedArray | None"
+    labels: np.ndarray
+    """`[n]` int64 class ids, `[n, C]` float32 of 0 and 1, or `[n]` float32."""
+    origin: str
+    """Where the rows come from, in words."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: np.ndarray, origin: str) -> "Documents":
+        """The given rows."""
+        import pyarrow as pa
+
+        index = pa.array(rows)
+        pairs = None if self.pairs is None else self.pairs.take(index)
+        return Documents(self.texts.take(index), pairs, self.labels[rows], origin)
+
+    @staticmethod
+    def joined(parts: "list[Documents]", origin: str) -> "Documents":
+        """The documents of several splits of one data set, one after the other."""
+        import pyarrow as pa
+
+        def join(columns: "list[pa.ChunkedArray]") -> "pa.ChunkedArray":
+            return pa.chunked_array([chunk for column in columns for chunk in column.chunks])
+
+        texts = join([part.texts for part in parts])
+        second = [part.pairs for part in parts if part.pairs is not None]
+        labels = np.concatenate([part.labels for part in parts])
+        return Documents(texts, join(second) if second else None, labels, origin)
+
+    def empty(self) -> int:
+        """Number of documents whose (first) text is empty or blank."""
+        import pyarrow.compute as compute
+
+        return int(compute.sum(compute.equal(compute.utf8_trim_whitespace(self.texts), "")).as_py() or 0)
+
+    def identities(self) -> list[int]:
+        """A hash a document, to find the same one in two splits."""
+        texts = (text.as_py() for text in self.texts)
+        if self.pairs is None:
+            return [hash(text) for text in texts]
+        return [hash((text, pair.as_py())) for text, pair in zip(texts, self.pairs, strict=True)]
+
+
+def count_of(part: int, whole: int, split: str) -> str:
+    """`12 of 345 train rows (3.5%)`"""
+    return f"{part:,} of {whole:,} {split} rows ({part / whole:.1%})"
 
 
 @dataclass
@@ -54,7 +110,7 @@ def load_corpus(options: TextOptions, source: Source | None = None) -> Corpus:
         raise PoNetError(f"No training row of '{options.path}' has a label.")
     put_together(splits, options, notices)
     cut_missing(splits, space, options, notices)
-    overlap = mind_overlap(splits, options, notices)
+    overlap = drop_overlap(splits, options, notices)
     apply_limits(splits, space, options, notices)
     check_classes(splits, space, options, notices)
     notices.append(_classes_notice(splits["train"], space))
@@ -230,3 +286,91 @@ def _facts(splits: dict[str, Documents], space: LabelSpace, columns: Columns, op
     if space.positive:
         facts["positive_class"] = space.positive
     return facts
+
+
+def put_together(splits: dict[str, Documents], options: TextOptions, notices: list[str]) -> None:
+    """Where `resplit` is set, all rows become training rows, from which `cut_missing` then draws."""
+    if not options.resplit:
+        return
+    if len(splits) == 1:
+        raise PoNetError(f"'{options.path}' has no splits of its own to put together: leave resplit out.")
+    parts = [splits.pop(name) for name in SPLITS if name in splits]
+    size = sum(map(len, parts))
+    splits["train"] = Documents.joined(parts, f"{size:,} rows of all splits of {options.path}")
+    counts = " + ".join(f"{len(part):,}" for part in parts)
+    notices.append(f"resplit: {counts} rows of {len(parts)} splits are put together and split anew.")
+
+
+def cut_missing(splits: dict[str, Documents], space: LabelSpace, options: TextOptions, notices: list[str]) -> None:
+    """Sets training rows aside where the data has no test or validation split."""
+    size = len(splits["train"])  # both fractions are of all training rows
+    for name, fraction, seed in (("test", options.test_fraction, 1), ("validation", options.validation_fraction, 0)):
+        if name in splits:
+            continue
+        if fraction == 0:
+            if name == "test":
+                notices.append("There is no test split (test_fraction=0.1 would set rows aside for one).")
+            continue
+        train = splits["train"]
+        count = max(1, round(fraction * size))
+        rows = draw(len(train), count, _strata(train, space), 2 * options.drawing_seed() + seed)
+        if not rows.size or len(rows) >= len(train):
+            raise PoNetError(
+                f"'{options.path}' has {size} labelled training rows, too few to set {name} rows aside: add rows."
+            )
+        left = np.setdiff1d(np.arange(len(train)), rows)
+        splits[name] = train.take(rows, f"{len(rows):,} rows set aside from {train.origin}")
+        splits["train"] = train.take(left, train.origin)
+        share = f"{name}_fraction={fraction:g}, split_seed={options.split_seed}"
+        notices.append(f"{len(rows):,} of {size:,} training rows are set aside for {name} ({share}).")
+
+
+def drop_overlap(splits: dict[str, Documents], options: TextOptions, notices: list[str]) -> dict[str, int]:
+    """Counts, for each other split, its documents that are in training too, and drops those from training if wanted."""
+    training = splits["train"].identities()
+    known = set(training)
+    found: dict[str, int] = {}
+    held_out: set[int] = set()
+    for name in SPLITS[1:]:
+        identities = splits[name].identities() if name in splits else []
+        held_out.update(identities)
+        found[name] = sum(identity in known for identity in identities)
+        if found[name]:
+            said = f"{count_of(found[name], len(identities), name)} occur word for word in training too"
+            advice = "" if options.overlap == "drop" else ": overlap=drop would leave them out of training"
+            notices.append(f"{said}{advice}.")
+    kept = np.flatnonzero([identity not in held_out for identity in training])
+    if options.overlap == "drop" and len(kept) < len(training):
+        if not kept.size:
+            raise PoNetError(f"Every training row of '{options.path}' is in another split too: none is left.")
+        notices.append(f"{count_of(len(training) - len(kept), len(training), 'train')} are dropped for it.")
+        splits["train"] = splits["train"].take(kept, f"{splits['train'].origin}, without rows of other splits")
+    return {name: count for name, count in found.items() if count}
+
+
+def apply_limits(splits: dict[str, Documents], space: LabelSpace, options: TextOptions, notices: list[str]) -> None:
+    limits = {"train": options.limit_train, "validation": options.limit_validation, "test": options.limit_test}
+    for name, documents in splits.items():
+        rows = limit(len(documents), limits[name], _strata(documents, space), options.drawing_seed())
+        if rows is not None:
+            splits[name] = documents.take(rows, f"{len(rows):,} of {len(documents):,} rows of {documents.origin}")
+            notices.append(f"limit_{name}: {len(rows):,} of {len(documents):,} rows are used.")
+
+
+def check_classes(splits: dict[str, Documents], space: LabelSpace, options: TextOptions, notices: list[str]) -> None:
+    """What only shows once rows are left out: a class gone."""
+    labels = splits["train"].labels
+    if space.kind == "single_label":
+        present = np.bincount(labels, minlength=len(space.names))
+        if np.count_nonzero(present) < 2:
+            raise PoNetError(
+                f"The {len(labels)} training rows left of '{options.path}' are of one class: "
+                "raise limit_train or add rows."
+            )
+        absent = [name for name, count in zip(space.names, present, strict=True) if not count]
+        if absent:
+            notices.append(f"No training row has the class {list_names(absent)}.")
+
+
+def _strata(documents: Documents, space: LabelSpace) -> np.ndarray | None:
+    return documents.labels if space.kind == "single_label" else None

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ponet.tasks.base import Example, Split
-from ponet.tasks.text.documents import Documents
+from ponet.tasks.models import cut_lengths
+from ponet.tasks.text.corpus import Documents
 from ponet.tasks.text.options import TextOptions
-from ponet.tasks.text.progress import track
+from ponet.utils.progress import track
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from tokenizers import Encoding
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
 
 BATCH_TEXTS = 512
 BATCH_CHARACTERS = 4_000_000
@@ -170,18 +173,6 @@ def kept_tokens(types: np.ndarray, options: TextOptions) -> np.ndarray:
     return np.concatenate(parts).astype(np.int64)
 
 
-def cut_lengths(first: int, second: int, budget: int) -> tuple[int, int]:
-    """What is left of two lengths when the longer is cut first until they fit `budget`; the second gets the odd one."""
-    if first + second <= budget:
-        return first, second
-    half = budget // 2
-    if first <= half:
-        return first, budget - first
-    if second <= budget - half:
-        return budget - second, second
-    return half, budget - half
-
-
 def kept_range(length: int, kept: int, keep: str) -> np.ndarray:
     """Positions `[kept]` out of `length` that stay: from the head, the tail, or half from each end."""
     if keep == "head" or kept >= length:
@@ -267,3 +258,49 @@ def _rows(documents: Documents) -> Iterator[tuple[str, str | None]]:
 
 def _flat(parts: list[np.ndarray], dtype: Any) -> np.ndarray:
     return np.concatenate([part.astype(dtype, copy=False) for part in parts]) if parts else np.zeros(0, dtype)
+
+
+def cut_documents(
+    documents: Documents, tokenizer: "PreTrainedTokenizerFast", options: TextOptions, split: str
+) -> tuple[Documents, CutCounts]:
+    """The documents with just the text that `encode_documents` keeps, and the same counts."""
+    import pyarrow as pa
+
+    counts = CutCounts()
+    texts: list[str] = []
+    pairs: list[str] = []
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    with track(f"Cutting {split}", len(documents), "texts") as advance:
+        for first, second in batches(documents):
+            a = backend.encode_batch(first, add_special_tokens=False)
+            b = None if second is None else backend.encode_batch(second, add_special_tokens=False)
+            for row, text in enumerate(first):
+                special = 2 if b is None else 3
+                lengths = (len(a[row]), 0 if b is None else len(b[row]))
+                kept = cut_lengths(*lengths, options.max_length - special)
+                counts.add(sum(lengths) + special, sum(kept) + special)
+                texts.append(cut_text(text, a[row], kept[0], options.keep))
+                if second is not None and b is not None:
+                    pairs.append(cut_text(second[row], b[row], kept[1], options.keep))
+            advance(len(first))
+    cut_pairs = None if documents.pairs is None else pa.chunked_array([pa.array(pairs, pa.large_string())])
+    cut_texts = pa.chunked_array([pa.array(texts, pa.large_string())])
+    return Documents(cut_texts, cut_pairs, documents.labels, documents.origin), counts
+
+
+def cut_text(text: str, encoding: "Encoding", kept: int, keep: str) -> str:
+    """The characters of the `kept` tokens: the head, the tail, or both ends with a space between."""
+    if kept >= len(encoding):
+        return text
+    positions = kept_range(len(encoding), kept, keep)
+    if not len(positions):
+        return ""
+    offsets = encoding.offsets
+    gap = np.flatnonzero(np.diff(positions) > 1)
+    ends = [*gap, len(positions) - 1]
+    starts = [0, *(gap + 1)]
+    return " ".join(
+        text[offsets[positions[start]][0] : offsets[positions[end]][1]] for start, end in zip(starts, ends, strict=True)
+    )

@@ -8,9 +8,10 @@ import numpy as np
 
 from ponet.data.inputs import Input, read_inputs
 from ponet.data.labels import LabelSpace
+from ponet.tasks.models import device
 from ponet.tasks.text.collate import PackedCollator
 from ponet.tasks.text.encode import BATCH_CHARACTERS, BATCH_TEXTS, Encoder, Tokens
-from ponet.tasks.text.modelling import device, open_run
+from ponet.tasks.text.modelling import open_run
 from ponet.tasks.text.options import TextOptions
 from ponet.utils.errors import PoNetError
 

@@ -9,8 +9,7 @@ from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.text.collate import PackedCollator
 from ponet.tasks.text.corpus import load_corpus, load_split
 from ponet.tasks.text.encode import encode_documents, foreign_notice
-from ponet.tasks.text.loss import class_weights, weighted_loss
-from ponet.tasks.text.metrics import BEST, metrics_of
+from ponet.tasks.text.metrics import BEST, class_weights, metrics_of, weighted_loss
 from ponet.tasks.text.modelling import build_model, check_model_keys, make_tokenizer, open_run
 from ponet.tasks.text.options import TextOptions
 from ponet.utils.errors import PoNetError

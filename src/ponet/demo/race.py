@@ -1,0 +1,245 @@
+"""The comparison of `ponet demo`: encoders equal but for the mixer learn ListOps in turns, then time and memory by
+length."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ponet.benchmarks.measure import Memory, Timing, interleave, peak_memory
+from ponet.models.configuration_ponet import PoNetConfig
+from ponet.models.modeling_ponet import PoNetForSequenceClassification
+from ponet.tasks.lra.listops import CLASSES, TOKENS, VOCAB_SIZE, ListOps, Shape, generate
+
+MODELS = {"pooling": "PoNet", "attention": "Transformer"}
+"""Mixer -> the name that people know the model by."""
+SEGMENT_LENGTH = 16
+"""Tokens of a segment: runs of fixed length, as the published Arena set-up has them."""
+
+
+def build(mixer: str, positions: int, seed: int) -> PoNetForSequenceClassification:
+    """An untrained encoder of 2 layers, d 64, for documents of up to `positions` tokens."""
+    config = PoNetConfig(
+        vocab_size=VOCAB_SIZE,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=128,
+        max_position_embeddings=positions,
+        type_vocab_size=0,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        layer_norm_eps=1e-5,
+        embedding_norm=False,
+        norm_position="pre",
+        clsgsepg=False,
+        mixer_types=mixer,
+        classifier_pooling="mean",
+        classifier_hidden_size=128,
+        num_labels=CLASSES,  # type: ignore[call-arg] # one of the keywords that every configuration takes
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PoNetForSequenceClassification(config)
+
+
+def batch(data: ListOps, indices: NDArray[np.int64]) -> dict[str, Tensor]:
+    """Some expressions as one packed batch, with their `labels` `[B]`."""
+    documents = [data[int(i)].astype(np.int64) for i in indices]
+    return pack(documents) | {"labels": torch.from_numpy(data.labels[indices].astype(np.int64))}
+
+
+def pack(documents: list[NDArray[np.int64]]) -> dict[str, Tensor]:
+    """Documents of token ids `[n]`, end to end: `input_ids` and `segment_ids` `[1, T]`, `cu_seqlens` `[B + 1]`."""
+    lengths = [len(document) for document in documents]
+    segments = [np.arange(length) // SEGMENT_LENGTH for length in lengths]
+    return {
+        "input_ids": torch.from_numpy(np.concatenate(documents))[None],
+        "segment_ids": torch.from_numpy(np.concatenate(segments))[None],
+        "cu_seqlens": torch.tensor(np.cumsum([0, *lengths]), dtype=torch.int32),
+    }
+
+
+SHAPE = Shape(min_length=63, max_length=257, max_depth=4, max_args=10)
+LEARNING_RATE = 2e-3
+TEST_EXAMPLES = 2000
+BATCH = 32
+
+
+@dataclass
+class Learned:
+    """One model after its training."""
+
+    parameters: int
+    accuracy: float = 0.0
+    """On expressions that it didn't train on."""
+    seconds: float = 0.0
+    """In training steps, evaluation left out."""
+    tokens: int = 0
+    losses: list[float] = field(default_factory=list)
+    """One a step."""
+
+
+@dataclass
+class Data:
+    """Different expressions for training (each seen once) and for testing."""
+
+    all: ListOps
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+    @property
+    def guess(self) -> float:
+        """Accuracy on the test expressions of always saying what is most frequent in training."""
+        frequent = np.bincount(self.all.labels[self.train]).argmax()
+        return float((self.all.labels[self.test] == frequent).mean())
+
+
+def make_data(seed: int, steps: int, test: int = TEST_EXAMPLES) -> Data:
+    """As many expressions as `steps` steps read, and `test` more."""
+    count = steps * BATCH
+    return Data(generate(seed, count + test, SHAPE), np.arange(count), np.arange(count, count + test))
+
+
+def learn(data: Data, seed: int, advance: Callable[[dict[str, Learned]], object]) -> dict[str, Learned]:
+    """Trains a model of each kind, in turns on the same batches, then tests both.
+
+    Args:
+        data: what to learn.
+        seed: of the weights.
+        advance: called after every step with the state so far.
+    """
+    trainers = {mixer: _Trainer(build(mixer, SHAPE.max_length - 1, seed), len(data.train) // BATCH) for mixer in MODELS}
+    state = {mixer: trainer.learned for mixer, trainer in trainers.items()}
+    for inputs in _batches(data.all, data.train):
+        for trainer in trainers.values():
+            trainer.step(inputs)
+        advance(state)
+    for trainer in trainers.values():
+        trainer.learned.accuracy = accuracy(trainer.model, data)
+    return state
+
+
+def accuracy(model: PoNetForSequenceClassification, data: Data) -> float:
+    """The share of test expressions whose value the model tells."""
+    model.eval()
+    right = 0
+    with torch.no_grad():
+        for inputs in _batches(data.all, data.test):
+            labels = inputs.pop("labels")
+            right += int((model(**inputs).logits.argmax(1) == labels).sum())
+    return right / len(data.test)
+
+
+class _Trainer:
+    """AdamW with a linear warm-up over a tenth of the steps and a linear decay, as the Arena's schedule is shaped."""
+
+    def __init__(self, model: PoNetForSequenceClassification, steps: int) -> None:
+        self.model = model.train()
+        self.optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=0.0)
+        warm_up = max(steps // 10, 1)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: min((step + 1) / warm_up, (steps - step) / max(steps - warm_up, 1))
+        )
+        self.learned = Learned(parameters=model.num_parameters())
+
+    def step(self, inputs: dict[str, Tensor]) -> None:
+        start = time.perf_counter()
+        loss = self.model(**inputs).loss
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.learned.losses.append(loss.item())
+        self.learned.seconds += time.perf_counter() - start
+        self.learned.tokens += inputs["input_ids"].shape[1]
+
+
+def _batches(data: ListOps, indices: NDArray[np.int64]) -> Iterator[dict[str, Tensor]]:
+    for start in range(0, len(indices), BATCH):
+        yield batch(data, indices[start : start + BATCH])
+
+
+PATIENCE = 20.0
+"""Seconds that a step may take; a model that is slower isn't measured at greater lengths."""
+ROUNDS = 10
+WARM_LENGTH = 512
+
+
+def training_step(mixer: str, length: int, seed: int) -> Callable[[], object]:
+    """A model, one random document of `length` tokens, and what is measured: forward, backward, AdamW's update."""
+    random = np.random.default_rng([seed, length])
+    inputs = pack([random.integers(1, len(TOKENS) + 1, size=length)])
+    inputs["labels"] = torch.from_numpy(random.integers(CLASSES, size=1))
+    model = build(mixer, length, seed).train()
+    optimizer = torch.optim.AdamW(model.parameters())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model(**inputs).loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def warm_step(mixer: str, length: int, seed: int) -> Callable[[], object]:
+    """As `training_step`, behind a small step, so that the libraries' own first allocations don't count.
+
+    Small, but not so small that it is mixed without kernels: loading them is such an allocation.
+    """
+    training_step(mixer, WARM_LENGTH, seed)()
+    return training_step(mixer, length, seed)
+
+
+def time_by_length(
+    lengths: Sequence[int], seed: int, seconds: float, advance: Callable[[str], object]
+) -> dict[str, list[Timing]]:
+    """The time of a training step of each model at each length, in turns.
+
+    Args:
+        lengths: in rising order.
+        seed: of weights and documents.
+        seconds: to spend on one length, all models together (one round at least).
+        advance: called after each length with what was measured.
+    """
+    timings: dict[str, list[Timing]] = {mixer: [] for mixer in MODELS}
+    for length in lengths:
+        given_up = {mixer: _gave_up(done) for mixer, done in timings.items()}
+        steps = {mixer: training_step(mixer, length, seed) for mixer in MODELS if not given_up[mixer]}
+        measured = interleave(steps, rounds=ROUNDS, warm_up=1, budget=seconds, patience=PATIENCE)
+        for mixer in MODELS:
+            timings[mixer].append(given_up[mixer] or measured[mixer])
+        advance(f"time at {length:,} tokens")
+    return timings
+
+
+def memory_by_length(
+    lengths: Sequence[int], seed: int, timings: dict[str, list[Timing]], advance: Callable[[str], object]
+) -> dict[str, list[Memory]]:
+    """The peak memory of a training step of each model at each length that it could be timed at.
+
+    The model and the document are there before; what grows is what the step keeps and computes.
+    """
+    memories: dict[str, list[Memory]] = {mixer: [] for mixer in MODELS}
+    for i, length in enumerate(lengths):
+        for mixer in MODELS:
+            timing = timings[mixer][i]
+            if timing.seconds:
+                memory = peak_memory(warm_step, (mixer, length, seed), preload=("ponet.demo.race",))
+            else:
+                memory = Memory(status=timing.status, message=timing.message)
+            memories[mixer].append(memory)
+            advance(f"memory at {length:,} tokens")
+    return memories
+
+
+def _gave_up(done: list[Timing]) -> Timing | None:
+    """The entry for a model that failed or was too slow at a smaller length."""
+    if not done or done[-1].status == "ok":
+        return None
+    return Timing(status=done[-1].status, message="left out: a smaller length was too much")

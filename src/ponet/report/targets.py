@@ -1,0 +1,104 @@
+"""What this project aims at: ratios of two figures of one benchmark result, listed in `results/targets.json`.
+
+An entry there has these keys:
+
+- `results`: which result files, as `efficiency/lra-cpu`; `*` is allowed
+- `what`: in words, then `at least` or `at most`: the wanted ratio
+- `figure`: the dotted path of a figure in the result file, with `{variant}` and, where there are several, `{case}`
+- `ratio`: the two variants, the first over the second
+- `cases`: a list of cases, by default all; lengths below `from` are left out
+"""
+
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from ponet.report.tables import ABSENT, Table
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import read_json
+
+FILE = "targets.json"
+BOUNDS = {"at least": "≥", "at most": "≤"}
+
+
+def target_table(results: Path, name: str, title: str, values: dict[str, Any]) -> Table | None:
+    """The targets of one result, what was measured, and whether they are met; None where it has none.
+
+    Args:
+        results: the folder of all results.
+        name: of the result file in it, without its ending: `efficiency/lra-cpu`.
+        title: of the table.
+        values: the content of the result file.
+
+    Raises:
+        PoNetError: for an entry of another form.
+    """
+    table = Table(title, ("Target", "Wanted", "Measured", "Verdict"))
+    path = Path(results, FILE)
+    for entry in read_json(path) if path.is_file() else []:
+        try:
+            if not fnmatch(name, entry["results"]):
+                continue
+            [bound] = [each for each in BOUNDS if each in entry]
+            measured = _measured(entry, values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise PoNetError(f"'{path}' has an entry that isn't a target: {entry!r}. Correct it.") from error
+        if measured:
+            shown = ", ".join(f"{_case(case)}: {_ratio(value)}" if case else _ratio(value) for case, value in measured)
+            verdict = _verdict(bound, entry[bound], dict(measured))
+            table.rows.append([entry["what"], f"{BOUNDS[bound]} {entry[bound]:g}", shown, verdict])
+    return table if table.rows else None
+
+
+def _measured(entry: dict[str, Any], values: dict[str, Any]) -> list[tuple[str, float | None]]:
+    """Case -> ratio, None where one of its figures is missing."""
+    before, _, after = entry["figure"].partition("{case}")
+    numerator, denominator = entry["ratio"]
+    if not after:
+        cases = [""]
+    elif "cases" in entry:
+        cases = entry["cases"]
+    else:
+        found = [_read(values, before.format(variant=variant).rstrip(".")) for variant in entry["ratio"]]
+        cases = list(dict.fromkeys(case for each in found if isinstance(each, dict) for case in each))
+    known = values.get("lengths")
+    least = entry.get("from", 0)
+    cases = [case for case in cases if not case.isdecimal() or (int(case) in (known or []) and int(case) >= least)]
+    ratios = []
+    for case in cases:
+        first, second = (
+            _read(values, entry["figure"].format(variant=variant, case=case)) for variant in (numerator, denominator)
+        )
+        ratios.append((case, first / second if first is not None and second else None))
+    if "lengths" in values:  # a length that wasn't measured is shown as such
+        return ratios
+    return [(case, value) for case, value in ratios if value is not None]
+
+
+def _read(values: Any, path: str) -> Any:
+    for key in path.split("."):
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
+
+
+def _verdict(bound: str, wanted: float, measured: dict[str, float | None]) -> str:
+    """NaN never meets anything."""
+    known = {case: value for case, value in measured.items() if value is not None}
+    missed = [
+        _case(case)
+        for case, value in known.items()
+        if not (value >= wanted if bound == "at least" else value <= wanted)
+    ]
+    if not known:
+        return "not measured"
+    if not missed:
+        return "met"
+    return "missed" if len(missed) == len(known) else f"missed at {', '.join(missed)}"
+
+
+def _case(case: str) -> str:
+    return f"{int(case):,}" if case.isdecimal() else case
+
+
+def _ratio(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
