@@ -11,8 +11,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from ponet.benchmarks import measure, progress
-from ponet.demo import run_demo, scaling
+from ponet.benchmarks import common, measure
+from ponet.demo import race, run_demo
 from ponet.demo.race import MODELS, Data, accuracy, batch, build, learn, make_data, time_by_length
 from ponet.demo.run import STEPS
 from ponet.demo.show import plot, table
@@ -123,8 +123,8 @@ def test_a_model_that_is_too_slow_is_left_out_at_greater_lengths(monkeypatch: py
 
         return step
 
-    monkeypatch.setattr(scaling, "training_step", steps)
-    monkeypatch.setattr(scaling, "PATIENCE", 300)
+    monkeypatch.setattr(race, "training_step", steps)
+    monkeypatch.setattr(race, "PATIENCE", 300)
     monkeypatch.setattr(measure, "clock", lambda: now)
     timings = time_by_length([100, 500, 1000], seed=0, seconds=1e6, advance=lambda what: None)
     assert [timing.status for timing in timings["attention"]] == ["ok", "timeout", "timeout"]
@@ -160,8 +160,8 @@ def test_a_folder_that_cannot_be_written_is_told_first(tmp_path: Path) -> None:
 def test_without_a_terminal_a_line_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
     moments = iter([0.0, 10.0, 20.0, 100.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(moments))
-    with progress.stage(Console(file=text, force_terminal=False), "training", 3) as advance:
+    monkeypatch.setattr(common.time, "monotonic", lambda: next(moments))
+    with common.stage(Console(file=text, force_terminal=False), "training", 3) as advance:
         for word in ("loss 3", "loss 2", "loss 1"):
             advance(word)
     assert text.getvalue() == "training 2/3: loss 2; 10 s left\n"
