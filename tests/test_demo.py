@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,23 +133,31 @@ def test_a_model_that_is_too_slow_is_left_out_at_greater_lengths(monkeypatch: py
     assert [timing.median for timing in timings["pooling"]] == [1, 1, 1]
 
 
-def test_end_to_end_twice_with_one_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    results = [
-        run_demo(tmp_path / name, seed=7, steps=3, lengths=(64, 128), test=64, seconds_a_length=0.2) for name in "ab"
-    ]
+def test_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = run_demo(tmp_path / "a", seed=7, steps=3, lengths=(64, 128), test=64, seconds_a_length=0.2)
     shown = capsys.readouterr().out
     assert "training step at 128 tokens" in shown
     assert "plot.png" in shown
     assert (tmp_path / "a/plot.png").stat().st_size > 1000
-    assert json.loads((tmp_path / "b/result.json").read_text()) == results[1]
+    assert json.loads((tmp_path / "a/result.json").read_text()) == result
+    same, other = (learn(make_data(seed, 3, 64), seed, advance=lambda state: None) for seed in (7, 8))
     for mixer in MODELS:
-        one, other = (result["models"][mixer] for result in results)
-        assert one["loss"] == other["loss"]
-        assert one["accuracy"] == other["accuracy"]
-        assert [entry["status"] for entry in one["time"] + one["memory"]] == ["ok"] * 4
-        assert one["memory"][0]["peak_bytes"] >= 0
-    other_seed = run_demo(tmp_path / "c", seed=8, steps=1, lengths=(64,), test=32, seconds_a_length=0.1)
-    assert other_seed["models"]["pooling"]["loss"][0] != results[0]["models"]["pooling"]["loss"][0]
+        model = result["models"][mixer]
+        assert model["loss"] == same[mixer].losses != other[mixer].losses
+        assert model["accuracy"] == same[mixer].accuracy
+        assert [entry["status"] for entry in model["time"] + model["memory"]] == ["ok"] * 4
+        assert model["memory"][0]["peak_bytes"] >= 0
+
+
+def test_without_matplotlib_only_the_plot_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    run_demo(tmp_path, seed=7, steps=1, lengths=(64,), test=8, seconds_a_length=0.1)
+    shown = capsys.readouterr().out
+    assert "The plot isn't drawn. This needs matplotlib" in shown
+    assert "pip install 'ponet[plots]'" in shown
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
 def test_a_folder_that_cannot_be_written_is_told_first(tmp_path: Path) -> None:

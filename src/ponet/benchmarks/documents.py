@@ -41,7 +41,7 @@ DOCUMENTS = 3000
 """Rows that are tokenized: more would not change the mix of lengths."""
 BYTES = "bytes"
 VOCABULARY = Path("bert-base-uncased", "vocab.txt")
-"""In the data folder: what documents are tokenized with unless told otherwise."""
+"""In the data folder: what documents are tokenized with by default."""
 MIXERS = ("pooling", "pooling-published", "fourier", "attention")
 WAYS = ("packed", "padded")
 
@@ -193,7 +193,7 @@ def measure_documents(
         plan: what to measure.
         documents: as `read_documents` gives them.
         path: the JSON file.
-        advance: told of each kind that is done.
+        advance: called after each kind.
 
     Returns:
         What the file holds.

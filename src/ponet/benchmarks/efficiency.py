@@ -183,7 +183,7 @@ def measure_efficiency(
         plan: what to measure.
         path: the JSON file.
         costs: as `estimate` gives them.
-        advance: told of each piece of work that is done, with its share of `costs`.
+        advance: called after each piece of work, with its share of `costs`.
 
     Returns:
         What the file holds.

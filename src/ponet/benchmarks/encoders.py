@@ -46,7 +46,7 @@ class Setup:
     patience: float
     """Seconds that one step may take; a variant that is expected to be slower is left out."""
     main_only: bool = False
-    """Whether only `MAIN` is measured unless told otherwise, since all would take hours."""
+    """Whether only `MAIN` is measured by default, since all would take hours."""
 
 
 SETUPS = {
@@ -159,7 +159,7 @@ def choose_variants(names: Sequence[str] | None, setup: Setup, kinds: Sequence[s
     """The variants of these names, in the given order.
 
     Args:
-        names: keys of `variants()`, or "all"; None for those that the configuration measures unless told.
+        names: keys of `variants()`, or "all"; None for those that the configuration measures by default.
         setup: the configuration.
         kinds: what is to be measured; recomputing is left out where that isn't training, unless it was named.
 

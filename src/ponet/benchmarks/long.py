@@ -56,7 +56,7 @@ def measure_long(plan: LongPlan, path: Path, advance: Advance = lambda word, amo
     Args:
         plan: what to measure.
         path: the JSON file, written after every length.
-        advance: told of each length's share of all tokens.
+        advance: called after each length, with its share of all tokens.
 
     Returns:
         What the file holds.

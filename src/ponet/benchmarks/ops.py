@@ -110,7 +110,7 @@ def measure_ops(plan: OpsPlan, path: Path, advance: Advance = lambda word, amoun
     Args:
         plan: what to measure.
         path: the JSON file.
-        advance: told of each row that is done.
+        advance: called after each row.
 
     Returns:
         What the file holds.
@@ -159,7 +159,7 @@ def _row(plan: OpsPlan, op: str, direction: str, case: Case, layout: Layout) -> 
     """One op in one direction: what it needs, and the times of copying that and of each backend.
 
     `fresh` is the copy into memory that is allocated for it, as an op's results are: on a CPU the system maps large
-    blocks anew, page by page, which the plain copy is spared.
+    new blocks page by page, which the plain copy doesn't need.
     """
     dtype, device = getattr(torch, plan.machine.dtype), plan.machine.device
     random = torch.Generator().manual_seed(plan.seed)

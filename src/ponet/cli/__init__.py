@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """The console script. All its imports are inside, so that Ctrl-C is told in one word from the beginning on."""
+    """The console script. All its imports are inside, so that Ctrl-C prints one word at any time."""
     code = 130
     try:
         from ponet.cli.process import run

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ponet.cli.errors import MOST_SEED, say, told
+from ponet.cli.errors import MOST_SEED, handle_errors, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,7 @@ Seed = Annotated[int, typer.Option(help="Of weights and inputs.", min=0, max=MOS
 
 
 @benchmark.command("ops")
-@told
+@handle_errors
 def ops(
     device: Device = "cpu",
     dtype: Dtype = "float32",
@@ -60,7 +60,7 @@ def ops(
 
 
 @benchmark.command("efficiency")
-@told
+@handle_errors
 def efficiency(
     config: Annotated[
         str, typer.Option(help="lra: Long Range Arena, Text (2 layers, d 64); base: 12 layers, d 768.")
@@ -177,7 +177,7 @@ def efficiency(
 
 
 @benchmark.command("long")
-@told
+@handle_errors
 def long(
     lengths: Annotated[
         str | None, typer.Option(help="Tokens, rising; k is 1024.  \\[default: 16000,64000,256000,1000000]")
@@ -213,7 +213,7 @@ def long(
 
 
 @benchmark.command("embeddings")
-@told
+@handle_errors
 def embeddings(
     models: Annotated[
         list[str],

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ponet.cli.errors import told
+from ponet.cli.errors import handle_errors
 from ponet.cli.runs import Overwrite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@told
+@handle_errors
 def distil(
     teacher: Annotated[
         str,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ponet.cli.errors import say, told
+from ponet.cli.errors import handle_errors, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,7 @@ ROWS = 4096
 """Rows of a Parquet row group."""
 
 
-@told
+@handle_errors
 def embed(
     source: Annotated[
         str,
@@ -110,7 +110,7 @@ def _lines(file: Any, width: int) -> "Iterator[Write]":
 
 @contextmanager
 def _array(file: Any, width: int) -> "Iterator[Write]":
-    """Rows as they come; how many there were is put into the header in the end, for which numpy leaves room."""
+    """Rows as they come; how many there were is put into the header in the end, for which its length is reserved."""
     import numpy as np
 
     def header(rows: int) -> None:

@@ -34,8 +34,8 @@ def set_up(verbose: bool) -> None:
         warnings.simplefilter("ignore")
 
 
-def told(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorates a command so that whatever ends it is told in one sentence."""
+def handle_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorates a command so that an error ends it with one sentence and an exit code."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:

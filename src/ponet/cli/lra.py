@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ponet.cli.errors import MOST_SEED, say, told
+from ponet.cli.errors import MOST_SEED, handle_errors, say
 
 lra = typer.Typer(help="Prepare Long Range Arena's data, and look at it.", no_args_is_help=True)
 
@@ -21,7 +21,7 @@ Seed = Annotated[int, typer.Option(help="Of the images.", min=0, max=MOST_SEED)]
 
 
 @lra.command("data")
-@told
+@handle_errors
 def data(
     task: Annotated[str, typer.Argument(help="listops, text, retrieval, retrieval-wikipedia, image or pathfinder.")],
     changes: Changes = None,
@@ -57,7 +57,7 @@ def data(
 
 
 @lra.command("sheet")
-@told
+@handle_errors
 def sheet(
     out: Annotated[Path, typer.Option(help="The PNG file.")] = Path("pathfinder.png"),
     contour_length: Annotated[int, typer.Option(help="Dashes in a curve: 6, 9 or 14.")] = 14,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ponet.cli.errors import MOST_SEED, say, told
+from ponet.cli.errors import MOST_SEED, handle_errors, say
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import to_json, writing
 
@@ -14,7 +14,7 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 tokenizer = typer.Typer(help="Make tokenizers.", no_args_is_help=True)
 
 
-@told
+@handle_errors
 def evaluate(
     run: Run,
     data: Annotated[str | None, typer.Option(help="Another data set than the run's own.")] = None,
@@ -38,7 +38,7 @@ def evaluate(
     sys.stdout.write(to_json(result, indent=2) + "\n")
 
 
-@told
+@handle_errors
 def predict(
     run: Run,
     source: Annotated[
@@ -76,7 +76,7 @@ def predict(
 
 
 @tokenizer.command("train")
-@told
+@handle_errors
 def train_tokenizer(
     corpus: Annotated[
         list[Path], typer.Argument(metavar="CORPUS", help="Text, CSV, JSON lines or Parquet files, or folders.")

@@ -7,20 +7,20 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli.errors import say, told
+from ponet.cli.errors import handle_errors, say
 from ponet.utils.errors import PoNetError
 
 pretrain = typer.Typer(help="Pre-train on your own text.", no_args_is_help=True)
 
 
 class StoppedError(PoNetError):
-    """Ctrl-C, told with what it means here."""
+    """Ctrl-C, with what it means here."""
 
     signal = int(signal.SIGINT)
 
 
 @pretrain.command("prepare")
-@told
+@handle_errors
 def prepare(
     corpus: Annotated[
         list[str],

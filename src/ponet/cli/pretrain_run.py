@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli.errors import told
+from ponet.cli.errors import handle_errors
 from ponet.cli.runs import Changes, Overwrite
 
 
@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
 
 
-@told
+@handle_errors
 def run(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="The folder that `ponet pretrain prepare` made.")],
     changes: Changes = None,

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli.errors import say, told
+from ponet.cli.errors import handle_errors, say
 
 
-@told
+@handle_errors
 def ship(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A complete pre-training's run folder.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="The checkpoint's name: ponet-...")],

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli.errors import MOST_SEED, say, told
+from ponet.cli.errors import MOST_SEED, handle_errors, say
 
 recipes = typer.Typer(help="List the recipes, or show one with all it inherits.", invoke_without_command=True)
 
 
-@told
+@handle_errors
 def demo(
     out: Annotated[Path, typer.Option(help="Where the table, the figures and the plot go.")] = Path("demo"),
     seed: Annotated[
@@ -26,21 +26,21 @@ def demo(
 
 
 @recipes.callback()
-@told
+@handle_errors
 def _recipes(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         _list()
 
 
 @recipes.command("list")
-@told
+@handle_errors
 def list_recipes() -> None:
     """The recipes that come with the package."""
     _list()
 
 
 @recipes.command("show")
-@told
+@handle_errors
 def show_recipe(
     name: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name or YAML file.")],
     changes: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to it.")] = None,
@@ -55,7 +55,7 @@ def show_recipe(
         sys.stdout.write(text)
 
 
-@told
+@handle_errors
 def report(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="One report.  \\[default: all]")] = None,
     results: Annotated[Path, typer.Option(help="The folder of result files.")] = Path("results"),

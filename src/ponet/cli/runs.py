@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ponet.cli.errors import say, told
+from ponet.cli.errors import handle_errors, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ Changes = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=C
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove a run that is there, and train again.")]
 
 
-@told
+@handle_errors
 def train(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name (`ponet recipes`) or YAML file.")],
     changes: Changes = None,
@@ -42,7 +42,7 @@ def train(
     run_seeds(lambda overrides: load_recipe(recipe, overrides), changes or [], out, overwrite)
 
 
-@told
+@handle_errors
 def finetune(
     data: Annotated[
         str,
@@ -51,7 +51,7 @@ def finetune(
     changes: Changes = None,
     out: Annotated[Path, typer.Option(help="The run folder.")] = ...,  # type: ignore[assignment]
     model: Annotated[
-        str, typer.Option(help="A checkpoint to start from: folder, shipped or hub name; none: from scratch.")
+        str, typer.Option(help="A checkpoint to start from: folder, bundled or hub name; none: from scratch.")
     ] = "none",
     text: Annotated[str | None, typer.Option(help="Column of the text.  \\[default: found]")] = None,
     pair: Annotated[str | None, typer.Option(help="Column of a second text.")] = None,
@@ -92,14 +92,14 @@ def finetune(
     run_seeds(lambda overrides: recipe_from_dict(values, overrides), changes or [], out, overwrite)
 
 
-@told
+@handle_errors
 def file(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Complete run folders.")],
     results: Annotated[Path, typer.Option(help="The folder of result files.")] = Path("results"),
     weights_mb: Annotated[float, typer.Option(help="The most megabytes of weights that go along.")] = 2.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result that is there.")] = False,
 ) -> None:
-    """File runs under results/SUITE/TASK/MIXER/seedN: what a repository keeps of them, small weights included.
+    """Copy runs to results/SUITE/TASK/MIXER/seedN: the files that belong in a repository, small weights included.
 
     Examples:
 

@@ -43,7 +43,7 @@ ROW_NAMES = {"id", "idx", "index", "guid", "uid", "uuid", "url", ""}
 """Columns that number or name the rows; never a label."""
 SAMPLE = 1000
 WORDY = 20
-"""Characters a text has at least, on average, to be told from a label by its looks."""
+"""Characters a text has at least, on average, to be taken for a text and not a label."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Corpus:
         """Text files, and rows of the others that hold text, read so far by the last call of `pieces`."""
 
     def pieces(self, advance: Callable[[int], None] = lambda count: None) -> Iterator[str]:
-        """The texts in order, cut at space into pieces of at most `PIECE` characters; `advance` is told bytes as read.
+        """The texts in order, cut at space into pieces of at most `PIECE` characters; `advance` gets the bytes read.
 
         Raises:
             PoNetError: for a file that is unreadable, binary, not UTF-8, cut off, or has no such column.

@@ -17,7 +17,7 @@ from ponet.utils.errors import PoNetError
 SEPARATORS = (",", ";", "\t", "|")
 SHOWN = {"\t": "tab"}
 SNIFFED = 1 << 18
-"""Characters from which the separator is told."""
+"""Characters from which the separator is guessed."""
 SNIFFED_ROWS = 100
 KNOWN = 200
 """Different values of a column that are remembered, to know a row within quotation marks from a text."""
@@ -129,7 +129,7 @@ class CsvRows:
         best: tuple[bool, int, str] | None = None
         for separator in separators:
             rows: list[list[str]] = []
-            with suppress(LooksLikeRowsError):  # told of the rows themselves, if this is the separator
+            with suppress(LooksLikeRowsError):  # reported for the rows themselves, if this is the separator
                 rows.extend(islice(_Records(self.path, separator, iter([self._head]), self._whole), SNIFFED_ROWS))
             if not rows or len(rows[0]) < 2:
                 continue

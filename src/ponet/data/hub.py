@@ -15,18 +15,18 @@ MODEL_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "pyto
 
 
 def model_folder(name: str, files: tuple[str, ...]) -> Path:
-    """A local folder of a model's files: shipped with the package, from the cache, or downloaded.
+    """A local folder of a model's files: bundled with the package, from the cache, or downloaded.
 
     Args:
-        name: a shipped checkpoint's (`ponet-tiny`), or the hub's `owner/name` or `name`.
+        name: a bundled checkpoint's (`ponet-tiny`), or the hub's `owner/name` or `name`.
         files: patterns of the files wanted.
 
     Raises:
         PoNetError: no such model, or the hub can't be reached and nothing is in the cache.
     """
-    shipped = find_checkpoint(name)
-    if shipped is not None:
-        return shipped
+    bundled = find_checkpoint(name)
+    if bundled is not None:
+        return bundled
     import huggingface_hub
     from huggingface_hub.errors import RepositoryNotFoundError
 

@@ -43,7 +43,7 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """The rows of a CSV, TSV, JSON lines, JSON, Parquet or Arrow file, also compressed, told apart by its name.
+    """The rows of a CSV, TSV, JSON lines, JSON, Parquet or Arrow file, also compressed, recognised by its name.
 
     Raises:
         PoNetError: unknown ending, missing or unreadable file, not UTF-8, broken, without rows, a column named twice,
@@ -155,7 +155,7 @@ class Memory:
         self.path, self.left = path, int(MEMORY_SHARE * psutil.virtual_memory().available)
 
     def take(self, size: int) -> None:
-        """Raises PoNetError where there is no room for `size` more bytes."""
+        """Raises PoNetError where `size` more bytes don't fit in memory."""
         self.left -= size
         if self.left < 0:
             raise PoNetError(f"'{self.path}' doesn't fit into the memory that is free: split it into smaller files.")

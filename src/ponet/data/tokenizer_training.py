@@ -165,7 +165,7 @@ def _learn(
             seen.update(text)
             yield text
 
-    singles = _train(counted(), lowercase, vocab_size=0)  # no room for merges: what is left is single characters
+    singles = _train(counted(), lowercase, vocab_size=0)  # no merges: what is left is single characters
     alphabet: Counter[str] = Counter({piece: 0 for piece in singles if len(piece) == 1})
     if not alphabet:
         raise PoNetError("There is no text to learn a vocabulary from.")

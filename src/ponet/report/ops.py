@@ -61,11 +61,11 @@ def _layout(values: Values, key: str) -> Table:
     for name, row in values["groups"].get(key, {}).items():
         copy = row["copy"].get("median_seconds")
         cells = [name, f"{row['bytes'] / 1e6:,.1f}", f"{row['operations'] / 1e6:,.1f}", _bound(values, row)]
-        anew = row.get("fresh", {})  # older results haven't got it
-        fresh = anew.get("median_seconds")
-        cells += [_time(row["copy"]), _time(anew) if anew else ABSENT]
+        allocated = row.get("fresh", {})  # older results haven't got it
+        fresh = allocated.get("median_seconds")
+        cells += [_time(row["copy"]), _time(allocated) if allocated else ABSENT]
         reference = row["reference"].get("median_seconds")
-        measured = [row["copy"], row["reference"], *([anew] if anew else [])]
+        measured = [row["copy"], row["reference"], *([allocated] if allocated else [])]
         if fused:
             took = row[fused].get("median_seconds")
             measured.append(row[fused])

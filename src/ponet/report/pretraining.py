@@ -229,9 +229,9 @@ def _after_equal(key: tuple[str, str], lines: list[Curve], along: Along, decays:
     table.notes.append(
         f"Between two evaluations in proportion. The {what} is the shortest run's"
         + (
-            "; the learning rate of the others hadn't come to its end by then, which costs them something."
+            "; the learning rate of the others hadn't decayed to 0 by then, which costs them something."
             if decays
-            else ". The learning rate is constant after its warm-up, so that any point of a curve stands for itself."
+            else ". The learning rate is constant after its warm-up, so that any point of a curve can be compared."
         )
     )
     return [table]

@@ -105,7 +105,7 @@ class Evaluation:
 
 
 def evaluations(result: Result, read: Callable[[Evaluation], Read]) -> list[Read]:
-    """What is read of each of a run's evaluations, in order; nothing where its metrics weren't filed.
+    """What is read of each of a run's evaluations, in order; nothing where its metrics weren't saved.
 
     Args:
         result: the run.

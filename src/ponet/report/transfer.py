@@ -1,4 +1,4 @@
-"""Suite `transfer`: a shipped checkpoint, fine-tuned, against the same model from scratch."""
+"""Suite `transfer`: a bundled checkpoint, fine-tuned, against the same model from scratch."""
 
 from ponet.report.results import Result, machine_of
 from ponet.report.tables import ABSENT, Table, mean, percent

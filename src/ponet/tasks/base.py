@@ -62,7 +62,7 @@ class Objective(Protocol):
         ...
 
     def flops(self, batch: "dict[str, Tensor]") -> float:
-        """Floating-point operations that a training step needs for this batch; 0 where nobody has counted."""
+        """Floating-point operations that a training step needs for this batch; 0 where they aren't known."""
         ...
 
 
@@ -78,11 +78,11 @@ class Stream(Protocol):
     def __len__(self) -> int: ...
 
     def tokens_at(self, step: int) -> int:
-        """Real tokens behind us after that many optimizer steps, over all processes."""
+        """Real tokens read after that many optimizer steps, over all processes."""
         ...
 
     def epoch_at(self, step: int) -> float:
-        """Passes over the data behind us."""
+        """Passes over the data after that many optimizer steps."""
         ...
 
     def epoch_steps(self) -> Container[int]:

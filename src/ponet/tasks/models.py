@@ -27,7 +27,7 @@ def settle(tokenizer: "PoNetTokenizer", **values: Any) -> None:
 
 
 def open_tokenizer(name: str) -> "PoNetTokenizer":
-    """From a folder, a `vocab.txt`, a name in the data folder, a shipped checkpoint, or the hub.
+    """From a folder, a `vocab.txt`, a name in the data folder, a bundled checkpoint, or the hub.
 
     Raises:
         PoNetError: nothing there, or not a WordPiece tokenizer.
@@ -99,8 +99,8 @@ def load_checkpoint(kind: "type[Model]", init: str, fields: dict[str, Any]) -> "
     """A checkpoint's weights in a model of a class, in float32, and what the library says of the loading.
 
     Args:
-        kind: the class; what it has and the checkpoint lacks begins anew.
-        init: a folder, a shipped checkpoint's name, or the hub's.
+        kind: the class; what it has and the checkpoint lacks is initialised.
+        init: a folder, a bundled checkpoint's name, or the hub's.
         fields: of the configuration, in the place of the checkpoint's own.
 
     Raises:

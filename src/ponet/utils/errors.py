@@ -1,4 +1,4 @@
-"""The one exception that means: the user can put this right, and the message says how."""
+"""The exception for what the user can correct: its message says how."""
 
 import difflib
 import re
@@ -16,7 +16,7 @@ UNPRINTABLE = re.compile(
 
 
 class PoNetError(Exception):
-    """A mistake in what was given (a file, a column, a recipe key), told in one clear sentence.
+    """A mistake in what was given (a file, a column, a recipe key), explained in one clear sentence.
 
     The command line prints the message alone, without a traceback, and exits with 2. Library users get an
     ordinary exception. Anything that is *our* mistake must stay another exception, so that it is seen.

@@ -128,7 +128,7 @@ def test_splits_are_put_together_and_drawn_anew(folder: Path, write_rows: Write,
         assert [corpus.space.names[i] for i in corpus.splits[name].labels] == [labels[t] for t in texts(corpus, name)]
     assert texts(load_corpus(replace(wanted, split_seed=4)), "test") != texts(corpus, "test")
     assert corpus.facts["splits"]["test"]["from"] == "12 rows set aside from 60 rows of all splits of set"
-    assert "resplit: 40 + 10 + 10 rows of 3 splits are put together and split anew." in corpus.notices
+    assert "resplit: 40 + 10 + 10 rows of 3 splits are put together and split again." in corpus.notices
 
 
 def test_pairs_are_put_together_too(folder: Path, write_rows: Write) -> None:

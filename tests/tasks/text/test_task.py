@@ -378,7 +378,7 @@ def test_a_run_is_evaluated_as_it_was_trained(data: Path, folder: Path, write_ro
     write_rows(folder / "odd.jsonl", [{"text": "a", "label": "ugly"}])
     with pytest.raises(PoNetError, match="test label 'ugly'"):
         TextTask().evaluation(run, recipe(**options), "odd.jsonl", "test", None)
-    with pytest.raises(PoNetError, match="made anew"):
+    with pytest.raises(PoNetError, match="generated from a seed"):
         TextTask().evaluation(run, recipe(**options), None, "test", 1)
     with pytest.raises(PoNetError, match="has no finished model"):
         TextTask().evaluation(folder / "none", recipe(**options), None, "test", None)

@@ -84,12 +84,12 @@ class DistillationCollator:
         They are of one length, spread evenly, and neighbours share at least `overlap` of it.
         """
         text = size - SPECIAL_TOKENS
-        room = min(self.window - SPECIAL_TOKENS, text)
-        if room == text:
+        size = min(self.window - SPECIAL_TOKENS, text)
+        if size == text:
             return [0], text
-        step = max(1, int(room * (1 - self.overlap)))
-        count = 1 + -(-(text - room) // step)
-        return [round(index * (text - room) / (count - 1)) for index in range(count)], room
+        step = max(1, int(size * (1 - self.overlap)))
+        count = 1 + -(-(text - size) // step)
+        return [round(index * (text - size) / (count - 1)) for index in range(count)], size
 
     @staticmethod
     def _places(size: int, starts: list[int], text: int) -> np.ndarray:

@@ -157,10 +157,10 @@ def _open(data: DistillationOptions, split: str) -> "tuple[JoinedCorpus, PoNetMo
 
 
 def _collator(data: DistillationOptions, teacher: "PoNetModel") -> DistillationCollator:
-    room = teacher.config.max_position_embeddings
-    if data.window is not None and data.window > room:
-        raise PoNetError(f"'data.window' is {data.window}, but the teacher has {room} positions.")
-    return DistillationCollator(data.window or room, data.overlap)
+    positions = teacher.config.max_position_embeddings
+    if data.window is not None and data.window > positions:
+        raise PoNetError(f"'data.window' is {data.window}, but the teacher has {positions} positions.")
+    return DistillationCollator(data.window or positions, data.overlap)
 
 
 def _examples(data: DistillationOptions, corpus: JoinedCorpus, vocabulary: Vocabulary, seed: int) -> Examples:

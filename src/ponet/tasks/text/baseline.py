@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STRENGTHS = (0.25, 1.0, 4.0, 16.0, 64.0, 256.0)
 """Candidates for C (inverse regularisation); the validation split chooses. Without one, C is 1, scikit-learn's own."""
-_NO_RUN = "The baseline has no model to open: `ponet train` it anew, its figures are in result.json."
+_NO_RUN = "The baseline has no model to open: its figures are in result.json."
 
 
 class BaselineTask:

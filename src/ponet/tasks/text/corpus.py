@@ -298,7 +298,7 @@ def put_together(splits: dict[str, Documents], options: TextOptions, notices: li
     size = sum(map(len, parts))
     splits["train"] = Documents.joined(parts, f"{size:,} rows of all splits of {options.path}")
     counts = " + ".join(f"{len(part):,}" for part in parts)
-    notices.append(f"resplit: {counts} rows of {len(parts)} splits are put together and split anew.")
+    notices.append(f"resplit: {counts} rows of {len(parts)} splits are put together and split again.")
 
 
 def cut_missing(splits: dict[str, Documents], space: LabelSpace, options: TextOptions, notices: list[str]) -> None:

@@ -142,7 +142,7 @@ class Encoder:
             return whole
         kept = kept_tokens(whole.token_type_ids, self.options)
         self.counts.add(size, len(kept))
-        # Numbered anew, so that ids stay small and without gaps; a sentence that was cut in two is one segment still.
+        # Renumbered, so that ids stay small and without gaps; a sentence that was cut in two is one segment still.
         dense = np.unique(whole.segment_ids[kept], return_inverse=True)[1].astype(np.int32)
         return Tokens(whole.input_ids[kept], dense, whole.token_type_ids[kept], dropped=size - len(kept))
 

@@ -70,7 +70,7 @@ class TextTask:
     ) -> Evaluation:
         """As `ponet.tasks.base.Task.evaluation`; labels are matched with the model's classes by name."""
         if fresh_seed is not None:
-            raise PoNetError("Documents can't be made anew from a seed: name a file with --data instead.")
+            raise PoNetError("Documents can't be generated from a seed: name a file with --data instead.")
         options = recipe.data.seeded(recipe.seed)
         model, tokenizer, space = open_run(run)
         documents, notices = load_split(options, space, data, split, _trained_on(run))
