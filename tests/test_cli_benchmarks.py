@@ -10,7 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from ponet.benchmarks import documents, efficiency, ops
-from ponet.benchmarks.measure import Memory
+from ponet.benchmarks.measure import PeakMemory
 from ponet.cli.app import app
 from ponet.cli.errors import INTERRUPTED, MISTAKE
 
@@ -25,7 +25,7 @@ def ponet(*arguments: Any) -> Result:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No processes of their own: tests of the measuring have those."""
-    monkeypatch.setattr(efficiency, "_memory", lambda cell, patience: Memory(2**20, 2**20, 0.01))
+    monkeypatch.setattr(efficiency, "_memory", lambda cell, patience: PeakMemory(2**20, 2**20, 0.01))
 
 
 @pytest.mark.parametrize(

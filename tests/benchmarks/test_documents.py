@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ponet.benchmarks.common import Machine
-from ponet.benchmarks.documents import BATCH, Documents, DocumentsPlan, measure_documents, read_documents
+from ponet.benchmarks.documents import BATCH, BenchmarkDocuments, DocumentsPlan, measure_documents, read_documents
 from ponet.utils.errors import PoNetError
 
 
@@ -42,7 +42,7 @@ def test_documents_as_word_pieces(tmp_path: Path) -> None:
 def test_padded_rows_hold_the_same_documents() -> None:
     lengths = [3, 7, 5]
     ids = [np.arange(1, n + 1) for n in lengths]
-    documents = Documents(ids, [np.arange(n) // 2 for n in lengths], 10, "numbers")
+    documents = BenchmarkDocuments(ids, [np.arange(n) // 2 for n in lengths], 10, "numbers")
     packed, padded = documents.packed([0, 1, 2]), documents.padded([0, 1, 2])
     assert packed["cu_seqlens"].tolist() == [0, 3, 10, 15]
     assert padded["cu_seqlens"].tolist() == [0, 7, 14, 21]
@@ -53,7 +53,7 @@ def test_padded_rows_hold_the_same_documents() -> None:
 
 
 def test_batches_are_drawn_without_repetition() -> None:
-    documents = Documents([np.ones(1, np.int64)] * 50, [np.zeros(1, np.int64)] * 50, 2, "ones")
+    documents = BenchmarkDocuments([np.ones(1, np.int64)] * 50, [np.zeros(1, np.int64)] * 50, 2, "ones")
     batches = documents.batches(10, seed=0)
     assert [len(batch) for batch in batches] == [BATCH] * 3
     assert len({i for batch in batches for i in batch}) == 3 * BATCH

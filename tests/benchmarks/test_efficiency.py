@@ -10,9 +10,9 @@ import pytest
 
 from ponet.benchmarks import efficiency, measure
 from ponet.benchmarks.common import BenchmarkInterruptedError, Machine
-from ponet.benchmarks.efficiency import Plan, calibrate, estimate, gave_up, measure_efficiency
+from ponet.benchmarks.efficiency import EfficiencyPlan, calibrate, estimate, gave_up, measure_efficiency
 from ponet.benchmarks.encoders import KINDS, Cell
-from ponet.benchmarks.measure import HELD, Memory
+from ponet.benchmarks.measure import HELD, PeakMemory
 from ponet.utils.errors import PoNetError
 
 MIXERS = ("pooling", "fourier", "attention")
@@ -33,9 +33,9 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
 
         return step
 
-    def held(cell: Cell, patience: float) -> Memory:
+    def held(cell: Cell, patience: float) -> PeakMemory:
         asked.append(cell)
-        return Memory(peak_bytes=1000 * cell.length, baseline_bytes=1, seconds=took(cell))
+        return PeakMemory(peak_bytes=1000 * cell.length, baseline_bytes=1, seconds=took(cell))
 
     monkeypatch.setattr(measure, "clock", lambda: now)
     monkeypatch.setattr(efficiency, "prepare_warm", prepared)
@@ -44,7 +44,9 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
 
 
 def test_a_table_of_known_times(tmp_path: Path, no_waiting: list[Cell]) -> None:
-    plan = Plan(lengths=(100, 200, 400, 800), mixers=MIXERS, batch_tokens=400, rounds=3, seconds=60, patience=3.0)
+    plan = EfficiencyPlan(
+        lengths=(100, 200, 400, 800), mixers=MIXERS, batch_tokens=400, rounds=3, seconds=60, patience=3.0
+    )
     said: list[float] = []
     costs = dict.fromkeys([(kind, length) for kind in KINDS for length in plan.lengths], 4.0)
     values = measure_efficiency(plan, tmp_path / "new/lra.json", costs, lambda word, amount=1.0: said.append(amount))
@@ -70,7 +72,7 @@ def test_a_table_of_known_times(tmp_path: Path, no_waiting: list[Cell]) -> None:
 
 
 def test_a_first_step_that_is_too_slow_is_not_taken_again(tmp_path: Path, no_waiting: list[Cell]) -> None:
-    plan = Plan(lengths=(800,), mixers=("attention",), kinds=("inference",), rounds=3, patience=3.0)
+    plan = EfficiencyPlan(lengths=(800,), mixers=("attention",), kinds=("inference",), rounds=3, patience=3.0)
     cell = measure_efficiency(plan, tmp_path / "x.json")["variants"]["attention"]["inference"]["800"]
     assert cell["memory"]["peak_bytes"] == 800_000
     assert cell["time"] == {"status": "timeout", "message": "one step took 8.0 s, more than 3 s"}
@@ -78,18 +80,18 @@ def test_a_first_step_that_is_too_slow_is_not_taken_again(tmp_path: Path, no_wai
 
 def test_out_of_memory_is_not_tried_at_greater_lengths() -> None:
     gone = {"memory": {"status": "out_of_memory", "message": "more than 9 GiB"}, "time": {"status": "out_of_memory"}}
-    memory = gave_up({"512": gone}, Plan(lengths=(512, 1024, 2048)), 1024)
-    assert memory == Memory(status="out_of_memory", message="left out: at 512 tokens more than 9 GiB")
+    memory = gave_up({"512": gone}, EfficiencyPlan(lengths=(512, 1024, 2048)), 1024)
+    assert memory == PeakMemory(status="out_of_memory", message="left out: at 512 tokens more than 9 GiB")
     again = {"512": gone, "1024": {"memory": memory.to_dict(), "time": memory.to_dict()}}
-    assert gave_up(again, Plan(lengths=(512, 1024, 2048)), 2048) == memory
-    assert gave_up({}, Plan(), 512) is None
+    assert gave_up(again, EfficiencyPlan(lengths=(512, 1024, 2048)), 2048) == memory
+    assert gave_up({}, EfficiencyPlan(), 512) is None
 
 
 def test_growth_is_taken_to_go_on() -> None:
     def cell(seconds: float) -> dict[str, Any]:
         return {"memory": {"status": "ok"}, "time": {"status": "ok", "median_seconds": seconds}}
 
-    plan = Plan(lengths=(512, 1024, 2048), batch_tokens=2048, patience=10.0)
+    plan = EfficiencyPlan(lengths=(512, 1024, 2048), batch_tokens=2048, patience=10.0)
     assert gave_up({"512": cell(9.0)}, plan, 1024) is None  # as many tokens
     assert gave_up({"512": cell(2.0), "1024": cell(4.0)}, plan, 2048) is None
     late = gave_up({"512": cell(3.0), "1024": cell(6.0)}, plan, 2048)
@@ -98,7 +100,9 @@ def test_growth_is_taken_to_go_on() -> None:
 
 
 def test_an_estimate_before_anything_is_measured() -> None:
-    plan = Plan(lengths=(512, 1024), mixers=("pooling", "attention"), kinds=("training",), batch_tokens=1024, rounds=2)
+    plan = EfficiencyPlan(
+        lengths=(512, 1024), mixers=("pooling", "attention"), kinds=("training",), batch_tokens=1024, rounds=2
+    )
     costs = estimate(plan, {("pooling", "training"): 0.5, ("attention", "training"): 100.0})
     start = efficiency.STARTING_SECONDS
     assert costs == {("training", n): pytest.approx(1 + 1 + 2 + start) for n in plan.lengths}  # memory, warm-up, rounds
@@ -107,15 +111,15 @@ def test_an_estimate_before_anything_is_measured() -> None:
 
 
 def test_slow_rounds_are_fewer() -> None:
-    plan = Plan(seconds=30.0)
+    plan = EfficiencyPlan(seconds=30.0)
     assert plan.rounds_of(1.0) == (1, 3)
     assert plan.rounds_of(10.0) == (0, 3)
     assert plan.rounds_of(20.0) == (0, 2)
-    assert Plan(rounds=1, seconds=30.0).rounds_of(1.0) == (1, 1)
+    assert EfficiencyPlan(rounds=1, seconds=30.0).rounds_of(1.0) == (1, 1)
 
 
 def test_ctrl_c_keeps_what_is_measured(tmp_path: Path, no_waiting: list[Cell], monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Plan(lengths=(100, 200), mixers=("pooling",), kinds=("training",))
+    plan = EfficiencyPlan(lengths=(100, 200), mixers=("pooling",), kinds=("training",))
 
     def interrupt(word: str, amount: float = 1.0) -> None:
         if "200" in word:
@@ -147,18 +151,18 @@ def test_ctrl_c_keeps_what_is_measured(tmp_path: Path, no_waiting: list[Cell], m
 )
 def test_what_cannot_be_measured_is_told(given: dict[str, Any], message: str) -> None:
     with pytest.raises(PoNetError, match=message):
-        Plan(**given)
+        EfficiencyPlan(**given)
 
 
 def test_a_place_that_cannot_be_written_is_told_first(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PoNetError, match="file"):
-        measure_efficiency(Plan(lengths=(16,)), tmp_path / "file/x.json")
+        measure_efficiency(EfficiencyPlan(lengths=(16,)), tmp_path / "file/x.json")
 
 
 def test_real_cells_of_a_tiny_length(tmp_path: Path) -> None:
     """Both kinds, with memory in a process of its own."""
-    plan = Plan(
+    plan = EfficiencyPlan(
         lengths=(24,),
         mixers=("pooling",),
         batch_tokens=48,

@@ -6,16 +6,16 @@ import pyarrow as pa
 import pytest
 
 from ponet.data.columns import Columns, choose_columns, text_column
-from ponet.data.tables import Table
+from ponet.data.tables import DataTable
 from ponet.utils.errors import PoNetError
 
 LONG = "a text of some length, as texts are"
 ESSAY = "word " * 100
 
 
-def table(**columns: Any) -> Table:
+def table(**columns: Any) -> DataTable:
     filled = {name: value if isinstance(value, list) else [value, value] for name, value in columns.items()}
-    return Table(pa.table(filled), "a.csv")
+    return DataTable(pa.table(filled), "a.csv")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ponet.data import corpora as corpus_module
-from ponet.data.corpora import PIECE, Corpus, pieces
+from ponet.data.corpora import PIECE, TextCorpus, pieces
 from ponet.utils.errors import PoNetError
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be busy
@@ -34,7 +34,7 @@ def write(path, texts=TEXTS, column="text"):
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.ndjson", "a.csv", "a.tsv", "A.CSV"])
 def test_tables(tmp_path, name):
-    corpus = Corpus([write(tmp_path / name.lower()).rename(tmp_path / name)])
+    corpus = TextCorpus([write(tmp_path / name.lower()).rename(tmp_path / name)])
     read: list[int] = []
     for _ in range(2):  # as often as asked for
         read.clear()
@@ -45,7 +45,7 @@ def test_tables(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["a.txt", "a.md", "README", "a.log"])
 def test_text_files(tmp_path, name):
-    corpus = Corpus([write(tmp_path / name)])
+    corpus = TextCorpus([write(tmp_path / name)])
     read: list[int] = []
     assert "".join(corpus.pieces(read.append)) == "\n".join(TEXTS)
     assert corpus.texts == 1
@@ -58,14 +58,14 @@ def test_folders_are_searched_in_order(tmp_path):
     for name in ("c.txt", "b/x.jsonl", "b/w.csv", ".git/hidden.txt", "b/.hidden.txt"):
         write(tmp_path / name, [name])
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\0")
-    assert list(Corpus([tmp_path]).pieces()) == ["b/w.csv", "b/x.jsonl", "c.txt"]
-    assert list(Corpus([tmp_path / "c.txt", tmp_path / "b"]).pieces()) == ["c.txt", "b/w.csv", "b/x.jsonl"]
+    assert list(TextCorpus([tmp_path]).pieces()) == ["b/w.csv", "b/x.jsonl", "c.txt"]
+    assert list(TextCorpus([tmp_path / "c.txt", tmp_path / "b"]).pieces()) == ["c.txt", "b/w.csv", "b/x.jsonl"]
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.csv", "a.txt"])
 def test_a_document_of_megabytes_on_one_line(tmp_path, name):
     document = "word " * 1_000_000
-    read = list(Corpus([write(tmp_path / name, [document])]).pieces())
+    read = list(TextCorpus([write(tmp_path / name, [document])]).pieces())
     assert "".join(read) == document
     assert max(map(len, read)) <= 2 * PIECE
     assert all(piece.endswith(" ") for piece in read if piece)
@@ -88,21 +88,21 @@ def test_pieces_are_bounded_and_cut_at_space(text, size):
 def test_blocks_of_a_text_file_cut_no_word(tmp_path, monkeypatch, block):
     (tmp_path / "a.txt").write_text("é a\nbc  def, \n g", encoding="utf-8-sig")
     monkeypatch.setattr(corpus_module, "PIECE", block)
-    assert "".join(Corpus([tmp_path / "a.txt"]).pieces()) == "é a\nbc  def, \n g"
+    assert "".join(TextCorpus([tmp_path / "a.txt"]).pieces()) == "é a\nbc  def, \n g"
 
 
 def test_empty_fields(tmp_path):
     pq.write_table(pa.table({"text": ["a", None, ""]}), tmp_path / "a.parquet")
     (tmp_path / "b.jsonl").write_text('{"text": null}\n\n{"text": "b"}\n')
     (tmp_path / "c.csv").write_text("id,text\n1,\n2,c\n")
-    corpus = Corpus([tmp_path])
+    corpus = TextCorpus([tmp_path])
     assert list(corpus.pieces()) == ["a", "b", "c"]
     assert corpus.texts == 3
 
 
 def refused(path, message):
     with pytest.raises(PoNetError, match=message) as found:
-        list(Corpus([path]).pieces())
+        list(TextCorpus([path]).pieces())
     assert "\n" not in str(found.value)
 
 
@@ -110,7 +110,7 @@ def test_missing(tmp_path):
     refused(tmp_path / "nothing.txt", "There is no")
     refused(tmp_path, "holds no file whose name ends in .txt")
     with pytest.raises(PoNetError, match="No corpus"):
-        Corpus([])
+        TextCorpus([])
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.csv", "a.tsv"])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ponet.data import csv as module
-from ponet.data.streams import Stream
+from ponet.data.streams import ByteStream
 from ponet.data.tables import open_csv, read_table
 from ponet.utils.errors import PoNetError
 
@@ -164,6 +164,6 @@ def test_a_row_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_position_reaches_the_end(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\na,b\n")
-    with Stream(tmp_path / "a.csv") as stream:
+    with ByteStream(tmp_path / "a.csv") as stream:
         list(module.CsvRows(stream))
         assert stream.position == stream.size

@@ -10,7 +10,7 @@ import pytest
 
 from ponet.data.columns import Columns
 from ponet.data.labels import UNLABELLED, LabelSpace, encode_labels, fit_labels
-from ponet.data.tables import Table
+from ponet.data.tables import DataTable
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.utils.errors import PoNetError
 
@@ -18,8 +18,8 @@ LABEL = Columns("text", None, ("label",))
 NAMED = Columns("text", None, ("label",), "label_name")
 
 
-def table(labels: list[Any], class_names: list[str] | None = None, **more: list[Any]) -> Table:
-    made = Table(pa.table({"text": ["t"] * len(labels), "label": labels, **more}), "a.csv")
+def table(labels: list[Any], class_names: list[str] | None = None, **more: list[Any]) -> DataTable:
+    made = DataTable(pa.table({"text": ["t"] * len(labels), "label": labels, **more}), "a.csv")
     if class_names:
         made.class_names = {"label": class_names}
     return made
@@ -87,7 +87,7 @@ def test_multi_label_from_lists_of_names_ids_or_separated_text() -> None:
 
 
 def test_multi_label_from_columns_of_zero_and_one() -> None:
-    made = Table(pa.table({"text": ["t"] * 3, "b": [1, 0, 1], "a": ["true", "No", "0"]}), "a.csv")
+    made = DataTable(pa.table({"text": ["t"] * 3, "b": [1, 0, 1], "a": ["true", "No", "0"]}), "a.csv")
     columns = Columns("text", None, ("b", "a"))
     space = fit_labels(made, columns, "auto")
     assert space == LabelSpace("multi_label", ("b", "a"))
@@ -95,7 +95,7 @@ def test_multi_label_from_columns_of_zero_and_one() -> None:
     assert labels.tolist() == [[1, 1], [0, 0], [1, 0]]
     assert labels.dtype == np.float32
     assert known.all()
-    made = Table(pa.table({"text": ["t"] * 2, "a": [1, 0], "b": [0, 7]}), "a.csv")
+    made = DataTable(pa.table({"text": ["t"] * 2, "a": [1, 0], "b": [0, 7]}), "a.csv")
     with pytest.raises(PoNetError, match=r"Row 2 of 'a\.csv' has '7' in column 'b', where 0 or 1 is needed"):
         fit_labels(made, Columns("text", None, ("a", "b")), "auto")
 

@@ -11,18 +11,18 @@ from ponet.data.cells import fold, read_list
 from ponet.data.columns import Columns
 from ponet.data.labels import LabelSpace, encode_labels, fit_labels
 from ponet.data.records import array
-from ponet.data.tables import Table
+from ponet.data.tables import DataTable
 from ponet.utils.errors import PoNetError
 
 LABEL = Columns("text", None, ("label",))
 
 
-def table(labels: list[Any], decimal_comma: bool = False, **more: list[Any]) -> Table:
+def table(labels: list[Any], decimal_comma: bool = False, **more: list[Any]) -> DataTable:
     data = pa.table({"text": ["t"] * len(labels), "label": array(labels), **more})
-    return Table(data, "a.csv", decimal_comma=decimal_comma)
+    return DataTable(data, "a.csv", decimal_comma=decimal_comma)
 
 
-def read(made: Table, columns: Columns = LABEL, **options: Any) -> tuple[LabelSpace, list[Any], list[bool], str]:
+def read(made: DataTable, columns: Columns = LABEL, **options: Any) -> tuple[LabelSpace, list[Any], list[bool], str]:
     """The space, the encoded labels, which rows have one, and all that is said."""
     notices: list[str] = []
     space = fit_labels(made, columns, notices=notices, **options)

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from ponet.data.sources import Source, open_source
+from ponet.data.sources import TableSource, open_source
 from ponet.utils.errors import PoNetError
 
 Write = Callable[..., Path]
 ROW = [{"text": "a", "label": "x"}]
 
 
-def sizes(source: Source) -> dict[str, int]:
+def sizes(source: TableSource) -> dict[str, int]:
     return {name: len(table) for name, table in source.splits.items()}
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from ponet.data import streams
-from ponet.data.corpora import Corpus
+from ponet.data.corpora import TextCorpus
 from ponet.data.sources import open_source
 from ponet.data.streams import split_name
 from ponet.data.tables import read_table
@@ -41,7 +41,7 @@ def test_a_compressed_table_is_the_table(tmp_path: Path, kind: str, suffix: str)
     path = tmp_path / f"a{kind}{suffix}"
     path.write_bytes(compressed(CONTENT[kind].encode(), path.name))
     assert read_table(path).data.to_pylist() == ROWS
-    corpus, read = Corpus([path]), list[int]()
+    corpus, read = TextCorpus([path]), list[int]()
     assert list(corpus.pieces(read.append)) == ["one, é", "two"]
     assert sum(read) == corpus.bytes
     (tmp_path / f"a{kind}").write_text(CONTENT[kind], encoding="utf-8")
@@ -62,7 +62,7 @@ def test_an_archive_with_one_table_is_the_table(tmp_path: Path, kind: str) -> No
         archive.writestr("__MACOSX/._inner.csv", "resource")
         archive.writestr("README.md", "# about")
     assert read_table(path).data.to_pylist() == ROWS
-    assert [text for text, _ in Corpus([path]).documents(path, 1 << 20)] == ["one, é", "two"]
+    assert [text for text, _ in TextCorpus([path]).documents(path, 1 << 20)] == ["one, é", "two"]
 
 
 def test_an_archive_of_no_table_or_two_is_refused(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_bomb_is_refused_before_it_fills_the_memory(
     else:
         path.write_bytes(compressed(content, name))
     with pytest.raises(PoNetError, match="over 200 times as much: it isn't read"):
-        list(Corpus([path]).pieces())
+        list(TextCorpus([path]).pieces())
 
 
 @pytest.mark.parametrize("stored", [True, False])
@@ -119,7 +119,7 @@ def test_a_parquet_file_that_unfolds_without_end_is_refused(
     assert (tmp_path / "a.parquet").stat().st_size < 20_000
     pa.default_memory_pool().release_unused()
     before = pa.total_allocated_bytes()
-    for read in (read_table, lambda path: list(Corpus([path]).pieces())):
+    for read in (read_table, lambda path: list(TextCorpus([path]).pieces())):
         with pytest.raises(PoNetError, match=r"'.*a\.parquet' has .* over 200 times as much"):
             read(tmp_path / "a.parquet")
     assert pa.total_allocated_bytes() - before < 1 << 28

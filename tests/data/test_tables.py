@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ponet.data import streams
-from ponet.data.streams import Stream
+from ponet.data.streams import ByteStream
 from ponet.data.tables import read_table
 from ponet.utils.errors import PoNetError
 
@@ -130,7 +130,7 @@ def test_missing_unreadable_and_folder(tmp_path: Path, write_rows: Write, review
 
 def test_the_byte_of_broken_utf8_is_right_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def read() -> None:
-        with Stream(tmp_path / "a.csv") as stream:
+        with ByteStream(tmp_path / "a.csv") as stream:
             list(stream.blocks())
 
     monkeypatch.setattr(streams, "BLOCK", 16)

@@ -93,7 +93,7 @@ class DocumentsPlan:
 
 
 @dataclass
-class Documents:
+class BenchmarkDocuments:
     """Real documents as ids."""
 
     ids: list[NDArray[np.int64]]
@@ -129,7 +129,7 @@ class Documents:
         return _with_labels(pack(ids, segments), len(chosen))
 
 
-def read_documents(plan: DocumentsPlan) -> Documents:
+def read_documents(plan: DocumentsPlan) -> BenchmarkDocuments:
     """The texts of a data set as ids.
 
     Raises:
@@ -142,13 +142,13 @@ def read_documents(plan: DocumentsPlan) -> Documents:
     if vocabulary is None:
         raw = [np.frombuffer(text.encode(), dtype=np.uint8)[: plan.max_length] for text in texts]
         ids = [one.astype(np.int64) + 1 for one in raw]
-        return Documents(ids, [fixed_ids(len(one), 2) for one in ids], 257, "bytes, segments of 2")
+        return BenchmarkDocuments(ids, [fixed_ids(len(one), 2) for one in ids], 257, "bytes, segments of 2")
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
     tokenizer = PoNetTokenizer(vocabulary)
     encoded = tokenizer(texts, truncation=True, max_length=plan.max_length)
     ids, segments = ([np.array(row) for row in encoded[name]] for name in ("input_ids", "segment_ids"))
-    return Documents(ids, segments, len(tokenizer), "WordPiece, segments are sentences")
+    return BenchmarkDocuments(ids, segments, len(tokenizer), "WordPiece, segments are sentences")
 
 
 def _texts(plan: DocumentsPlan) -> list[str]:
@@ -185,7 +185,7 @@ def count_kinds() -> int:
 
 
 def measure_documents(
-    plan: DocumentsPlan, documents: Documents, path: Path, advance: Advance = lambda word, amount=1.0: None
+    plan: DocumentsPlan, documents: BenchmarkDocuments, path: Path, advance: Advance = lambda word, amount=1.0: None
 ) -> dict[str, Any]:
     """Measures every variant packed and padded, a batch a round, and writes `path` after each kind.
 
@@ -239,7 +239,7 @@ def measure_documents(
 
 def _kind(
     plan: DocumentsPlan,
-    documents: Documents,
+    documents: BenchmarkDocuments,
     batches: list[list[int]],
     real: list[int],
     kind: str,

@@ -17,7 +17,7 @@ from ponet.benchmarks.encoders import (
     choose_variants,
     prepare_warm,
 )
-from ponet.benchmarks.measure import HELD, Memory, Timing, allocated_peak, classify, interleave, peak_memory
+from ponet.benchmarks.measure import HELD, PeakMemory, Timing, allocated_peak, classify, interleave, peak_memory
 from ponet.utils.errors import PoNetError, suggest
 
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
@@ -32,7 +32,7 @@ STARTING_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class EfficiencyPlan:
     """What to measure.
 
     Raises:
@@ -130,7 +130,7 @@ Costs = dict[tuple[str, int], float]
 """Seconds by kind and length."""
 
 
-def calibrate(plan: Plan) -> dict[tuple[str, str], float]:
+def calibrate(plan: EfficiencyPlan) -> dict[tuple[str, str], float]:
     """Seconds of one step on `plan.warm_tokens` tokens, by variant and kind; infinite for what can't be run."""
     found = {}
     with plan.machine.threaded():
@@ -146,7 +146,7 @@ def calibrate(plan: Plan) -> dict[tuple[str, str], float]:
     return found
 
 
-def estimate(plan: Plan, calibrated: Mapping[tuple[str, str], float]) -> Costs:
+def estimate(plan: EfficiencyPlan, calibrated: Mapping[tuple[str, str], float]) -> Costs:
     """About the seconds that each group will take.
 
     Time is taken to grow with the tokens of a batch, for attention as operations do: the projections and the
@@ -175,7 +175,7 @@ def estimate(plan: Plan, calibrated: Mapping[tuple[str, str], float]) -> Costs:
 
 
 def measure_efficiency(
-    plan: Plan, path: Path, costs: Costs | None = None, advance: Advance = lambda word, amount=1.0: None
+    plan: EfficiencyPlan, path: Path, costs: Costs | None = None, advance: Advance = lambda word, amount=1.0: None
 ) -> dict[str, Any]:
     """Measures every variant at every length, memory first, and writes `path` after every group.
 
@@ -205,7 +205,7 @@ def measure_efficiency(
     return record.content
 
 
-def _head(plan: Plan) -> dict[str, Any]:
+def _head(plan: EfficiencyPlan) -> dict[str, Any]:
     """What is known before measuring."""
     chosen = choose_variants(plan.mixers, plan.setup, plan.measured)
     return {
@@ -225,7 +225,9 @@ def _head(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _group(plan: Plan, kind: str, length: int, values: dict[str, Any], advance: Callable[[str], None]) -> None:
+def _group(
+    plan: EfficiencyPlan, kind: str, length: int, values: dict[str, Any], advance: Callable[[str], None]
+) -> None:
     """All variants at one length: the memory of each, then the time of those that fit, in turns."""
     cells: dict[str, dict[str, Any]] = {}
     steps: dict[str, Callable[[], object]] = {}
@@ -266,14 +268,14 @@ def _group(plan: Plan, kind: str, length: int, values: dict[str, Any], advance: 
     advance(f"time, {kind}, {length:,} tokens")
 
 
-def _memory(cell: Cell, patience: float) -> Memory:
+def _memory(cell: Cell, patience: float) -> PeakMemory:
     """The peak of one step; on a CPU in a process of its own, which ends where one step is far too slow."""
     if cell.device == "cuda":
         return allocated_peak(prepare_warm, (cell,))
     return peak_memory(prepare_warm, (cell,), timeout=30 * STARTING_SECONDS + 2 * patience, preload=(__name__,))
 
 
-def gave_up(done: Mapping[str, Mapping[str, Any]], plan: Plan, length: int) -> Memory | None:
+def gave_up(done: Mapping[str, Mapping[str, Any]], plan: EfficiencyPlan, length: int) -> PeakMemory | None:
     """The entry for a variant that failed at a smaller length, or is expected to be too slow at this one.
 
     Args:
@@ -288,11 +290,11 @@ def gave_up(done: Mapping[str, Mapping[str, Any]], plan: Plan, length: int) -> M
         if last[part]["status"] != "ok":
             already = last[part].get("message", "")
             message = already if already.startswith("left out") else f"left out: at {int(smaller):,} tokens {already}"
-            return Memory(status=last[part]["status"], message=message)
+            return PeakMemory(status=last[part]["status"], message=message)
     expected = _expected([(int(n), _seconds(cell)) for n, cell in done.items()], plan, length)
     if expected <= plan.limit:
         return None
-    return Memory(status="timeout", message=f"left out: one step would take about {expected:.0f} s")
+    return PeakMemory(status="timeout", message=f"left out: one step would take about {expected:.0f} s")
 
 
 def _seconds(cell: Mapping[str, Any]) -> float:
@@ -300,7 +302,7 @@ def _seconds(cell: Mapping[str, Any]) -> float:
     return seconds
 
 
-def _expected(points: Sequence[tuple[int, float]], plan: Plan, length: int) -> float:
+def _expected(points: Sequence[tuple[int, float]], plan: EfficiencyPlan, length: int) -> float:
     """The seconds of a step at the next length, from those at smaller ones: it grows as it last did."""
     last, seconds = points[-1]
     if len(points) < 2:

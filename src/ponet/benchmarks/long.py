@@ -11,7 +11,7 @@ import torch
 
 from ponet.benchmarks.common import Advance, Machine, Record
 from ponet.benchmarks.encoders import pack, sentence_ids
-from ponet.benchmarks.measure import Memory, peak_memory
+from ponet.benchmarks.measure import PeakMemory, peak_memory
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetModel
 from ponet.utils.errors import PoNetError
@@ -88,7 +88,7 @@ def measure_long(plan: LongPlan, path: Path, advance: Advance = lambda word, amo
     return record.content
 
 
-def _values(memory: Memory, length: int) -> dict[str, Any]:
+def _values(memory: PeakMemory, length: int) -> dict[str, Any]:
     values = memory.to_dict()
     if memory.seconds:
         values["tokens_per_second"] = length / memory.seconds

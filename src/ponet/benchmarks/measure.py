@@ -68,7 +68,7 @@ class Timing:
 
 
 @dataclass
-class Memory:
+class PeakMemory:
     """Peak memory of one cell."""
 
     peak_bytes: int | None = None
@@ -139,7 +139,7 @@ def peak_memory(
     timeout: float = 600.0,
     limit_bytes: int | None = None,
     preload: Sequence[str] = ("torch",),
-) -> Memory:
+) -> PeakMemory:
     """Peak growth of resident memory while `setup(*args)()` runs in a process of its own.
 
     Args:
@@ -166,8 +166,8 @@ def peak_memory(
     sender.close()
     try:
         if not receiver.poll(timeout):
-            return Memory(status="timeout", message=f"not done after {timeout:g} s")
-        memory: Memory = receiver.recv()
+            return PeakMemory(status="timeout", message=f"not done after {timeout:g} s")
+        memory: PeakMemory = receiver.recv()
         return memory
     except EOFError:
         process.join()
@@ -178,7 +178,7 @@ def peak_memory(
         receiver.close()
 
 
-def allocated_peak(setup: Callable[..., Callable[[], object]], args: Sequence[Any] = ()) -> Memory:
+def allocated_peak(setup: Callable[..., Callable[[], object]], args: Sequence[Any] = ()) -> PeakMemory:
     """The most memory that torch allocated on the GPU while `setup(*args)()` ran: weights, inputs and all.
 
     Runs in this process, which should hold nothing else on the GPU; what it does hold already is subtracted.
@@ -195,10 +195,10 @@ def allocated_peak(setup: Callable[..., Callable[[], object]], args: Sequence[An
         run()
         torch.cuda.synchronize()
         took = clock() - start
-        return Memory(torch.cuda.max_memory_allocated() - before, baseline - before, took)
+        return PeakMemory(torch.cuda.max_memory_allocated() - before, baseline - before, took)
     except Exception as error:
         status, message = classify(error)
-        return Memory(status=status, message=message)
+        return PeakMemory(status=status, message=message)
     finally:
         run = None  # type: ignore[assignment] # its weights go before the cache is emptied
         gc.collect()
@@ -256,14 +256,14 @@ def _cell(
             start = clock()
             run()
             took = clock() - start
-        sender.send(Memory(max(watch.peak - watch.baseline, 0), watch.baseline, took))
+        sender.send(PeakMemory(max(watch.peak - watch.baseline, 0), watch.baseline, took))
     except KeyboardInterrupt:
         pass  # the parent got it too, and says so
     except Exception as error:
         status, message = classify(error)
         if status == "error":
             traceback.print_exc()
-        sender.send(Memory(status=status, message=message))
+        sender.send(PeakMemory(status=status, message=message))
     finally:
         sender.close()
 
@@ -318,10 +318,10 @@ def _kernel_peak() -> int:
     return 0
 
 
-def _died(exit_code: int | None, limit: int) -> Memory:
+def _died(exit_code: int | None, limit: int) -> PeakMemory:
     """A cell that ended without a word."""
     if exit_code == _OVER_LIMIT:
-        return Memory(status="out_of_memory", message=f"more than {limit / 2**30:.1f} GiB")
+        return PeakMemory(status="out_of_memory", message=f"more than {limit / 2**30:.1f} GiB")
     if exit_code == -9:
-        return Memory(status="out_of_memory", message="the system ended the process")
-    return Memory(status="error", message=f"the process ended with exit code {exit_code}")
+        return PeakMemory(status="out_of_memory", message="the system ended the process")
+    return PeakMemory(status="error", message=f"the process ended with exit code {exit_code}")

@@ -148,7 +148,7 @@ def efficiency(
     from ponet.utils.extras import MissingExtraError
     from ponet.utils.files import is_stream
 
-    plan = measuring.Plan(
+    plan = measuring.EfficiencyPlan(
         config,
         numbers(lengths, "--lengths") if lengths else measuring.QUICK_LENGTHS if quick else measuring.LENGTHS,
         _names(mixers) or (MAIN if quick else None),

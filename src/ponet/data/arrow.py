@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ponet.data.streams import Stream, check_unfolded
+from ponet.data.streams import ByteStream, check_unfolded
 from ponet.utils.errors import PoNetError, brief
 from ponet.utils.files import explain
 
@@ -24,7 +24,7 @@ class ArrowRows:
         PoNetError: not such a file, or not a whole one.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: ByteStream) -> None:
         import pyarrow as pa
         import pyarrow.parquet as parquet
 
@@ -80,7 +80,7 @@ class ArrowRows:
 
 
 @contextmanager
-def _whole(stream: Stream) -> Iterator[None]:
+def _whole(stream: ByteStream) -> Iterator[None]:
     import pyarrow as pa
 
     kind = "Parquet" if stream.kind == ".parquet" else "Arrow"

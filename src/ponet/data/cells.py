@@ -14,7 +14,7 @@ import numpy as np
 
 from ponet.data.arrow import is_text
 from ponet.data.columns import Columns
-from ponet.data.tables import Table
+from ponet.data.tables import DataTable
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 _WHOLE = re.compile(r"([+-]?)(0|[1-9]\d*)(\.0*)?")
 
 
-def detect_kind(table: Table, columns: Columns, wanted: str, missing: Sequence[str] | None = None) -> str:
+def detect_kind(table: DataTable, columns: Columns, wanted: str, missing: Sequence[str] | None = None) -> str:
     """single_label, multi_label or regression, as wanted or by what the label column holds.
 
     Raises:
@@ -64,7 +64,7 @@ def detect_kind(table: Table, columns: Columns, wanted: str, missing: Sequence[s
 
 
 def single_labels(
-    table: Table,
+    table: DataTable,
     columns: Columns,
     missing: Sequence[str] | None = None,
     classes: Sequence[str] = (),
@@ -110,7 +110,7 @@ def single_labels(
 
 
 def multi_labels(
-    table: Table,
+    table: DataTable,
     columns: Columns,
     missing: Sequence[str] | None = None,
     classes: Sequence[str] = (),
@@ -157,7 +157,7 @@ def multi_labels(
 
 
 def numbers(
-    table: Table, columns: Columns, missing: Sequence[str] | None = None, notices: list[str] | None = None
+    table: DataTable, columns: Columns, missing: Sequence[str] | None = None, notices: list[str] | None = None
 ) -> np.ndarray:
     """Each row's number `[n]` float64; NaN where there is none.
 
@@ -236,7 +236,7 @@ def missing_marks(values: Iterable[str | None], missing: Sequence[str] | None, c
     return marks if all(NUMBER.fullmatch(value) for value in others) else set()
 
 
-def _cells(table: Table, name: str, missing: Sequence[str] | None) -> list[list[Any] | None]:
+def _cells(table: DataTable, name: str, missing: Sequence[str] | None) -> list[list[Any] | None]:
     """Each row's labels as they stand, as a list."""
     column = table.data.column(name)
     if _is_list(column.type):
@@ -283,7 +283,7 @@ def _hot(item: Any) -> Any:
 
 
 def _from_multi_hot(
-    table: Table, name: str, cells: list[list[Any] | None], classes: Sequence[str], notices: list[str] | None
+    table: DataTable, name: str, cells: list[list[Any] | None], classes: Sequence[str], notices: list[str] | None
 ) -> tuple[list[list[str] | None], list[str]]:
     widths = Counter(len(cell) for cell in cells if cell is not None)
     width = len(classes) or widths.most_common(1)[0][0]
@@ -311,7 +311,7 @@ def _from_multi_hot(
     return rows, names
 
 
-def _marks(table: Table, name: str, missing: Sequence[str] | None, notices: list[str] | None) -> list[bool | None]:
+def _marks(table: DataTable, name: str, missing: Sequence[str] | None, notices: list[str] | None) -> list[bool | None]:
     values = table.data.column(name).to_pylist()
     texts = [fold(label_text(value) or "").lower() for value in values]
     blank_is_no = any(not text for text in texts) and not any(TRUTH.get(text) is False for text in texts)
@@ -336,7 +336,7 @@ def _marks(table: Table, name: str, missing: Sequence[str] | None, notices: list
     return marks
 
 
-def _plain(table: Table, name: str) -> list[str | None]:
+def _plain(table: DataTable, name: str) -> list[str | None]:
     import pyarrow as pa
 
     column = table.data.column(name)
@@ -353,7 +353,7 @@ def _one_to_one(values: list[str | None], names: list[str | None]) -> bool:
     return len(pairs) == len(by_value) == len(by_name) and None not in by_name
 
 
-def _said_missing(table: Table, name: str, marks: Counter[str]) -> str:
+def _said_missing(table: DataTable, name: str, marks: Counter[str]) -> str:
     shown = ", ".join(f"'{mark}' in {count:,} rows" for mark, count in marks.most_common(4))
     return f"Read as no label in column '{name}' of '{table.origin}': {shown}."
 

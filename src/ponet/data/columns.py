@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ponet.data.arrow import is_text
-from ponet.data.tables import Table
+from ponet.data.tables import DataTable
 from ponet.utils.errors import PoNetError, suggest
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Columns:
 
 
 def choose_columns(
-    table: Table,
+    table: DataTable,
     text: str | None = None,
     pair: str | None = None,
     label: str | Sequence[str] = (),
@@ -105,7 +105,7 @@ def choose_columns(
     return Columns(text, pair, tuple(label), companion)
 
 
-def text_column(table: Table, name: str) -> "pa.ChunkedArray":
+def text_column(table: DataTable, name: str) -> "pa.ChunkedArray":
     """A column as text: what is missing becomes an empty text.
 
     Raises:
@@ -121,13 +121,13 @@ def text_column(table: Table, name: str) -> "pa.ChunkedArray":
     return compute.fill_null(column.cast(pa.large_string()), "")
 
 
-def _given(table: Table, name: str | None, option: str) -> str | None:
+def _given(table: DataTable, name: str | None, option: str) -> str | None:
     if name is not None and name not in table.columns:
         raise _missing(table, name, option)
     return name
 
 
-def _given_labels(table: Table, label: str | Sequence[str]) -> tuple[str, ...]:
+def _given_labels(table: DataTable, label: str | Sequence[str]) -> tuple[str, ...]:
     names = [label] if isinstance(label, str) else list(label)
     if len(names) == 1 and names[0] not in table.columns and "," in names[0]:
         names = [part.strip() for part in names[0].split(",")]
@@ -138,7 +138,7 @@ def _given_labels(table: Table, label: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _missing(table: Table, name: str, option: str) -> PoNetError:
+def _missing(table: DataTable, name: str, option: str) -> PoNetError:
     near = suggest(name, table.columns)
     return PoNetError(
         f"'{table.origin}' has no column '{name}' ({option}={name})"
@@ -164,7 +164,7 @@ def _by_name(names: list[str], usual: tuple[str, ...]) -> str | None:
     return near[0] if len(near) == 1 else None
 
 
-def _find_label(table: Table, taken: set[str | None]) -> tuple[str, ...]:
+def _find_label(table: DataTable, taken: set[str | None]) -> tuple[str, ...]:
     names = [name for name in table.columns if name not in taken]
     found = _by_name(names, LABELS)
     if found is None:
@@ -174,7 +174,7 @@ def _find_label(table: Table, taken: set[str | None]) -> tuple[str, ...]:
     return (found,)
 
 
-def _only_label(table: Table, taken: set[str | None]) -> tuple[str, ...]:
+def _only_label(table: DataTable, taken: set[str | None]) -> tuple[str, ...]:
     left = [name for name in table.columns if name not in taken and not _names_rows(name)]
     if len(left) == 1:
         return (left[0],)
@@ -184,7 +184,7 @@ def _only_label(table: Table, taken: set[str | None]) -> tuple[str, ...]:
     )
 
 
-def _find_text(table: Table, labels: set[str], pair: str | None) -> tuple[str, str | None]:
+def _find_text(table: DataTable, labels: set[str], pair: str | None) -> tuple[str, str | None]:
     names = [name for name in table.columns if name not in labels and name != pair]
     lower = {name.lower().strip(): name for name in names}
     if pair is None and "text" not in lower:
@@ -207,13 +207,13 @@ def _find_text(table: Table, labels: set[str], pair: str | None) -> tuple[str, s
     return found, pair
 
 
-def _header_hint(table: Table) -> str:
+def _header_hint(table: DataTable) -> str:
     is_csv = table.origin.lower().endswith((".csv", ".tsv"))
     looks_like_data = any(len(name) > 40 or name.replace(".", "", 1).isdigit() for name in table.columns)
     return " (the first line must be a header)" if is_csv and looks_like_data else ""
 
 
-def _mean_length(table: Table, name: str) -> float:
+def _mean_length(table: DataTable, name: str) -> float:
     import pyarrow.compute as compute
 
     column = table.data.column(name).slice(0, SAMPLE)

@@ -10,7 +10,7 @@ from ponet.data.arrow import ArrowRows
 from ponet.data.hub import load_data_set
 from ponet.data.records import json_columns, json_lines
 from ponet.data.sources import find, not_here, saved_files, split_called, split_files
-from ponet.data.streams import TABLES, TEXTS, ZIP, Stream, split_name
+from ponet.data.streams import TABLES, TEXTS, ZIP, ByteStream, split_name
 from ponet.data.tables import open_csv
 from ponet.utils.errors import PoNetError, suggest
 from ponet.utils.files import data_folder, explain
@@ -28,7 +28,7 @@ Row = tuple[str, int]
 """A text (of a text file: a block of it) and the bytes of the file that have been read."""
 
 
-class Corpus:
+class TextCorpus:
     """The texts of files and folders: text, CSV, TSV, JSON lines, JSON, Parquet, Arrow, compressed or not.
 
     Args:
@@ -73,7 +73,7 @@ class Corpus:
         if limit < PIECE:
             raise ValueError(f"limit must be at least {PIECE}, not {limit}")
         rows = self._rows(path)
-        with Stream(path) as stream:
+        with ByteStream(path) as stream:
             is_table = stream.kind in TABLES
         if is_table:
             for text, position in rows:
@@ -89,7 +89,7 @@ class Corpus:
             yield rest, position
 
     def _rows(self, path: Path) -> Iterator[Row]:
-        with Stream(path) as stream:
+        with ByteStream(path) as stream:
             if stream.kind not in TABLES:
                 self.texts += 1
                 yield from _text(stream)
@@ -98,7 +98,7 @@ class Corpus:
                 self.texts += not text.isspace() and text != ""
                 yield text, position
 
-    def _table(self, stream: Stream) -> Iterator[Row]:
+    def _table(self, stream: ByteStream) -> Iterator[Row]:
         if stream.kind in (".csv", ".tsv"):
             with open_csv(stream.path) as rows:
                 self._require(stream, rows.columns)
@@ -128,17 +128,17 @@ class Corpus:
                 done += 1
                 yield text.as_py() or "", min(size, size * done // max(rows.rows, 1)) if rows.rows else 0
 
-    def _string(self, text: Any, where: str, stream: Stream) -> str:
+    def _string(self, text: Any, where: str, stream: ByteStream) -> str:
         if text is not None and not isinstance(text, str):
             raise PoNetError(f"'{stream.path}', {where}: '{self.column}' holds {type(text).__name__}, not text.")
         return text or ""
 
-    def _require(self, stream: Stream, columns: list[str]) -> None:
+    def _require(self, stream: ByteStream, columns: list[str]) -> None:
         if self.column not in columns:
             raise PoNetError(f"'{stream.path}' has no column '{self.column}'.{suggest(self.column, columns)}")
 
 
-class Source(Protocol):
+class CorpusSource(Protocol):
     """One place that texts come from."""
 
     @property
@@ -164,7 +164,7 @@ class FileSource:
     """
 
     def __init__(self, paths: Sequence[Path], column: str) -> None:
-        self.corpus = Corpus(paths, column)
+        self.corpus = TextCorpus(paths, column)
         self.files = self.corpus.files
 
     def size(self, index: int) -> int:
@@ -222,7 +222,7 @@ class HubSource:
                     yield part, size * done // rows
 
 
-def open_sources(names: Sequence[str], column: str = "text") -> list[Source]:
+def open_sources(names: Sequence[str], column: str = "text") -> list[CorpusSource]:
     """The sources that are named, in order.
 
     A name is a file, a folder, either of them in the data folder, `FOLDER/SPLIT` for one split of a folder that has
@@ -232,7 +232,7 @@ def open_sources(names: Sequence[str], column: str = "text") -> list[Source]:
     Raises:
         PoNetError: for a name under which nothing is found, or nothing that can be read.
     """
-    sources: list[Source] = []
+    sources: list[CorpusSource] = []
     for name in names:
         paths = _local(name)
         sources.append(FileSource(paths, column) if paths is not None else HubSource(name, column))
@@ -283,7 +283,7 @@ def pieces(text: str) -> Iterator[str]:
         yield text[start:]
 
 
-def _text(stream: Stream) -> Iterator[Row]:
+def _text(stream: ByteStream) -> Iterator[Row]:
     rest = ""
     for large in stream.blocks():
         for begin in range(0, len(large), PIECE):

@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 
-from ponet.data.streams import LONGEST_ROW, Stream
+from ponet.data.streams import LONGEST_ROW, ByteStream
 from ponet.utils.errors import PoNetError
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -46,7 +46,7 @@ class CsvRows:
         PoNetError: empty, not UTF-8, a column named twice.
     """
 
-    def __init__(self, stream: Stream, separators: tuple[str, ...] = SEPARATORS, quotes: bool = True) -> None:
+    def __init__(self, stream: ByteStream, separators: tuple[str, ...] = SEPARATORS, quotes: bool = True) -> None:
         self.path, self.stream = stream.path, stream
         self._told, self._quotes = len(separators) > 1, quotes
         self._blocks = _line_ends(stream.blocks())

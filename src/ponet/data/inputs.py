@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from ponet.data.columns import choose_columns, text_column
 from ponet.data.sources import open_source, read_text
-from ponet.data.streams import Stream, is_text
-from ponet.data.tables import Table, read_table
+from ponet.data.streams import ByteStream, is_text
+from ponet.data.tables import DataTable, read_table
 from ponet.utils.errors import PoNetError
 
 
@@ -69,7 +69,7 @@ def _lines(stream: Iterable[str]) -> Iterator[Input]:
 
 
 def _file_lines(path: Path) -> Iterator[Input]:
-    with Stream(path) as stream:
+    with ByteStream(path) as stream:
         yield from _lines(stream.lines())
 
 
@@ -90,7 +90,7 @@ def _rows(path: Path, text: str | None, pair: str | None, trained: str | None) -
     yield from (Input(text.as_py(), pair.as_py()) for text, pair in zip(texts, pairs, strict=True))
 
 
-def _table(path: Path) -> Table:
+def _table(path: Path) -> DataTable:
     """The rows of a file, or of a folder that holds one table."""
     if not path.is_dir():
         return read_table(path)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ponet.data.cells import SEPARATORS, TRUTH, detect_kind, fold, multi_labels, numbers, single_labels
 from ponet.data.columns import Columns
-from ponet.data.tables import Table
+from ponet.data.tables import DataTable
 from ponet.utils.errors import PoNetError, suggest
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class LabelSpace:
 
 
 def fit_labels(
-    table: Table,
+    table: DataTable,
     columns: Columns,
     wanted: str = "auto",
     missing: Sequence[str] | None = None,
@@ -113,7 +113,7 @@ def fit_labels(
     return LabelSpace("single_label", _class_names(table, columns, where, missing, notices))
 
 
-def named(table: Table, columns: Columns, names: Sequence[str]) -> Table:
+def named(table: DataTable, columns: Columns, names: Sequence[str]) -> DataTable:
     """The table, with names of classes behind the ids in its label column."""
     if not names or len(columns.label) != 1:
         return table
@@ -121,7 +121,7 @@ def named(table: Table, columns: Columns, names: Sequence[str]) -> Table:
 
 
 def _class_names(
-    table: Table, columns: Columns, where: str, missing: Sequence[str] | None, notices: list[str]
+    table: DataTable, columns: Columns, where: str, missing: Sequence[str] | None, notices: list[str]
 ) -> tuple[str, ...]:
     ways = single_labels(table, columns, missing)
     labels = [label for label in ways[0] if label is not None]
@@ -190,7 +190,7 @@ def _tell_alike(names: list[str], where: str, notices: list[str]) -> None:
 
 def encode_labels(
     space: LabelSpace,
-    table: Table,
+    table: DataTable,
     columns: Columns,
     split: str,
     by_id: bool = False,
@@ -246,7 +246,11 @@ def _known(names: Sequence[str], key: Callable[[str], str]) -> dict[str, str]:
 
 
 def _tell_folded(
-    labels: Sequence[str | None], names: Sequence[str | None], table: Table, columns: Columns, notices: list[str] | None
+    labels: Sequence[str | None],
+    names: Sequence[str | None],
+    table: DataTable,
+    columns: Columns,
+    notices: list[str] | None,
 ) -> None:
     counts = Counter((label, name) for label, name in zip(labels, names, strict=True) if label != name)
     if counts and notices is not None:
@@ -258,7 +262,7 @@ def _tell_folded(
 
 def _encode_multi(
     space: LabelSpace,
-    table: Table,
+    table: DataTable,
     columns: Columns,
     split: str,
     missing: Sequence[str] | None,
@@ -283,7 +287,7 @@ def _encode_multi(
 
 
 def _unseen(
-    labels: Sequence[str | None], space: LabelSpace, table: Table, split: str, number: int | None = None
+    labels: Sequence[str | None], space: LabelSpace, table: DataTable, split: str, number: int | None = None
 ) -> PoNetError:
     known = {fold(name) for name in space.names}
     given = [(row, label) for row, label in enumerate(labels) if label is not None]

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ponet.data.streams import Stream
+from ponet.data.streams import ByteStream
 from ponet.utils.errors import PoNetError, brief
 
 Columns = dict[str, list[Any]]
 
 
-def json_columns(stream: Stream) -> Columns:
+def json_columns(stream: ByteStream) -> Columns:
     """A list of records, a record of columns (also under "data"), or JSON lines under this name.
 
     Raises:
@@ -34,7 +34,7 @@ def json_columns(stream: Stream) -> Columns:
     return from_records(enumerate(value if isinstance(value, list) else [value], 1), stream, "record")
 
 
-def json_lines(stream: Stream) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_lines(stream: ByteStream) -> Iterator[tuple[int, dict[str, Any]]]:
     """The number of each line and its record.
 
     Raises:
@@ -44,7 +44,7 @@ def json_lines(stream: Stream) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, _checked(record, number, stream, "line")
 
 
-def from_records(records: Iterable[tuple[int, Any]], stream: Stream, unit: str) -> Columns:
+def from_records(records: Iterable[tuple[int, Any]], stream: ByteStream, unit: str) -> Columns:
     """Columns from records, None where a record lacks a key.
 
     Raises:
@@ -80,7 +80,7 @@ def array(values: list[Any]) -> Any:
         return array([v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in values])
 
 
-def _records(lines: Iterable[tuple[int, str]], stream: Stream) -> Iterator[tuple[int, Any]]:
+def _records(lines: Iterable[tuple[int, str]], stream: ByteStream) -> Iterator[tuple[int, Any]]:
     for number, line in lines:
         if not line.strip():
             continue
@@ -95,7 +95,7 @@ def _records(lines: Iterable[tuple[int, str]], stream: Stream) -> Iterator[tuple
             raise PoNetError(f"Line {number:,} of '{stream.path}' can't be read as JSON: {brief(error)}.") from error
 
 
-def _checked(record: Any, number: int, stream: Stream, unit: str) -> dict[str, Any]:
+def _checked(record: Any, number: int, stream: ByteStream, unit: str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise PoNetError(
             f"{unit.capitalize()} {number:,} of '{stream.path}' isn't a record such as "

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ponet.data.arrow import features_class_names
 from ponet.data.hub import HUB_NAME, load_data_set
-from ponet.data.streams import TABLES, TEXTS, Stream, is_table, is_text, split_name
-from ponet.data.tables import Table, read_table
+from ponet.data.streams import TABLES, TEXTS, ByteStream, is_table, is_text, split_name
+from ponet.data.tables import DataTable, read_table
 from ponet.utils.errors import PoNetError, suggest
 from ponet.utils.files import data_folder, explain, read_json
 
@@ -29,10 +29,10 @@ _STATE, _SPLIT_LIST = "state.json", "dataset_dict.json"
 
 
 @dataclass
-class Source:
+class TableSource:
     """The splits found under one name, as read."""
 
-    splits: dict[str, Table]
+    splits: dict[str, DataTable]
     """By `train`, `validation`, `test`; a single file is `train` alone."""
     is_file: bool = False
     """Whether it is one table, without splits of its own."""
@@ -53,7 +53,7 @@ class Source:
         return digest.hexdigest()
 
 
-def open_source(path: str | None) -> Source:
+def open_source(path: str | None) -> TableSource:
     """All rows under a path, a name in the data folder, or a hub name, in this order.
 
     Raises:
@@ -65,7 +65,7 @@ def open_source(path: str | None) -> Source:
     if local is None:
         source = _from_hub(path)
     else:
-        source = _from_folder(local) if local.is_dir() else Source({"train": read_table(local)}, is_file=True)
+        source = _from_folder(local) if local.is_dir() else TableSource({"train": read_table(local)}, is_file=True)
         source.place = local
     source.notices.extend(notice for table in source.splits.values() for notice in table.notices)
     return source
@@ -192,13 +192,13 @@ def _check_shards(name: str, paths: list[Path], folder: Path) -> None:
         raise PoNetError(f"'{folder}' has both {names} for the {name} split: keep one of them.")
 
 
-def _from_folder(folder: Path) -> Source:
+def _from_folder(folder: Path) -> TableSource:
     files = split_files(folder)
     if files:
-        return Source({name: _read_shards(paths) for name, paths in files.items()})
+        return TableSource({name: _read_shards(paths) for name, paths in files.items()})
     saved = saved_files(folder)
     if saved:
-        return Source({"train": _read_shards(saved)}, is_file=True)
+        return TableSource({"train": _read_shards(saved)}, is_file=True)
     try:
         loose = [entry for entry in sorted(folder.iterdir()) if entry.is_file() and is_table(entry)]
         loose = [entry for entry in loose if split_name(entry)[1]] or loose  # an archive beside what was in it
@@ -206,20 +206,20 @@ def _from_folder(folder: Path) -> Source:
     except OSError as error:
         raise explain(error, folder) from error
     if len(loose) == 1:
-        return Source({"train": read_table(loose[0])}, is_file=True)
+        return TableSource({"train": read_table(loose[0])}, is_file=True)
     if loose:
         raise PoNetError(
             f"'{folder}' has {len(loose)} data files ({loose[0].name}, {loose[1].name}, ...) and none is called train: "
             "rename them to train, validation and test, or name one file."
         )
     if classes:
-        return Source({"train": _read_classes(folder, classes)}, is_file=True)
+        return TableSource({"train": _read_classes(folder, classes)}, is_file=True)
     raise PoNetError(
         f"'{folder}' holds no data: it needs files such as train.csv or test.parquet ({', '.join(TABLES)})."
     )
 
 
-def _read_shards(paths: list[Path]) -> Table:
+def _read_shards(paths: list[Path]) -> DataTable:
     import pyarrow as pa
 
     tables = [_read_classes(path, _class_folders(path)) if path.is_dir() else read_table(path) for path in paths]
@@ -239,7 +239,7 @@ def _read_shards(paths: list[Path]) -> Table:
     names = {column: names for table in tables for column, names in table.class_names.items()}
     notices = [notice for table in tables for notice in table.notices]
     comma = all(table.decimal_comma for table in tables)
-    return Table(data, f"{paths[0].parent} ({len(paths)} files)", names, notices, comma)
+    return DataTable(data, f"{paths[0].parent} ({len(paths)} files)", names, notices, comma)
 
 
 def _class_folders(folder: Path) -> list[Path]:
@@ -249,7 +249,7 @@ def _class_folders(folder: Path) -> list[Path]:
     return classes if len(classes) > 1 else []
 
 
-def _read_classes(folder: Path, classes: list[Path]) -> Table:
+def _read_classes(folder: Path, classes: list[Path]) -> DataTable:
     import pyarrow as pa
 
     texts, labels = [], []
@@ -257,7 +257,7 @@ def _read_classes(folder: Path, classes: list[Path]) -> Table:
         for file in sorted(entry.glob("*.txt")):
             texts.append(read_text(file))
             labels.append(entry.name)
-    return Table(pa.table({"text": texts, "label": labels}), str(folder))
+    return DataTable(pa.table({"text": texts, "label": labels}), str(folder))
 
 
 def read_text(path: Path) -> str:
@@ -266,18 +266,20 @@ def read_text(path: Path) -> str:
     Raises:
         PoNetError: missing, unreadable or not UTF-8.
     """
-    with Stream(path) as stream:
+    with ByteStream(path) as stream:
         return "".join(stream.blocks())
 
 
-def _from_hub(name: str) -> Source:
+def _from_hub(name: str) -> TableSource:
     """A data set of the Hugging Face hub, or its copy in the local cache."""
     loaded = load_data_set(name, *not_here(name))
     splits = {}
     for key, split in loaded.items():
         if str(key) in _ALIASES:
             data = split.with_format("arrow")[:]
-            splits[_ALIASES[str(key)]] = Table(data, f"{name} ({key})", features_class_names(split.features.to_dict()))
+            splits[_ALIASES[str(key)]] = DataTable(
+                data, f"{name} ({key})", features_class_names(split.features.to_dict())
+            )
     if not splits:
         raise PoNetError(f"'{name}' has no split train, validation or test; it has: {', '.join(map(str, loaded))}.")
-    return Source(splits)
+    return TableSource(splits)

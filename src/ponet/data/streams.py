@@ -47,7 +47,7 @@ def is_text(path: Path) -> bool:
     return split_name(path)[1] in TEXTS
 
 
-class Stream:
+class ByteStream:
     """A file, opened for reading.
 
     Args:
@@ -72,7 +72,7 @@ class Stream:
             self._file.close()
             raise
 
-    def __enter__(self) -> "Stream":
+    def __enter__(self) -> "ByteStream":
         return self
 
     def __exit__(self, *_: Any) -> None:

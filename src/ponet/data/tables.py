@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ponet.data.arrow import ArrowRows
 from ponet.data.csv import CsvRows, LooksLikeRowsError
 from ponet.data.records import Columns, array, from_records, json_columns, json_lines
-from ponet.data.streams import COMPRESSIONS, TABLES, ZIP, Stream, split_name
+from ponet.data.streams import COMPRESSIONS, TABLES, ZIP, ByteStream, split_name
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ MEMORY_SHARE = 0.8
 
 
 @dataclass
-class Table:
+class DataTable:
     """Rows as read, nothing chosen or converted yet."""
 
     data: "pa.Table"
@@ -42,7 +42,7 @@ class Table:
         return int(self.data.num_rows)
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> DataTable:
     """The rows of a CSV, TSV, JSON lines, JSON, Parquet or Arrow file, also compressed, recognised by its name.
 
     Raises:
@@ -50,7 +50,7 @@ def read_table(path: Path) -> Table:
             more than there is memory for.
     """
     check_kind(path)
-    with Stream(path) as stream:
+    with ByteStream(path) as stream:
         if stream.size == 0:
             raise PoNetError(f"'{path}' is empty: it needs a header or keys, and rows.")
         kind = stream.kind
@@ -90,21 +90,21 @@ def open_csv(path: Path) -> Iterator[CsvRows]:
         PoNetError: as `CsvRows`.
     """
     quotes = True
-    with Stream(path) as stream:
+    with ByteStream(path) as stream:
         if stream.kind == ".tsv":
             first = CsvRows(stream, ("\t",))
             try:
                 quotes = not any(first.strays for _ in first)
             except LooksLikeRowsError:
                 quotes = False
-    with Stream(path) as stream:
+    with ByteStream(path) as stream:
         yield CsvRows(stream, ("\t",), quotes) if stream.kind == ".tsv" else CsvRows(stream)
 
 
-def _from_csv(path: Path) -> Table:
+def _from_csv(path: Path) -> DataTable:
     import pyarrow as pa
 
-    memory = Memory(path)
+    memory = MemoryLimit(path)
     with open_csv(path) as rows:
         # Everything as text: whether '01' is a number is for the label's rules to say, not for the file reader.
         schema = pa.schema([(name, pa.string()) for name in rows.columns])
@@ -124,29 +124,29 @@ def _from_csv(path: Path) -> Table:
                 keep()
                 pending, size = [], 0
         keep()
-        data = pa.Table.from_batches(batches, schema)
-        return Table(data, str(path), notices=rows.notices(), decimal_comma=rows.separator != ",")
+        data = pa.DataTable.from_batches(batches, schema)
+        return DataTable(data, str(path), notices=rows.notices(), decimal_comma=rows.separator != ",")
 
 
-def _from_arrow(rows: ArrowRows, path: Path) -> Table:
+def _from_arrow(rows: ArrowRows, path: Path) -> DataTable:
     import pyarrow as pa
 
-    memory, batches = Memory(path), []
+    memory, batches = MemoryLimit(path), []
     for batch in rows.batches():
         memory.take(batch.nbytes)
         batches.append(batch)
     if not batches:
-        return Table(rows.schema.empty_table(), str(path))
-    return Table(pa.Table.from_batches(batches), str(path), class_names=rows.class_names)
+        return DataTable(rows.schema.empty_table(), str(path))
+    return DataTable(pa.DataTable.from_batches(batches), str(path), class_names=rows.class_names)
 
 
-def _from_columns(columns: Columns, path: Path) -> Table:
+def _from_columns(columns: Columns, path: Path) -> DataTable:
     import pyarrow as pa
 
-    return Table(pa.table({name: array(values) for name, values in columns.items()}), str(path))
+    return DataTable(pa.table({name: array(values) for name, values in columns.items()}), str(path))
 
 
-class Memory:
+class MemoryLimit:
     """How much of what is free a table has taken."""
 
     def __init__(self, path: Path) -> None:

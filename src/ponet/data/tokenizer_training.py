@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from ponet.data.corpora import Corpus, pieces
+from ponet.data.corpora import TextCorpus, pieces
 from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import check_utf8_name, explain
@@ -99,7 +99,7 @@ def train_tokenizer_from_corpus(
     The corpus is streamed: memory holds the counts of different words, never the text.
 
     Args:
-        corpus: files or folders, as `ponet.data.corpora.Corpus` reads them.
+        corpus: files or folders, as `ponet.data.corpora.TextCorpus` reads them.
         out: a new or empty folder; with `overwrite`, also one that holds a tokenizer.
         text_column: where the text is, in all but text files.
         vocab_size, lowercase, min_frequency, limit_alphabet: as in `train_wordpiece`.
@@ -109,7 +109,7 @@ def train_tokenizer_from_corpus(
             vocabulary too small for its characters, an output folder that can't be written or holds something else.
     """
     started = time.monotonic()
-    source = Corpus(corpus, text_column)
+    source = TextCorpus(corpus, text_column)
     with _filled(Path(out), overwrite) as folder, _progress(show_progress) as progress:
         task = progress.add_task("finding characters", total=PASSES * source.bytes)
         passed: list[bool] = []

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ponet.benchmarks.measure import Memory, Timing, interleave, peak_memory
+from ponet.benchmarks.measure import PeakMemory, Timing, interleave, peak_memory
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
 from ponet.tasks.lra.listops import CLASSES, TOKENS, VOCAB_SIZE, ListOps, Shape, generate
@@ -220,19 +220,19 @@ def time_by_length(
 
 def memory_by_length(
     lengths: Sequence[int], seed: int, timings: dict[str, list[Timing]], advance: Callable[[str], object]
-) -> dict[str, list[Memory]]:
+) -> dict[str, list[PeakMemory]]:
     """The peak memory of a training step of each model at each length that it could be timed at.
 
     The model and the document are there before; what grows is what the step keeps and computes.
     """
-    memories: dict[str, list[Memory]] = {mixer: [] for mixer in MODELS}
+    memories: dict[str, list[PeakMemory]] = {mixer: [] for mixer in MODELS}
     for i, length in enumerate(lengths):
         for mixer in MODELS:
             timing = timings[mixer][i]
             if timing.seconds:
                 memory = peak_memory(warm_step, (mixer, length, seed), preload=("ponet.demo.race",))
             else:
-                memory = Memory(status=timing.status, message=timing.message)
+                memory = PeakMemory(status=timing.status, message=timing.message)
             memories[mixer].append(memory)
             advance(f"memory at {length:,} tokens")
     return memories

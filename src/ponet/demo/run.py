@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from ponet.benchmarks.common import stage
-from ponet.benchmarks.measure import Memory, Timing
+from ponet.benchmarks.measure import PeakMemory, Timing
 from ponet.config.recipe import check_seed
 from ponet.demo.race import BATCH, MODELS, SHAPE, Learned, learn, make_data, memory_by_length, time_by_length
 from ponet.demo.show import plot, table
@@ -108,7 +108,7 @@ def run_demo(
 
 
 def _figures(
-    mixer: str, learned: Learned, lengths: Sequence[int], timings: list[Timing], memories: list[Memory]
+    mixer: str, learned: Learned, lengths: Sequence[int], timings: list[Timing], memories: list[PeakMemory]
 ) -> dict[str, Any]:
     """Everything about one model, for `result.json`."""
     times = [timing.to_dict() for timing in timings]

@@ -169,14 +169,14 @@ def _after_fixed_times(results: list[Result]) -> list[Table]:
     return tables
 
 
-__all__ = ["MIXERS", "TITLES", "Curve", "lra"]
+__all__ = ["MIXERS", "TITLES", "AccuracyCurve", "lra"]
 
 
 PLOT = "lra.png"
 
 
 @dataclass(frozen=True)
-class Curve:
+class AccuracyCurve:
     """One run's evaluations."""
 
     mixer: str
@@ -192,9 +192,9 @@ class Curve:
         return max(known, default=None)
 
 
-def curves(results: list[Result]) -> dict[tuple[str, str], list[Curve]]:
+def curves(results: list[Result]) -> dict[tuple[str, str], list[AccuracyCurve]]:
     """The curves of all runs that have one, by task and machine."""
-    found: dict[tuple[str, str], list[Curve]] = {}
+    found: dict[tuple[str, str], list[AccuracyCurve]] = {}
     for result in results:
         curve = _curve(result)
         if curve is not None:
@@ -238,9 +238,9 @@ def plot(results: list[Result], folder: Path) -> Path | None:
     return save_figure(figure, Path(folder) / PLOT)
 
 
-def _curve(result: Result) -> Curve | None:
+def _curve(result: Result) -> AccuracyCurve | None:
     found = evaluations(result, lambda each: (each.seconds, float(each.figures["accuracy"])))
     if not found:
         return None
     seconds, accuracy = map(list, zip(*found, strict=True))
-    return Curve(result.mixer, result.seed, seconds, accuracy)
+    return AccuracyCurve(result.mixer, result.seed, seconds, accuracy)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ponet.report.results import Evaluation, Result, evaluations, machine_of, save_figure, step_seconds
+from ponet.report.results import EvaluationLine, Result, evaluations, machine_of, save_figure, step_seconds
 from ponet.report.tables import ABSENT, Table, count, mean, percent
 from ponet.utils.extras import pyplot
 
@@ -19,7 +19,7 @@ Along = Literal["tokens", "seconds"]
 
 
 @dataclass(frozen=True)
-class Curve:
+class PretrainingCurve:
     """One run's evaluations on held-out documents."""
 
     size: str
@@ -59,9 +59,9 @@ class Curve:
         return float(np.interp(place, [0.0, *self.axis(along)], [0.0, *self.axis(other)]))
 
 
-def curves(results: list[Result]) -> dict[tuple[str, str], list[Curve]]:
+def curves(results: list[Result]) -> dict[tuple[str, str], list[PretrainingCurve]]:
     """The curves of all runs that have one, by size and machine."""
-    found: dict[tuple[str, str], list[Curve]] = {}
+    found: dict[tuple[str, str], list[PretrainingCurve]] = {}
     for result in results:
         curve = curve_of(result)
         if curve is not None:
@@ -69,7 +69,7 @@ def curves(results: list[Result]) -> dict[tuple[str, str], list[Curve]]:
     return found
 
 
-def curve_of(result: Result) -> Curve | None:
+def curve_of(result: Result) -> PretrainingCurve | None:
     """One run's curve; None where it was never evaluated.
 
     Raises:
@@ -77,7 +77,7 @@ def curve_of(result: Result) -> Curve | None:
     """
     figures: dict[str, list[float]] = {}
 
-    def read(evaluation: Evaluation) -> tuple[float, float]:
+    def read(evaluation: EvaluationLine) -> tuple[float, float]:
         named = {name.replace("nsp_", "sso_"): value for name, value in evaluation.figures.items()}
         wanted = figures or (FIGURES if "sso_loss" in named else FIGURES[:2])
         for name in wanted:
@@ -88,7 +88,7 @@ def curve_of(result: Result) -> Curve | None:
     if not found:
         return None
     tokens, seconds = map(list, zip(*found, strict=True))
-    return Curve(result.task, result.mixer, result.seed, tokens, seconds, figures)
+    return PretrainingCurve(result.task, result.mixer, result.seed, tokens, seconds, figures)
 
 
 def name_of(mixer: str) -> str:
@@ -209,7 +209,7 @@ def _at_the_end(key: tuple[str, str], results: list[Result]) -> Table:
     return table
 
 
-def _after_equal(key: tuple[str, str], lines: list[Curve], along: Along, decays: bool) -> list[Table]:
+def _after_equal(key: tuple[str, str], lines: list[PretrainingCurve], along: Along, decays: bool) -> list[Table]:
     """What each mixer has come to when the shortest run ended; nothing where there is only one mixer."""
     mixers = sorted({line.mixer for line in lines}, key=order_of)
     if len(mixers) < 2:

@@ -93,7 +93,7 @@ def step_seconds(result: Result) -> float | None:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationLine:
     """One evaluation on the validation split, from metrics.jsonl."""
 
     seconds: float
@@ -104,7 +104,7 @@ class Evaluation:
     """All that its line says."""
 
 
-def evaluations(result: Result, read: Callable[[Evaluation], Read]) -> list[Read]:
+def evaluations(result: Result, read: Callable[[EvaluationLine], Read]) -> list[Read]:
     """What is read of each of a run's evaluations, in order; nothing where its metrics weren't saved.
 
     Args:
@@ -129,7 +129,7 @@ def evaluations(result: Result, read: Callable[[Evaluation], Read]) -> list[Read
             if "validation" not in values:
                 continue
             seconds = float(values["seconds"] if timed is None else values["step"] * timed)
-            found.append(read(Evaluation(seconds, values["validation"], values)))
+            found.append(read(EvaluationLine(seconds, values["validation"], values)))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise PoNetError(f"'{path}', line {number}, is no evaluation of a run: file the run again.") from error
     return found

@@ -66,7 +66,7 @@ class Objective(Protocol):
         ...
 
 
-class Stream(Protocol):
+class BatchStream(Protocol):
     """The batches of a whole training, for `torch.utils.data.DataLoader`; as `ponet.training.batching.TrainingStream`,
     where the attributes and methods are described."""
 
@@ -93,7 +93,7 @@ class Stream(Protocol):
 class MakeStream(Protocol):
     """Makes the stream of a training from the recipe's options."""
 
-    def __call__(self, options: "TrainingOptions", steps: int | None, process: int, processes: int) -> Stream:
+    def __call__(self, options: "TrainingOptions", steps: int | None, process: int, processes: int) -> BatchStream:
         """`steps`: optimizer steps, or None for `options.epochs`."""
         ...
 

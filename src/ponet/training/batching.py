@@ -12,7 +12,7 @@ from ponet.config.training import COUNTED_EPOCHS, check_steps
 
 if TYPE_CHECKING:
     from ponet.config.recipe import TrainingOptions
-    from ponet.tasks.base import Prepared, Stream
+    from ponet.tasks.base import BatchStream, Prepared
 
 POOL_BATCHES = 32
 """Documents are sorted by length within random pools of about this many batches: like lengths meet, at random."""
@@ -217,7 +217,7 @@ def training_stream(
     steps: int | None = None,
     process: int = 0,
     processes: int = 1,
-) -> "Stream":
+) -> "BatchStream":
     """The batches of a training: the task's own stream where it has one, else a `TrainingStream` over its examples.
 
     Args:

@@ -15,7 +15,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ponet.config.recipe import TrainingOptions
-from ponet.tasks.base import Stream
+from ponet.tasks.base import BatchStream
 from ponet.training.progress import Progress
 from ponet.training.schedules import evaluation_interval
 from ponet.utils.files import explain
@@ -65,7 +65,7 @@ class Flow(TrainerCallback):
 
     def __init__(
         self,
-        stream: Stream,
+        stream: BatchStream,
         options: TrainingOptions,
         progress: Progress,
         evaluates: bool,

@@ -15,7 +15,7 @@ from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, denumpify
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ponet.config.recipe import TrainingOptions
-from ponet.tasks.base import Collate, Metrics, Objective, Split, Stream
+from ponet.tasks.base import BatchStream, Collate, Metrics, Objective, Split
 from ponet.training.batching import EvaluationBatches
 from ponet.training.checkpoints import CheckpointStore
 from ponet.training.examples import Examples, count_examples, restore_order, without_prefix
@@ -63,7 +63,7 @@ class PoNetTrainer(ObjectiveTrainer):
         compute_loss_func: Callable[..., Any] | None = None,
         train: Split | None = None,
         validation: Split | None = None,
-        stream: Stream | None = None,
+        stream: BatchStream | None = None,
         objective: Objective | None = None,
         store: CheckpointStore | None = None,
         progress: Progress | None = None,

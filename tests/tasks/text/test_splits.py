@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ponet.data.labels import LabelSpace
 from ponet.data.splits import draw, limit
-from ponet.tasks.text.corpus import Corpus, load_corpus, load_split
+from ponet.tasks.text.corpus import LabelledSplits, load_corpus, load_split
 from ponet.tasks.text.options import TextOptions
 from ponet.utils.errors import PoNetError
 
@@ -21,11 +21,11 @@ Write = Callable[..., Path]
 Reviews = Callable[..., list[dict[str, Any]]]
 
 
-def sizes(corpus: Corpus) -> dict[str, int]:
+def sizes(corpus: LabelledSplits) -> dict[str, int]:
     return {name: len(documents) for name, documents in corpus.splits.items()}
 
 
-def texts(corpus: Corpus, name: str) -> list[str]:
+def texts(corpus: LabelledSplits, name: str) -> list[str]:
     return corpus.splits[name].texts.to_pylist()
 
 

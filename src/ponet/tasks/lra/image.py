@@ -19,7 +19,7 @@ from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
-    from ponet.data.tables import Table
+    from ponet.data.tables import DataTable
     from ponet.tasks.lra.data import DataOptions
 
 VERSION = 1
@@ -89,7 +89,7 @@ def to_gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=2)
-def _table(source: str, split: str) -> "Table":
+def _table(source: str, split: str) -> "DataTable":
     from ponet.data.sources import open_source
 
     tables = open_source(source).splits

@@ -12,7 +12,7 @@ from ponet.tasks.lra.texts import from_texts
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
-    from ponet.data.tables import Table
+    from ponet.data.tables import DataTable
     from ponet.tasks.lra.data import DataOptions
 
 VERSION = 1
@@ -67,7 +67,7 @@ def _identity(source: str | None) -> str:
 
 
 @lru_cache(maxsize=2)
-def _table(source: str, split: str) -> "Table":
+def _table(source: str, split: str) -> "DataTable":
     from ponet.data.sources import open_source
 
     tables = open_source(source).splits

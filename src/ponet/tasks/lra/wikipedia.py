@@ -153,7 +153,7 @@ def _body(text: str) -> bytes:
 
 
 def _texts(source: str) -> Iterator[str]:
-    from ponet.data.corpora import Corpus
+    from ponet.data.corpora import TextCorpus
 
     path = Path(source).expanduser()
     data = data_folder()
@@ -162,7 +162,7 @@ def _texts(source: str) -> Iterator[str]:
     if not path.exists():
         yield from _from_hub(source)
         return
-    corpus = Corpus([path])
+    corpus = TextCorpus([path])
     for file in corpus.files:
         for text, _ in corpus.documents(file, limit=1 << 24):
             yield text

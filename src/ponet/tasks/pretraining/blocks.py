@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ponet.data.corpora import Source
+from ponet.data.corpora import CorpusSource
 from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
 
 BLOCK_CHARACTERS = 16_000_000
@@ -62,8 +62,8 @@ class BlockReader:
 
     def __init__(
         self,
-        corpus: Sequence[Source],
-        validation: Sequence[Source] = (),
+        corpus: Sequence[CorpusSource],
+        validation: Sequence[CorpusSource] = (),
         fraction: float | None = 0.0,
         characters: int = BLOCK_CHARACTERS,
     ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ponet.data.corpora import Source
+from ponet.data.corpora import CorpusSource
 from ponet.tasks.pretraining.blocks import text_hash
 from ponet.tasks.pretraining.progress import bar
 from ponet.utils.files import explain
@@ -25,7 +25,7 @@ _SAMPLE_SALT = "sample "
 class _Sample:
     """About `SAMPLE_BYTES` of the corpus, whole documents chosen by their hash; can be read again and again."""
 
-    def __init__(self, sources: Sequence[Source], advance: Callable[[int, int], None]) -> None:
+    def __init__(self, sources: Sequence[CorpusSource], advance: Callable[[int, int], None]) -> None:
         self.sources = sources
         self.advance = advance
 
@@ -42,7 +42,7 @@ class _Sample:
                     done = position
 
 
-def learn(sources: Sequence[Source], vocab_size: int, lowercase: bool, show: bool) -> "PoNetTokenizer":
+def learn(sources: Sequence[CorpusSource], vocab_size: int, lowercase: bool, show: bool) -> "PoNetTokenizer":
     """A tokenizer with a WordPiece vocabulary of so many pieces at most, learned from the corpus.
 
     Raises:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ponet.data.corpora import Source, open_sources
+from ponet.data.corpora import CorpusSource, open_sources
 from ponet.tasks.pretraining import learn
 from ponet.tasks.pretraining.blocks import BLOCK_CHARACTERS, BlockReader
 from ponet.tasks.pretraining.folder import (
@@ -229,7 +229,7 @@ def _open_tokenizer(name: str) -> "PoNetTokenizer":
     return open_tokenizer(name)
 
 
-def _names(sources: Sequence[Source]) -> list[dict[str, Any]]:
+def _names(sources: Sequence[CorpusSource]) -> list[dict[str, Any]]:
     """What is read, in order: enough to notice another corpus."""
     return [source.identity(index) for source in sources for index in range(len(source.files))]
 

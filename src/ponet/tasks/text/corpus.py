@@ -9,9 +9,9 @@ import numpy as np
 
 from ponet.data.columns import Columns, choose_columns, text_column
 from ponet.data.labels import LabelSpace, encode_labels, fit_labels, list_names, named
-from ponet.data.sources import SPLITS, Source, open_source
+from ponet.data.sources import SPLITS, TableSource, open_source
 from ponet.data.splits import draw, limit
-from ponet.data.tables import Table
+from ponet.data.tables import DataTable
 from ponet.tasks.text.options import TextOptions
 from ponet.utils.errors import PoNetError
 
@@ -74,7 +74,7 @@ def count_of(part: int, whole: int, split: str) -> str:
 
 
 @dataclass
-class Corpus:
+class LabelledSplits:
     """All splits of a task, and what is to be said about them."""
 
     splits: dict[str, Documents]
@@ -84,7 +84,7 @@ class Corpus:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def load_corpus(options: TextOptions, source: Source | None = None) -> Corpus:
+def load_corpus(options: TextOptions, source: TableSource | None = None) -> LabelledSplits:
     """The splits that training needs, from the recipe's data.
 
     Args:
@@ -119,7 +119,7 @@ def load_corpus(options: TextOptions, source: Source | None = None) -> Corpus:
         facts["file"] = str(source.place.resolve())
     for name, count in overlap.items():
         facts["splits"][name]["also_in_training"] = count if options.overlap == "keep" else 0
-    return Corpus({name: splits[name] for name in SPLITS if name in splits}, space, columns, notices, facts)
+    return LabelledSplits({name: splits[name] for name in SPLITS if name in splits}, space, columns, notices, facts)
 
 
 def load_split(
@@ -160,7 +160,7 @@ def load_split(
     return found, notices
 
 
-def _own_source(options: TextOptions, trained: Mapping[str, Any]) -> Source:
+def _own_source(options: TextOptions, trained: Mapping[str, Any]) -> TableSource:
     """The data that a run was trained on: where it was then, else under its name from here."""
     expected = trained.get("fingerprint")
     if expected is None:
@@ -183,7 +183,7 @@ def _own_source(options: TextOptions, trained: Mapping[str, Any]) -> Source:
     )
 
 
-def _compared(options: TextOptions, trained: Mapping[str, Any], source: Source, found: Documents) -> list[str]:
+def _compared(options: TextOptions, trained: Mapping[str, Any], source: TableSource, found: Documents) -> list[str]:
     """What is to be said of figures on data that a run wasn't given for it."""
     if trained.get("fingerprint") is None:
         return []
@@ -198,7 +198,7 @@ def _compared(options: TextOptions, trained: Mapping[str, Any], source: Source, 
     return notices
 
 
-def _wanted_split(source: Source, split: str, data: str) -> str:
+def _wanted_split(source: TableSource, split: str, data: str) -> str:
     if source.is_file:
         return "train"  # a file given for evaluation is the split
     if split not in source.splits:
@@ -206,7 +206,7 @@ def _wanted_split(source: Source, split: str, data: str) -> str:
     return split
 
 
-def _where_present(options: TextOptions, table: Table) -> TextOptions:
+def _where_present(options: TextOptions, table: DataTable) -> TextOptions:
     """The options, without the column names that another file doesn't have: there the usual names are looked for."""
 
     def present(name: str | None) -> str | None:
@@ -218,7 +218,7 @@ def _where_present(options: TextOptions, table: Table) -> TextOptions:
 
 
 def _labelled(
-    table: Table,
+    table: DataTable,
     columns: Columns,
     space: LabelSpace,
     split: str,
