@@ -69,9 +69,9 @@ def test_by_length(tmp_path: Path) -> None:
 
 
 def test_quick_takes_the_main_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[efficiency.Plan] = []
+    asked: list[efficiency.EfficiencyPlan] = []
 
-    def stop(plan: efficiency.Plan) -> None:
+    def stop(plan: efficiency.EfficiencyPlan) -> None:
         asked.append(plan)
         raise KeyboardInterrupt
 
