@@ -93,7 +93,7 @@ def test_after_the_shortest_run_s_tokens(tmp_path: Path) -> None:
     found = rows(made, "Pre-training, tiny: after 0.1 million tokens each")
     assert found["PoNet"] == ["2.2", "7.500", "25.0", "0.750", "25.5"], "half the way to the second evaluation"
     assert found["BERT"] == ["7.5", "6.000", "40.0", "0.600", "40.5"]
-    assert "hadn't come to its end" in made[1].notes[0]
+    assert "hadn't decayed to 0" in made[1].notes[0]
 
 
 def test_equal_tokens_at_the_end_need_no_second_table(tmp_path: Path) -> None:

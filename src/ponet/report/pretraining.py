@@ -1,10 +1,17 @@
 """Suite `pretraining`: encoders of equal size, pre-trained on one stream; at the end, after equal tokens and time."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from ponet.report.results import EvaluationLine, Result, evaluations, machine_of, save_figure, step_seconds
+from ponet.report.results import (
+    Along,
+    EvaluationLine,
+    LearningCurve,
+    Result,
+    evaluations,
+    machine_of,
+    save_figure,
+    step_seconds,
+)
 from ponet.report.tables import ABSENT, Table, count, mean, percent
 from ponet.utils.extras import pyplot
 
@@ -15,53 +22,10 @@ MIXERS = {"pooling": "PoNet", "attention": "BERT", "fourier": "FNet"}
 OBJECTIVES = {"mlm": "MLM alone", "mlm+nsp": "MLM + NSP"}
 """What may stand behind the mixer and a hyphen in a folder's name -> how it is written."""
 
-Along = Literal["tokens", "seconds"]
 
-
-@dataclass(frozen=True)
-class PretrainingCurve:
-    """One run's evaluations on held-out documents."""
-
-    size: str
-    mixer: str
-    """The folder's name: `pooling`, or `pooling-mlm` for another objective than MLM + SSO."""
-    seed: int
-    tokens: list[float]
-    """Trained on, at each evaluation."""
-    seconds: list[float]
-    """As `ponet.report.results.Evaluation` has them."""
-    figures: dict[str, list[float]]
-    """`FIGURES`, each that the objective has; of next sentence prediction under SSO's names."""
-
-    def last(self, name: str) -> float | None:
-        """A figure at the end; None where the objective lacks it."""
-        return self.figures[name][-1] if name in self.figures else None
-
-    def at(self, place: float, name: str, along: Along = "seconds") -> float | None:
-        """A figure after a time or a number of tokens, between two evaluations in proportion; None before the first
-        and behind the last."""
-        import numpy as np
-
-        places = self.axis(along)
-        if name not in self.figures or not places[0] <= place <= places[-1] * 1.001:
-            return None
-        return float(np.interp(place, places, self.figures[name]))
-
-    def axis(self, along: Along) -> list[float]:
-        """`tokens` or `seconds`, at each evaluation."""
-        return self.tokens if along == "tokens" else self.seconds
-
-    def other_axis_at(self, place: float, along: Along) -> float:
-        """Tokens trained on after a time, or the time that a number of tokens took; both begin at 0."""
-        import numpy as np
-
-        other: Along = "seconds" if along == "tokens" else "tokens"
-        return float(np.interp(place, [0.0, *self.axis(along)], [0.0, *self.axis(other)]))
-
-
-def curves(results: list[Result]) -> dict[tuple[str, str], list[PretrainingCurve]]:
+def curves(results: list[Result]) -> dict[tuple[str, str], list[LearningCurve]]:
     """The curves of all runs that have one, by size and machine."""
-    found: dict[tuple[str, str], list[PretrainingCurve]] = {}
+    found: dict[tuple[str, str], list[LearningCurve]] = {}
     for result in results:
         curve = curve_of(result)
         if curve is not None:
@@ -69,7 +33,7 @@ def curves(results: list[Result]) -> dict[tuple[str, str], list[PretrainingCurve
     return found
 
 
-def curve_of(result: Result) -> PretrainingCurve | None:
+def curve_of(result: Result) -> LearningCurve | None:
     """One run's curve; None where it was never evaluated.
 
     Raises:
@@ -88,7 +52,7 @@ def curve_of(result: Result) -> PretrainingCurve | None:
     if not found:
         return None
     tokens, seconds = map(list, zip(*found, strict=True))
-    return PretrainingCurve(result.task, result.mixer, result.seed, tokens, seconds, figures)
+    return LearningCurve(result.task, result.mixer, result.seed, tokens, seconds, figures)
 
 
 def name_of(mixer: str) -> str:
@@ -209,7 +173,7 @@ def _at_the_end(key: tuple[str, str], results: list[Result]) -> Table:
     return table
 
 
-def _after_equal(key: tuple[str, str], lines: list[PretrainingCurve], along: Along, decays: bool) -> list[Table]:
+def _after_equal(key: tuple[str, str], lines: list[LearningCurve], along: Along, decays: bool) -> list[Table]:
     """What each mixer has come to when the shortest run ended; nothing where there is only one mixer."""
     mixers = sorted({line.mixer for line in lines}, key=order_of)
     if len(mixers) < 2:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ponet.report import efficiency, lra, pretraining
+from ponet.report import distillation, efficiency, lra, pretraining
 from ponet.report.documents import documents
 from ponet.report.embeddings import embeddings
 from ponet.report.headline import headline
@@ -41,6 +41,7 @@ def _runs(
 
 
 REPORTS = {
+    "distillation": _runs("distillation", distillation.distillation, distillation.plot),
     "documents": _runs("documents", documents),
     "lra": _runs("lra", lra.lra, lra.plot),
     "pretraining": _runs("pretraining", pretraining.pretraining, pretraining.plot),

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import explain, replacing
@@ -133,6 +133,50 @@ def evaluations(result: Result, read: Callable[[EvaluationLine], Read]) -> list[
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise PoNetError(f"'{path}', line {number}, is no evaluation of a run: file the run again.") from error
     return found
+
+
+Along = Literal["tokens", "seconds"]
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """One run's evaluations."""
+
+    task: str
+    mixer: str
+    """The two folders' names."""
+    seed: int
+    tokens: list[float]
+    """Trained on, at each evaluation."""
+    seconds: list[float]
+    """As `EvaluationLine` has them."""
+    figures: dict[str, list[float]]
+    """Name -> value at each evaluation."""
+
+    def last(self, name: str) -> float | None:
+        """A figure at the end; None where the run lacks it."""
+        return self.figures[name][-1] if name in self.figures else None
+
+    def at(self, place: float, name: str, along: Along = "seconds") -> float | None:
+        """A figure after a time or a number of tokens, between two evaluations in proportion; None before the first
+        and after the last."""
+        import numpy as np
+
+        places = self.axis(along)
+        if name not in self.figures or not places[0] <= place <= places[-1] * 1.001:
+            return None
+        return float(np.interp(place, places, self.figures[name]))
+
+    def axis(self, along: Along) -> list[float]:
+        """`tokens` or `seconds`, at each evaluation."""
+        return self.tokens if along == "tokens" else self.seconds
+
+    def other_axis_at(self, place: float, along: Along) -> float:
+        """Tokens trained on after a time, or the time that a number of tokens took; both begin at 0."""
+        import numpy as np
+
+        other: Along = "seconds" if along == "tokens" else "tokens"
+        return float(np.interp(place, [0.0, *self.axis(along)], [0.0, *self.axis(other)]))
 
 
 def save_figure(figure: "Figure", path: Path, dpi: int = 110) -> Path:
