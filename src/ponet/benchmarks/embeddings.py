@@ -10,6 +10,7 @@ import numpy as np
 
 from ponet.benchmarks.common import Advance, Record
 from ponet.embedding import Embedder
+from ponet.tasks.models import device
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import data_folder
 
@@ -53,7 +54,8 @@ def measure_embeddings(plan: EmbeddingsPlan, path: Path, advance: Advance) -> di
     """Measures, and writes the result file after each row."""
     folder = data_folder()
     assert folder is not None
-    record = Record(path, plan.seed, {"limit": plan.limit, "models": list(plan.models), "rows": []})
+    setup = {"device": device(), "dtype": "float32", "limit": plan.limit, "models": list(plan.models)}
+    record = Record(path, plan.seed, {"setup": setup, "rows": []})
     sets = {
         name: tuple(_texts(folder / name / f"{split}.parquet", plan) for split in ("train", "test")) for name in PROBES
     }

@@ -248,6 +248,34 @@ def embeddings(
     _show(console, embeddings_tables(values), [path])
 
 
+@benchmark.command("fill-mask")
+@handle_errors
+def fill_mask(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="Checkpoints that know masked words: folders, bundled or hub names."),
+    ],
+    json: Annotated[
+        Path | None, typer.Option(help="The result file.  \\[default: runs/benchmark/fill-mask.json]")
+    ] = None,
+) -> None:
+    """What a checkpoint has learned about words: thirty everyday sentences with one masked word.
+
+    Example:
+
+      ponet benchmark fill-mask ponet-tiny runs/mini
+    """
+    from ponet.benchmarks.common import stage
+    from ponet.benchmarks.fill_mask import FillMaskPlan, measure_fill_mask
+    from ponet.report.fill_mask import fill_mask_tables
+
+    path = _json_file(json, "fill-mask")
+    console = _console()
+    with stage(console, "measuring", len(models)) as advance:
+        values = measure_fill_mask(FillMaskPlan(tuple(models)), path, advance)
+    _show(console, fill_mask_tables(values), [path])
+
+
 def _documents(
     documents: str,
     config: str,

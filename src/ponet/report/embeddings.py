@@ -31,7 +31,8 @@ def embeddings_tables(values: Values) -> list[Table]:
                 f"{speed['median']:.1f} ({speed['min']:.1f} to {speed['max']:.1f})" if speed else "–",
             ]
         )
-    rows_used = "all rows" if values["limit"] is None else f"{values['limit']:,} rows drawn of each split"
+    limit = values["setup"]["limit"]
+    rows_used = "all rows" if limit is None else f"{limit:,} rows drawn of each split"
     note = (
         "STS-B: validation pairs, by the cosine of mean vectors. Probes: test accuracy in % of a logistic regression "
         f"on the vectors, its penalty chosen by cross-validation on the training rows; {rows_used}. Whole texts: PoNet "

@@ -7,6 +7,7 @@ from pathlib import Path
 from ponet.report import distillation, efficiency, lra, pretraining
 from ponet.report.documents import documents
 from ponet.report.embeddings import embeddings
+from ponet.report.fill_mask import fill_mask
 from ponet.report.headline import headline
 from ponet.report.long import long
 from ponet.report.ops import ops
@@ -48,6 +49,7 @@ REPORTS = {
     "transfer": _runs("transfer", transfer),
     "efficiency": Report(efficiency.efficiency, efficiency.plots),
     "embeddings": Report(embeddings),
+    "fill-mask": Report(fill_mask),
     "headline": Report(headline),
     "long": Report(long),
     "ops": Report(ops),
