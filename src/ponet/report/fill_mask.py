@@ -20,7 +20,7 @@ def fill_mask_tables(values: Values) -> list[Table]:
     for row in values["rows"]:
         table.rows.append([row["model"], *(percent([row[key]]) for key in keys)])
     table.notes += [
-        f'{values["setup"]["sentences"]} everyday sentences with one masked word, as "The capital of France is [MASK]."; '
+        f'{values["setup"]["sentences"]} everyday sentences with a masked word, as "The capital of France is [MASK]."; '
         "a word that a vocabulary splits counts as not found.",
         machine_note(values),
         made_by(values),
