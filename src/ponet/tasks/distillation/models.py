@@ -7,8 +7,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from ponet.config.distillation import DistillationOptions
 from ponet.mixers import Mixer
-from ponet.tasks.distillation.options import DistillationOptions
 from ponet.tasks.text.modelling import BY_TOKENIZER, checkpoint_folder, load_checkpoint, new_model
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from ponet.config.distillation import LOSSES, DistillationOptions
 from ponet.ops import Layout, document_mean
-from ponet.tasks.distillation.options import LOSSES, DistillationOptions
 from ponet.tasks.pretraining.flops import forward_flops
 from ponet.tasks.pretraining.objective import TRAINING
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.config.distillation import DistillationOptions
 from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.distillation.collate import DistillationCollator
-from ponet.tasks.distillation.options import DistillationOptions
 from ponet.tasks.distillation.passages import SPECIAL_TOKENS, Passages, WithPairs
 from ponet.tasks.pretraining.corpus import JoinedCorpus
 from ponet.tasks.pretraining.examples import Drawing, PretrainingExamples
@@ -32,8 +32,6 @@ CALIBRATION_PASSAGES = 64
 
 class DistillationTask:
     """A student learns the hidden states and mean vectors of a BERT-architecture teacher."""
-
-    options: type = DistillationOptions
 
     def prepare(self, recipe: "Recipe") -> Prepared:
         """As `ponet.tasks.base.Task.prepare`."""

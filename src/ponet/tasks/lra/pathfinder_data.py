@@ -32,7 +32,7 @@ def plan(options: "DataOptions") -> Plan:
     about = TASKS["pathfinder"]
     if options.source is not None:
         return _published(options, options.source)
-    wanted = options.sizes(about)
+    wanted = options.sizes(about.official)
     return Plan(
         task=about.name,
         version=VERSION,

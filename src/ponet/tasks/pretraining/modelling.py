@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ponet.config.pretraining import PretrainingOptions
 from ponet.tasks.pretraining.chunks import CLASSES
-from ponet.tasks.pretraining.options import PretrainingOptions
 from ponet.tasks.pretraining.vocabulary import fingerprint
 from ponet.tasks.text.modelling import (
     BY_TOKENIZER,

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ponet.config.text import TextOptions
 from ponet.data.columns import Columns, choose_columns, text_column
 from ponet.data.labels import LabelSpace, encode_labels, fit_labels, list_names, named
 from ponet.data.sources import SPLITS, Source, open_source
 from ponet.data.tables import Table
 from ponet.tasks.text.documents import Documents, count_of
-from ponet.tasks.text.options import TextOptions
 from ponet.tasks.text.shape import apply_limits, check_classes, cut_missing, mind_overlap, put_together
 from ponet.utils.errors import PoNetError
 

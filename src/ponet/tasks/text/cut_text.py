@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ponet.config.text import TextOptions
 from ponet.tasks.text.documents import Documents
 from ponet.tasks.text.encode import CutCounts, batches, cut_lengths, kept_range
-from ponet.tasks.text.options import TextOptions
 from ponet.tasks.text.progress import track
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.config.text import TextOptions
 from ponet.tasks.base import Example, Split
 from ponet.tasks.text.documents import Documents
-from ponet.tasks.text.options import TextOptions
 from ponet.tasks.text.progress import track
 
 if TYPE_CHECKING:

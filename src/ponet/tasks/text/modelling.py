@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ponet.config.text import TextOptions
 from ponet.data.hub import MODEL_FILES, TOKENIZER_FILES, model_folder
 from ponet.data.labels import LabelSpace
 from ponet.tasks.text.documents import Documents
-from ponet.tasks.text.options import TextOptions
 from ponet.utils.errors import PoNetError, brief, suggest
 from ponet.utils.files import data_folder
 

@@ -3,11 +3,11 @@ applied."""
 
 import numpy as np
 
+from ponet.config.text import TextOptions
 from ponet.data.labels import LabelSpace, list_names
 from ponet.data.sources import SPLITS
 from ponet.data.splits import draw, limit
 from ponet.tasks.text.documents import Documents, count_of
-from ponet.tasks.text.options import TextOptions
 from ponet.utils.errors import PoNetError
 
 
