@@ -68,6 +68,15 @@ def test_packaged_variants_are_bases_for_own_files(tmp_path: Path) -> None:
     assert (mine.data, mine.model) == (theirs.data, theirs.model)
 
 
+def test_a_file_can_t_inherit_its_own_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("family.yaml").write_text("base: other/short\n" + FAMILY)
+    Path("other.yaml").write_text("base: family/short\n")
+    for name in ("family/short", "family.yaml", "other.yaml"):
+        with pytest.raises(PoNetError, match="inherits from itself"):
+            load_recipe(name)
+
+
 @pytest.mark.parametrize("name", ["lra/listops/base", "transfer/imdb/base", "pretrain/base-shared", "documents/base"])
 def test_what_variants_share_has_a_name(name: str) -> None:
     assert read_recipe(name)["task"] in ("lra", "text", "pretraining")
@@ -90,6 +99,8 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
         ("task: text\nbase: nowhere/at/all", "There is no recipe 'nowhere/at/all'"),
         ("task: text\nbase: mine.yaml", "inherits from itself"),
         ("task: text\nvariants: [a]", "'variants' should hold keys and values"),
+        ("task: text\nvariants: {a: 3}", "'a' should hold keys and values"),
+        ("task: text\nvariants: {a: {data: 3}}", "'data' should hold keys and values"),
         ("task: text\ntraining: {learning_rate: high}", "should be a number"),
         ("task: text\ndata: {text: 1}", "'data.text' should be text or null, not the number 1."),
     ],

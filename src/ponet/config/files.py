@@ -66,7 +66,7 @@ def check_section(values: Mapping[str, Any], section: str, source: str) -> dict[
     return value
 
 
-def _find(name: str) -> tuple[Path, str]:
+def _find(name: str, above: tuple[Path, ...] = ()) -> tuple[Path, str]:
     """The file, and the variant in it ("" for none), that a recipe's name or a path means."""
     inside = not name.startswith((".", "/")) and ".." not in Path(name).parts
     if inside and (RECIPES / f"{name}.yaml").is_file():
@@ -76,7 +76,7 @@ def _find(name: str) -> tuple[Path, str]:
     parent, _, last = name.rpartition("/")
     for file in ([RECIPES / f"{parent}.yaml"] if inside else []) + [Path(f"{parent}.yaml")]:
         if file.is_file():
-            if last in _variants(file):
+            if last in _variants(file, above):
                 return file, last
             if last in WITHOUT_VARIANT:
                 return file, ""
@@ -85,41 +85,48 @@ def _find(name: str) -> tuple[Path, str]:
     raise PoNetError(f"There is no recipe '{name}'.{suggest(name, available_recipes())}")
 
 
-def _variants(path: Path) -> list[str]:
-    return list(dict.fromkeys(name for layer in _layers(path) for name in check_section(layer, "variants", str(path))))
+def _variants(path: Path, above: tuple[Path, ...] = ()) -> list[str]:
+    """The names of a file's variants; `above` are the files that inherit from it."""
+    return list(dict.fromkeys(name for layer in _layers(path, above) for name in layer.get("variants") or ()))
 
 
-def _layers(path: Path, above: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
+def _layers(path: Path, above: tuple[Path, ...]) -> list[dict[str, Any]]:
     """The values of all that a file inherits, the lowest first, and its own."""
     if path.resolve() in above:
         raise PoNetError(f"'{path}' inherits from itself. Remove its 'base'.")
     above = (*above, path.resolve())
-    values = dict(_packaged(path) if path.is_relative_to(RECIPES) else read_yaml(path))
+    values = dict(_packaged(path) if path.is_relative_to(RECIPES) else _checked(path))
     base = values.pop("base", None)
     if base is None:
         return [values]
     base = convert(base, str, "base")
-    file, variant = (path.parent / base, "") if base.endswith(SUFFIXES) else _find(base)
+    file, variant = (path.parent / base, "") if base.endswith(SUFFIXES) else _find(base, above)
     return [*([_merged(file, variant, above)] if variant else _layers(file, above)), values]
 
 
-@cache
-def _packaged(path: Path) -> dict[str, Any]:
-    return read_yaml(path)
+def _checked(path: Path) -> dict[str, Any]:
+    """The values of one file, in which sections and variants are mappings or null."""
+    values = read_yaml(path)
+    variants = check_section(values, "variants", str(path))
+    for layer in (values, *(check_section(variants, name, str(path)) for name in variants)):
+        for section in SECTIONS:
+            check_section(layer, section, str(path))
+    return values
+
+
+_packaged = cache(_checked)
 
 
 def _merged(path: Path, variant: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     layers = _layers(path, above)
-    variants = [check_section(layer, "variants", str(path)) for layer in layers]
     if variant:
-        layers += [check_section(each, variant, str(path)) for each in variants if variant in each]
+        layers += [(layer.get("variants") or {}).get(variant) or {} for layer in layers]
     merged: dict[str, Any] = {}
     for layer in layers:
         merged.pop("name", None)  # a name belongs to one file
         for key, value in layer.items():
             if key in SECTIONS:
-                below = check_section(merged, key, str(path)) if value is not None else {}
-                merged[key] = {**below, **check_section(layer, key, str(path))}
+                merged[key] = {} if value is None else {**merged.get(key, {}), **value}
             elif key == "description" and isinstance(value, str):
                 merged[key] = value.replace("{}", str(merged.get(key, "")))
             elif key != "variants":

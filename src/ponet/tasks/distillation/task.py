@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ponet.config.distillation import DistillationOptions
+from ponet.config.distillation import SPECIAL_TOKENS, DistillationOptions
 from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.distillation.collate import DistillationCollator
-from ponet.tasks.distillation.passages import SPECIAL_TOKENS, Passages, WithPairs
+from ponet.tasks.distillation.passages import Passages, WithPairs
 from ponet.tasks.pretraining.corpus import JoinedCorpus
 from ponet.tasks.pretraining.examples import Drawing, PretrainingExamples
 from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
