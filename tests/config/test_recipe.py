@@ -93,7 +93,7 @@ def test_model_fields_and_plain_keys_are_overridden_too() -> None:
         ("checkpoint_every=0", "'training.checkpoint_every' should be steps (100) or time"),
         ("checkpoint_every=5 days", "'training.checkpoint_every' should be steps (100) or time"),
         ("max_length=0", "'data.max_length' should be at least 8, not 0."),
-        ("class_names=[0, 1]", "'data.class_names' should be a list or null, not [0, 1]."),
+        ("class_names=[0, 1]", "'data.class_names' should be a list (each text) or null, not [0, 1]."),
         ("seed=-1", "'seed' should be at least 0, not -1."),
         ("seed=one", "'seed' should be a whole number"),
         ("task=speech", "There is no task 'speech'."),

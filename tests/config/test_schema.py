@@ -40,7 +40,7 @@ class Sample:
         ({"name": "a", "share": False}, "'data.share' should be a number, not false."),
         ({"name": "a", "share": float("nan")}, "'data.share' should be a number of usual size, not the number nan."),
         ({"name": "a", "sizes": [5, 1]}, "'data.sizes.1' should be greater than 2, not 1."),
-        ({"name": "a", "sizes": 5}, "'data.sizes' should be a list or null, not the number 5."),
+        ({"name": "a", "sizes": 5}, "'data.sizes' should be a list (each a whole number) or null, not the number 5."),
         ({"name": "a", "flags": {"x": 1}}, "'data.flags' should be a mapping {key: value} or null, not {'x': 1}."),
     ],
 )

@@ -29,7 +29,7 @@ from ponet.utils.errors import PoNetError
         ("class_weights", "balance", "'data.class_weights' can't be 'balance'. Did you mean 'balanced'?"),
         ("class_weights", {"good": -1}, "'data.class_weights.good' should be at least 0, not -1."),
         ("label", [], "'data.label' is empty"),
-        ("label", ["a", 3], "'data.label' should be text or a list or null, not ['a', 3]."),
+        ("label", ["a", 3], "'data.label' should be text or a list (each text) or null, not ['a', 3]."),
         ("path", "", "'data.path' is empty"),
         ("resplit", "yes", "'data.resplit' should be true or false, not the text 'yes'."),
         ("split_seed", -1, "'data.split_seed' should be at least 0, not -1."),

@@ -100,9 +100,7 @@ def convert(value: Any, wanted: Any, where: str, raw: str | None = None) -> Any:
     Raises:
         PoNetError: naming `where`, what is wanted, and what was given.
     """
-    readings = [value]
-    if isinstance(value, float) and value.is_integer():
-        readings.append(int(value))
+    readings = [value, _with_integers(value)]
     if raw is not None and "," in raw and isinstance(value, str):
         readings.insert(0, [part.strip() for part in raw.split(",")])
     if raw is not None and not isinstance(value, list):
@@ -116,6 +114,12 @@ def convert(value: Any, wanted: Any, where: str, raw: str | None = None) -> Any:
         except ValidationError as error:
             problems += error.errors(include_url=False)
     raise PoNetError(_value_error(wanted, where, problems, value))
+
+
+def _with_integers(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_integers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @cache
@@ -189,6 +193,8 @@ def _describe(wanted: Any) -> str:
         kind = get_origin(arm) or arm
         if kind is Literal:
             described.append("one of " + ", ".join(map(str, get_args(arm))))
+        elif kind is list and get_args(arm):
+            described.append(f"a list (each {_describe(get_args(arm)[0])})")
         else:
             described.append(_WORDS.get(kind, f"a {kind.__name__.lower()}"))
     return " or ".join(dict.fromkeys(described))
