@@ -12,7 +12,7 @@ from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from ponet.models.modeling_ponet import PoNetModel
+    from ponet.models.body import PoNetModel
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
 BATCH_TOKENS = 8192
@@ -151,7 +151,7 @@ def open_encoder(name: str) -> "PoNetModel":
     Raises:
         PoNetError: no such model, or one that lacks weights.
     """
-    from ponet.models.modeling_ponet import PoNetModel
+    from ponet.models.body import PoNetModel
     from ponet.tasks.distillation.models import open_teacher
     from ponet.tasks.models import checkpoint_folder, load_checkpoint
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ponet.mixers.pooling_parts import part_borders
+from ponet.models.body import PoNetModel
 from ponet.models.configuration_ponet import PoNetConfig
-from ponet.models.modeling_ponet import PoNetModel
 from ponet.ops.layout import Layout
 
 SIZES = {"vocab_size": 120, "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2}

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from ponet.cli.reports import recipes
 from ponet.report.command import report
 from ponet.report.lra import MIXERS, TITLES
 from ponet.report.published import LRA, LRA_TASKS
 from ponet.report.registry import find_report
 from ponet.report.tables import ABSENT, Table
-from ponet.tasks.lra import recipes
 from ponet.utils.errors import PoNetError
 
 ARENA = "Long Range Arena, accuracy %"

@@ -7,7 +7,7 @@ import pytest
 
 from ponet.report.registry import find_report, markdown
 from ponet.report.tables import ABSENT
-from ponet.tasks.text.transfer import SETS
+from ponet.report.transfer import SETS
 
 
 def put(root: Path, task: str, start: str, seed: int, split: str, rate: float = 3e-4, **metrics: float) -> None:

@@ -12,7 +12,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, EvalPrediction
 
 import ponet.tasks.registry
-from ponet.config.recipe import Recipe, recipe_from_dict
+from ponet.config.recipe import DATA_OPTIONS, Recipe, recipe_from_dict
 from ponet.tasks.base import Evaluation, Example, Prepared, Split
 
 
@@ -51,8 +51,6 @@ def accuracy(prediction: EvalPrediction) -> dict[str, float]:
 
 
 class TinyTask:
-    options = TinyOptions
-
     def prepare(self, recipe: Recipe) -> Prepared:
         config = BertConfig(
             vocab_size=20,
@@ -99,6 +97,7 @@ def _tiny_task(monkeypatch: pytest.MonkeyPatch) -> None:
     def with_tiny(name: str) -> Any:
         return TinyTask() if name == "tiny" else get_task(name)
 
+    monkeypatch.setitem(DATA_OPTIONS, "tiny", TinyOptions)
     monkeypatch.setattr(ponet.tasks.registry, "get_task", with_tiny)
     monkeypatch.setattr("ponet.training.run.get_task", with_tiny)
     monkeypatch.setattr("ponet.training.evaluation.get_task", with_tiny, raising=False)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ponet.config.recipe import TrainingOptions, load_recipe
+from ponet.config.recipe import load_recipe
+from ponet.config.training import TrainingOptions
 from ponet.training import budget
 from ponet.training.run import train
 from ponet.utils.errors import PoNetError

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from ponet.config.recipe import TrainingOptions, load_recipe
+from ponet.config.recipe import load_recipe
+from ponet.config.training import TrainingOptions
 from ponet.training.schedules import build_schedule, evaluation_interval, warmup_steps
 from ponet.utils.errors import PoNetError
 

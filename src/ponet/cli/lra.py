@@ -72,8 +72,9 @@ def sheet(
 
 
 def _options(changes: list[str]) -> Any:
-    from ponet.config.values import build, parse_value
-    from ponet.tasks.lra.data import DataOptions
+    from ponet.config.lra import DataOptions
+    from ponet.config.schema import build
+    from ponet.config.yaml import parse_value
     from ponet.utils.errors import PoNetError
 
     raw = {}

@@ -38,7 +38,8 @@ def run(
       ponet pretrain run data --size base objective=mlm gradient_accumulation=4 precision=bf16
     """
     from ponet.cli.runs import run_seeds
-    from ponet.config.recipe import available_recipes, load_recipe
+    from ponet.config.files import available_recipes
+    from ponet.config.recipe import load_recipe
     from ponet.utils.errors import PoNetError, suggest
 
     sizes = [name.removeprefix("pretrain/") for name in available_recipes() if name.startswith("pretrain/")]

@@ -73,7 +73,7 @@ def report(
 
 
 def _list() -> None:
-    from ponet.config.recipe import available_recipes, read_recipe
+    from ponet.config.files import available_recipes, read_recipe
 
     names = available_recipes()
     width = max(len(name) for name in names)

@@ -73,7 +73,8 @@ def finetune(
 
       ponet finetune pairs.csv --out runs/pairs --model checkpoint seed=1
     """
-    from ponet.config.recipe import read_recipe, recipe_from_dict
+    from ponet.config.files import read_recipe
+    from ponet.config.recipe import recipe_from_dict
 
     scratch = model == "none"
     values = read_recipe("finetune/base-scratch" if scratch else "finetune/base")

@@ -2,15 +2,15 @@
 
 import math
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from ponet.config.values import short
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+
+from ponet.config.schema import MAX_COUNT, Count, Share, options, short
 from ponet.utils.errors import PoNetError
 
-MOST_STEPS = 10**9
-"""More optimizer steps than anyone takes; a training of more is a slip of the hand."""
-MOST_WORKERS = 1_000
+MOST_STEPS = MAX_COUNT
+"""More optimizer steps than anyone takes: a training of more is a typing mistake."""
 COUNTED_EPOCHS = 100
 """Where each epoch has a number of batches of its own, those of so many epochs are counted before a training begins;
 later ones are taken to have the mean."""
@@ -22,58 +22,61 @@ def check_steps(epochs: float, steps: float) -> None:
         raise PoNetError(f"'training.epochs' is {epochs:g}: that is more than {MOST_STEPS:,} steps. Lower it.")
 
 
-@dataclass
-class TrainingOptions:
-    """How training goes: the recipe's `training` section."""
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
-    learning_rate: float = 1e-4
+
+@options("training")
+class TrainingOptions:
+    """How to train: the recipe's `training` section."""
+
+    learning_rate: PositiveFloat = 1e-4
     """AdamW's highest learning rate."""
-    weight_decay: float = 0.01
+    weight_decay: NonNegativeFloat = 0.01
     """Decoupled weight decay, on everything but biases and normalisation weights."""
-    adam_beta1: float = 0.9
+    adam_beta1: Beta = 0.9
     """Decay of the running mean of gradients. `schedule: onecycle` cycles it between 0.95 and 0.85 instead."""
-    adam_beta2: float = 0.999
+    adam_beta2: Beta = 0.999
     """Decay of the running mean of squared gradients."""
-    adam_eps: float = 1e-8
+    adam_eps: PositiveFloat = 1e-8
     """Added to AdamW's denominator."""
     schedule: Literal["linear", "cosine", "constant", "warmup_stable_decay", "onecycle"] = "linear"
     """The learning rate after the warm-up: linear or cosine decay to 0, constant, or constant and then a linear decay
     to 0 (`decay`). onecycle: torch's `OneCycleLR` with linear annealing, as the paper's Long Range Arena runs have
     it."""
-    warmup: float = 0.1
+    warmup: Annotated[float, Field(ge=0, le=MAX_COUNT)] = 0.1
     """Warm-up, as a fraction of all steps if below 1, else in steps."""
-    decay: float = 0.4
+    decay: Share = 0.4
     """The share of all steps over which `warmup_stable_decay` lets the learning rate fall."""
-    epochs: float = 3.0
+    epochs: Annotated[float, Field(gt=0, le=MAX_COUNT)] = 3.0
     """Passes over the training split. Not looked at where `max_steps` is given. With `batch_tokens` the batches of
     a pass differ in number: of more than 100 passes the total is an estimate."""
-    max_steps: int | None = None
+    max_steps: Count | None = None
     """Number of optimizer steps, however many epochs that takes."""
     budget: str | None = None
     """Time for the training steps of a new run (90s, 25m, 2h), evaluations not counted: some steps are timed first, and
     `max_steps` becomes the number that fills it. The schedule then fits it exactly; keep the machine to this run."""
-    step_seconds: float | None = None
+    step_seconds: PositiveFloat | None = None
     """Seconds of one step, where they are known from a trial on a quiet machine: `budget` then times nothing."""
-    batch_tokens: int | None = 16384
+    batch_tokens: Count | None = 16384
     """Real tokens in a batch, at most; its documents are of like length. null: `batch_size` documents at random."""
-    batch_size: int | None = None
+    batch_size: Count | None = None
     """Documents in a batch, at most. null: as many as `batch_tokens` allows."""
     drop_last: bool = False
     """Whether, where `batch_tokens` is null, an epoch leaves out the documents that fill no batch of `batch_size`."""
-    gradient_accumulation: int = 1
+    gradient_accumulation: Count = 1
     """Batches to one optimizer step; the loss is the mean over all their examples."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: NonNegativeFloat = 1.0
     """The gradient is scaled down to this norm where it is longer; 0 leaves it as it is."""
-    eval_every: int | float | None = None
+    eval_every: Count | Annotated[float, Field(gt=0, le=MAX_COUNT)] | None = None
     """Steps between evaluations on the validation split, or a fraction of all steps: below 1, or 1.0 for the last step
     alone. null: once an epoch. The last step always has one."""
     metric: str | None = None
     """The validation metric that chooses the kept checkpoint. null: the task's own."""
-    patience: int | None = None
+    patience: Count | None = None
     """Training stops after this many evaluations without a better metric. null: never early."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     """Arithmetic of the forward and backward pass. auto: bf16 on a GPU that has it, else float32."""
-    workers: int = 0
+    workers: Annotated[int, Field(ge=0, le=1000)] = 0
     """Processes that make training batches ahead of their use. They change no batch. 0: none."""
     sharded: bool = False
     """Whether weights, gradients and optimizer are spread over the processes (FSDP) instead of copied to each (DDP)."""
@@ -83,30 +86,10 @@ class TrainingOptions:
     """From one checkpoint to resume from to the next: steps (100) or time (90s, 5m, 1h). Evaluations make one too."""
     keep_checkpoints: bool = False
     """Whether `checkpoints/` stays in the run folder once the run is complete."""
-    log_every: int = 10
+    log_every: Count = 10
     """Steps between lines in metrics.jsonl."""
 
     def __post_init__(self) -> None:
-        positive = ("learning_rate", "adam_eps", "epochs", "gradient_accumulation", "log_every")
-        positive_or_null = ("max_steps", "step_seconds", "batch_tokens", "batch_size", "eval_every", "patience")
-        not_negative = ("weight_decay", "warmup", "max_grad_norm", "workers")
-        for name in (*positive, *positive_or_null, *not_negative):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not (value >= 0 if name in not_negative else value > 0) or value == float("inf"):
-                least = "0 or more" if name in not_negative else "greater than 0"
-                raise PoNetError(f"'training.{name}' should be {least}, not {value}.")
-        counts = ("max_steps", "batch_tokens", "batch_size", "gradient_accumulation", "eval_every", "patience")
-        for name in (*counts, "epochs", "log_every", "warmup", "checkpoint_every", "workers"):
-            value, most = getattr(self, name), MOST_WORKERS if name == "workers" else MOST_STEPS
-            if isinstance(value, (int, float)) and value > most:
-                raise PoNetError(f"'training.{name}' should be at most {most:,}, not {value:g}.")
-        for name in ("adam_beta1", "adam_beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise PoNetError(f"'training.{name}' should be at least 0 and below 1, not {getattr(self, name)}.")
-        if not 0 <= self.decay <= 1:
-            raise PoNetError(f"'training.decay' should be between 0 and 1, not {self.decay}.")
         if self.batch_tokens is None and self.batch_size is None:
             raise PoNetError("One of 'training.batch_tokens' and 'training.batch_size' is needed; both are null.")
         self.checkpoint_interval()
@@ -117,7 +100,7 @@ class TrainingOptions:
         """`checkpoint_every` as (steps, None) or (None, seconds)."""
         every = self.checkpoint_every
         if isinstance(every, int):
-            if every > 0:
+            if 0 < every <= MOST_STEPS:
                 return every, None
         elif seconds := _seconds(every):
             return None, seconds

@@ -1,12 +1,13 @@
 """Suite `lra`: Long Range Arena, published beside measured, and what each mixer gives for a fixed time."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from ponet.config.files import read_recipe
 from ponet.report.published import LRA, LRA_BEYOND, LRA_TASKS
 from ponet.report.results import Result, evaluations, machine_of, save_figure, step_seconds
 from ponet.report.tables import ABSENT, Table, count, mean, memory, percent, seconds
-from ponet.tasks.lra.recipes import TASKS as PUBLISHED_SETUPS
 from ponet.utils.extras import pyplot
 
 TITLES = {
@@ -36,6 +37,12 @@ SHARES = (0.25, 0.5, 1.0)
 """Of the longest time that all mixers of a task have trained for: where the table of fixed times looks."""
 
 
+@cache
+def _published_steps(task: str) -> int:
+    steps: int = read_recipe(f"lra/{task}/pooling")["training"]["max_steps"]
+    return steps
+
+
 @dataclass(frozen=True)
 class _Cell:
     """All seeds of one mixer on one task."""
@@ -50,7 +57,7 @@ class _Cell:
 
     @property
     def short(self) -> bool:
-        return self.steps is not None and self.steps < PUBLISHED_SETUPS[self.task].steps
+        return self.steps is not None and self.steps < _published_steps(self.task)
 
     def accuracy(self, split: str = "test") -> str:
         return percent([run.number(f"{split}.accuracy") for run in self.runs])
@@ -132,7 +139,7 @@ def _measured(task: str, cells: list[_Cell]) -> Table:
             ]
         )
     machines = sorted({machine_of(run) for cell in here for run in cell.runs} - {""})
-    notes = [f"Published: {count(PUBLISHED_SETUPS[task].steps)} steps."]
+    notes = [f"Published: {count(_published_steps(task))} steps."]
     if any(run.number("train.timed_step_seconds") for cell in here for run in cell.runs):
         notes.append("Step: timed before the training, where a time and not a number of steps was given.")
     if machines:

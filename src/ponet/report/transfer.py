@@ -1,13 +1,53 @@
 """Suite `transfer`: a bundled checkpoint, fine-tuned, against the same model from scratch."""
 
+from dataclasses import dataclass, field
+from typing import Literal
+
 from ponet.report.results import Result, machine_of
 from ponet.report.tables import ABSENT, Table, mean, percent
-from ponet.tasks.text.transfer import REFERENCE, SETS, STARTS, TransferSet
 
+REFERENCE = "BERT-Tiny"
+"""A published encoder of about as many weights (4.4 million; 2 layers, d 128), pre-trained far longer: GLUE's test
+scores from its README, github.com/google-research/bert (Turc et al. 2019, arXiv:1908.08962)."""
+STARTS = {"pretrained": "Pre-trained", "scratch": "From scratch"}
+"""The variants of each recipe, which differ in the weights that they start from, and the titles of their columns."""
+
+
+@dataclass(frozen=True)
+class TransferSet:
+    """A data set of the comparison."""
+
+    title: str
+    metrics: dict[str, str]
+    """Its metrics, as a result names them, and their titles; the recipe's `training.metric` comes first."""
+    split: Literal["test", "validation"]
+    """What is scored: GLUE's test labels aren't public, so its sets are scored on validation; MRPC's are elsewhere."""
+    seeds: int = 1
+    """Runs that make a row complete."""
+    reference: dict[str, float] = field(default_factory=dict)
+    """Published figures of `REFERENCE`, by metric, in percent."""
+
+
+_ACCURACY = {"accuracy": "accuracy"}
+_ACCURACY_F1 = {"accuracy": "accuracy", "f1": "F1"}
+_MATTHEWS = {"matthews": "Matthews correlation"}
+_CORRELATIONS = {"pearson": "Pearson", "spearman": "Spearman"}
+SETS = {
+    "imdb": TransferSet("IMDb", _ACCURACY, "test"),
+    "hnd": TransferSet("HND", _ACCURACY_F1, "test", seeds=5),
+    "hnd-resplit": TransferSet("HND split anew", _ACCURACY_F1, "test", seeds=5),
+    "20newsgroups": TransferSet("20 Newsgroups", _ACCURACY, "test"),
+    "cola": TransferSet("CoLA", _MATTHEWS, "validation", reference={"matthews": 0.0}),
+    "sst2": TransferSet("SST-2", _ACCURACY, "validation", reference={"accuracy": 83.2}),
+    "rte": TransferSet("RTE", _ACCURACY, "validation", seeds=5, reference={"accuracy": 57.2}),
+    "mrpc": TransferSet("MRPC", _MATTHEWS | _ACCURACY_F1, "test", 5, {"accuracy": 71.1, "f1": 81.1}),
+    "stsb": TransferSet("STS-B", _CORRELATIONS, "validation", reference={"pearson": 74.3, "spearman": 73.6}),
+}
+"""Recipe below `transfer/` -> data set."""
 MISSING = "missing"
 COLUMNS = (
     "Data set",
-    *(f"{start.title} %" for start in STARTS.values()),
+    *(f"{title} %" for title in STARTS.values()),
     "Difference",
     "Seeds",
     f"{REFERENCE}, published %",
@@ -69,7 +109,7 @@ def _rates(known: list[Result]) -> list[str]:
                 titles = found.setdefault(run.mixer, {}).setdefault(f"{init}, learning rate {rate:g}", [])
                 titles += [] if each.title in titles else [each.title]
     return [
-        f"{STARTS[start].title}: "
+        f"{STARTS[start]}: "
         + "; ".join(text + (f" ({', '.join(titles)})" if len(texts) > 1 else "") for text, titles in texts.items())
         for start, texts in sorted(found.items())
     ]

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ponet.config.recipe import Recipe
+from ponet.config.training import TrainingOptions
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
-
-    from ponet.config.recipe import Recipe, TrainingOptions
 
 Example = dict[str, Any]
 """One example: `input_ids` and its companions as 1-D arrays or lists of one length, and `labels`."""
@@ -93,7 +94,7 @@ class BatchStream(Protocol):
 class MakeStream(Protocol):
     """Makes the stream of a training from the recipe's options."""
 
-    def __call__(self, options: "TrainingOptions", steps: int | None, process: int, processes: int) -> BatchStream:
+    def __call__(self, options: TrainingOptions, steps: int | None, process: int, processes: int) -> BatchStream:
         """`steps`: optimizer steps, or None for `options.epochs`."""
         ...
 
@@ -138,12 +139,10 @@ class Evaluation:
 
 
 class Task(Protocol):
-    """A kind of learning. Registered by name in `ponet.tasks`; a recipe names it under `task`."""
+    """A kind of learning. Registered by name in `ponet.tasks`; a recipe names it under `task`, and has a `data` section
+    of the type that `ponet.config.recipe.DATA_OPTIONS` has for it."""
 
-    options: type
-    """The dataclass of the recipe's `data` section: a documented field for each key."""
-
-    def prepare(self, recipe: "Recipe") -> Prepared:
+    def prepare(self, recipe: Recipe) -> Prepared:
         """Data, model and metrics for a new run.
 
         Raises:
@@ -151,12 +150,10 @@ class Task(Protocol):
         """
         ...
 
-    def evaluation(
-        self, run: Path, recipe: "Recipe", data: str | None, split: str, fresh_seed: int | None
-    ) -> Evaluation:
+    def evaluation(self, run: Path, recipe: Recipe, data: str | None, split: str, fresh_seed: int | None) -> Evaluation:
         """`split` of the recipe's data, or of `data`, or newly generated with `fresh_seed`, for the model in `run`."""
         ...
 
-    def predict(self, run: Path, recipe: "Recipe", source: str, **options: Any) -> Iterator[dict[str, Any]]:
+    def predict(self, run: Path, recipe: Recipe, source: str, **options: Any) -> Iterator[dict[str, Any]]:
         """One JSON-able record an input, in order."""
         ...

@@ -11,7 +11,7 @@ from torch.utils.data import Sampler
 from ponet.config.training import COUNTED_EPOCHS, check_steps
 
 if TYPE_CHECKING:
-    from ponet.config.recipe import TrainingOptions
+    from ponet.config.training import TrainingOptions
     from ponet.tasks.base import BatchStream, Prepared
 
 POOL_BATCHES = 32

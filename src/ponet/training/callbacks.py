@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ponet.config.recipe import TrainingOptions
+from ponet.config.training import TrainingOptions
 from ponet.tasks.base import BatchStream
 from ponet.training.progress import Progress
 from ponet.training.schedules import evaluation_interval

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ponet.config.values import build
+from ponet.config.schema import build
 
 
 @dataclass

@@ -6,7 +6,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from transformers import get_scheduler, get_wsd_schedule
 
-from ponet.config.recipe import TrainingOptions
+from ponet.config.training import TrainingOptions
 from ponet.utils.errors import PoNetError
 
 _HUGGING_FACE = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}

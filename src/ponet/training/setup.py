@@ -10,7 +10,7 @@ import torch
 from accelerate import PartialState
 from transformers import TrainingArguments
 
-from ponet.config.recipe import TrainingOptions
+from ponet.config.training import TrainingOptions
 from ponet.ops import use_backend
 from ponet.tasks.base import Split
 from ponet.utils.errors import PoNetError

@@ -14,7 +14,7 @@ from transformers.trainer_pt_utils import EvalLoopContainer
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, denumpify_detensorize
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from ponet.config.recipe import TrainingOptions
+from ponet.config.training import TrainingOptions
 from ponet.tasks.base import BatchStream, Collate, Metrics, Objective, Split
 from ponet.training.batching import EvaluationBatches
 from ponet.training.checkpoints import CheckpointStore

@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import BertModel
 
+from ponet.config.distillation import DistillationOptions
 from ponet.tasks.distillation.collate import DistillationCollator
 from ponet.tasks.distillation.models import build_student, matched_layers, open_teacher
 from ponet.tasks.distillation.objective import DistillationObjective, layer_variances
-from ponet.tasks.distillation.options import DistillationOptions
 from ponet.tasks.distillation.passages import Passages, WithPairs
 from ponet.tasks.pretraining.corpus import JoinedCorpus
 from ponet.tasks.pretraining.examples import Drawing, Key, PretrainingExamples

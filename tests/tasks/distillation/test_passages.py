@@ -14,7 +14,8 @@ from tests.tasks.pretraining.stream_fixtures import (
     shard_arrays,
 )
 
-from ponet.tasks.distillation.passages import SPECIAL_TOKENS, Passages, plan_passages
+from ponet.config.distillation import SPECIAL_TOKENS
+from ponet.tasks.distillation.passages import Passages, plan_passages
 from ponet.tasks.pretraining.examples import Key
 
 

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ponet.config.lra import DataOptions
 from ponet.tasks.lra import build, parts
 from ponet.tasks.lra.build import prepare
 from ponet.tasks.lra.cache import MANIFEST, open_cache
-from ponet.tasks.lra.data import TASKS, DataOptions, LraData, cache_folder, fresh_test, get_lra_task, open_data
+from ponet.tasks.lra.data import TASKS, LraData, cache_folder, fresh_test, get_lra_task, open_data
 from ponet.tasks.lra.plan import Plan, Stream
 from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
@@ -305,9 +306,9 @@ def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_impossible_options(tmp_path: Path) -> None:
     with pytest.raises(PoNetError, match=r"has no task 'listop'\. Did you mean 'listops'"):
         get_lra_task("listop")
-    with pytest.raises(PoNetError, match="train_size is 0: give at least 1"):
+    with pytest.raises(PoNetError, match=r"'data.train_size' should be at least 1, not 0"):
         open_data("listops", DataOptions(cache=tmp_path, train_size=0))
-    with pytest.raises(PoNetError, match="workers is 0"):
+    with pytest.raises(PoNetError, match=r"'data.workers' should be at least 1, not 0"):
         open_data("listops", DataOptions(cache=tmp_path, workers=0))
     with pytest.raises(PoNetError, match="0 fresh test examples"):
         fresh_test("listops", DataOptions(cache=tmp_path), seed=0, count=0)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ponet.tasks.lra.data import DataOptions, fresh_test, open_data
+from ponet.config.lra import DataOptions
+from ponet.tasks.lra.data import fresh_test, open_data
 from ponet.tasks.lra.listops import decode, generate
 from ponet.utils.errors import PoNetError
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ponet.tasks.lra.data import DataOptions, fresh_test, open_data
+from ponet.config.lra import DataOptions
+from ponet.tasks.lra.data import fresh_test, open_data
 from ponet.tasks.lra.pathfinder import generate
 from ponet.tasks.lra.pathfinder_sheet import draw_sheet
 from ponet.utils.errors import PoNetError

@@ -188,8 +188,8 @@ def test_accuracy_counts_the_highest_logit() -> None:
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("dataset=listop", "no task 'listop'. Did you mean 'listops'"),
-        ("segment_num=0", "data.segment_num is 0"),
+        ("dataset=listop", "'data.dataset' can't be 'listop'. Did you mean 'listops'"),
+        ("segment_num=0", "'data.segment_num' should be at least 1, not 0."),
         ("segments=rows", "'data.segments' can't be 'rows'"),
     ],
 )

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ponet.tasks.lra.data import DataOptions, LraData, fresh_test, open_data
+from ponet.config.lra import DataOptions
+from ponet.tasks.lra.data import LraData, fresh_test, open_data
 from ponet.tasks.lra.image import to_gray
 from ponet.utils.errors import PoNetError
 

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ponet.tasks.lra.data import DataOptions, LraData, open_data
+from ponet.config.lra import DataOptions
+from ponet.tasks.lra.data import LraData, open_data
 from ponet.tasks.lra.topics import neighbours, partners
 from ponet.tasks.lra.wikipedia import read_articles
 from ponet.utils.errors import PoNetError

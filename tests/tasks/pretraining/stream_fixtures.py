@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from ponet.config.pretraining import Objectives
 from ponet.tasks.base import Example
-from ponet.tasks.pretraining.chunks import Objective
 from ponet.tasks.pretraining.corpus import ShardArrays, TokenCorpus
 from ponet.tasks.pretraining.examples import Drawing, Key, PretrainingExamples
 from ponet.tasks.pretraining.masking import IGNORED
@@ -18,7 +18,7 @@ from ponet.tasks.pretraining.vocabulary import Vocabulary
 Shape = list[list[int]]
 """The tokens of each sentence of each document of a shard."""
 
-OBJECTIVES: list[Objective] = ["mlm+sso", "mlm+nsp", "mlm"]
+OBJECTIVES: list[Objectives] = ["mlm+sso", "mlm+nsp", "mlm"]
 
 documents = st.one_of(
     st.lists(st.integers(2, 60), min_size=1, max_size=1),  # a text of one token is left out when data is prepared

@@ -8,21 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tasks.pretraining.stream_fixtures import OBJECTIVES, Shape, document_of, random_shape, shapes, shard_arrays
 
-from ponet.tasks.pretraining.chunks import (
-    CLASSES,
-    ELSEWHERE,
-    FOLLOWS,
-    SHORTEST,
-    SPECIAL_TOKENS,
-    SWAPPED,
-    ChunkPlan,
-    Objective,
-    plan_chunks,
-)
+from ponet.config.pretraining import SHORTEST, SPECIAL_TOKENS, Objectives
+from ponet.tasks.pretraining.chunks import CLASSES, ELSEWHERE, FOLLOWS, SWAPPED, ChunkPlan, plan_chunks
 
 
 def plan(
-    shape: Shape, length: int, short: float = 0.1, objective: Objective = "mlm+sso", key: tuple[int, ...] = (0,)
+    shape: Shape, length: int, short: float = 0.1, objective: Objectives = "mlm+sso", key: tuple[int, ...] = (0,)
 ) -> ChunkPlan:
     return plan_chunks(shard_arrays(shape), length, short, objective, key)
 
@@ -35,7 +26,7 @@ def within(share: float, count: int, of: int) -> bool:
 @settings(max_examples=200, deadline=None)
 @given(shapes, st.integers(5, 70), st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from(OBJECTIVES), st.integers(0, 99))
 def test_every_sentence_is_in_one_chunk(
-    shape: Shape, length: int, short: float, objective: Objective, seed: int
+    shape: Shape, length: int, short: float, objective: Objectives, seed: int
 ) -> None:
     arrays, found = shard_arrays(shape), plan(shape, length, short, objective, (seed,))
     owners = np.zeros(len(arrays.sentences) - 1, dtype=int)
@@ -58,7 +49,7 @@ def test_every_sentence_is_in_one_chunk(
 
 @settings(max_examples=100, deadline=None)
 @given(shapes, st.integers(5, 70), st.sampled_from([0.0, 0.5]), st.sampled_from(OBJECTIVES))
-def test_lengths_and_goals(shape: Shape, length: int, short: float, objective: Objective) -> None:
+def test_lengths_and_goals(shape: Shape, length: int, short: float, objective: Objectives) -> None:
     found = plan(shape, length, short, objective)
     assert len({len(column) for column in vars(found).values()}) == 1
     assert found.lengths.min() >= SPECIAL_TOKENS + SHORTEST
@@ -102,7 +93,7 @@ def test_a_single_document_draws_from_both_sides_of_the_chunk() -> None:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_kinds_as_often_each(objective: Objective) -> None:
+def test_kinds_as_often_each(objective: Objectives) -> None:
     found = plan(random_shape(600), 64, objective=objective)
     kinds = CLASSES[objective]
     assert set(found.kind.tolist()) == set(kinds)

@@ -25,7 +25,8 @@ from tests.tasks.pretraining.stream_fixtures import (
 )
 from torch.utils.data import DataLoader
 
-from ponet.tasks.pretraining.chunks import ELSEWHERE, FOLLOWS, SPECIAL_TOKENS, SWAPPED
+from ponet.config.pretraining import SPECIAL_TOKENS
+from ponet.tasks.pretraining.chunks import ELSEWHERE, FOLLOWS, SWAPPED
 from ponet.tasks.pretraining.examples import Key, PretrainingExamples
 from ponet.tasks.pretraining.masking import IGNORED
 

@@ -11,7 +11,8 @@ from tests.tasks.pretraining.stream_fixtures import (
     spans,
 )
 
-from ponet.tasks.pretraining.chunks import ELSEWHERE, SPECIAL_TOKENS
+from ponet.config.pretraining import SPECIAL_TOKENS
+from ponet.tasks.pretraining.chunks import ELSEWHERE
 from ponet.tasks.pretraining.masking import IGNORED
 
 

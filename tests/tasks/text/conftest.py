@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from ponet.config.text import TextOptions
 from ponet.data.tokenizer_training import train_wordpiece
 from ponet.models.tokenization_ponet import PoNetTokenizer
-from ponet.tasks.text.options import TextOptions
 
 GOOD = ["a wonderful film", "great fun. I loved it", "bright and warm", "truly wonderful. Loved every minute", "superb"]
 BAD = ["a dreadful film", "dull and cold. I hated it", "what a waste", "truly dreadful. Hated every minute", "awful"]

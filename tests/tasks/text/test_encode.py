@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ponet.config.text import TextOptions
 from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.tasks.models import cut_lengths
 from ponet.tasks.text import encode
 from ponet.tasks.text.corpus import Documents
 from ponet.tasks.text.encode import CutCounts, Encoder, cut_documents, encode_documents, kept_range
-from ponet.tasks.text.options import TextOptions
 
 TEXTS = [
     "A wonderful film. " * 12,

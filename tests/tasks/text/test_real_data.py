@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from ponet.config.text import TextOptions
 from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.tasks.text.corpus import load_corpus
 from ponet.tasks.text.encode import encode_documents
-from ponet.tasks.text.options import TextOptions
 
 pytestmark = pytest.mark.data
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ponet.config.text import TextOptions
 from ponet.data.labels import LabelSpace
 from ponet.data.splits import draw, limit
 from ponet.tasks.text.corpus import LabelledSplits, load_corpus, load_split
-from ponet.tasks.text.options import TextOptions
 from ponet.utils.errors import PoNetError
 
 Write = Callable[..., Path]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ponet.config.distillation import SPECIAL_TOKENS
 from ponet.tasks.base import Example
-from ponet.tasks.distillation.passages import SPECIAL_TOKENS
 from ponet.tasks.pretraining.masking import IGNORED
 
 if TYPE_CHECKING:

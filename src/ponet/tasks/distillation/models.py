@@ -7,14 +7,15 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from ponet.config.distillation import DistillationOptions
 from ponet.mixers import Mixer
-from ponet.tasks.distillation.options import DistillationOptions
 from ponet.tasks.models import BY_TOKENIZER, checkpoint_folder, load_checkpoint, new_model
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
 
 if TYPE_CHECKING:
-    from ponet.models.modeling_ponet import PoNetForPreTraining, PoNetModel
+    from ponet.models.body import PoNetModel
+    from ponet.models.modeling_ponet import PoNetForPreTraining
 
 VALUE_SCALE, OUTPUT_BIAS = 0.3, 0.4
 """A pooling layer begins as a weak mean of the teacher's values: segment and local projections are the scaled value

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from ponet.config.distillation import LOSSES, DistillationOptions
 from ponet.ops import Layout, document_mean
-from ponet.tasks.distillation.options import LOSSES, DistillationOptions
 from ponet.tasks.pretraining.flops import forward_flops
 from ponet.tasks.pretraining.objective import TRAINING
 
 if TYPE_CHECKING:
+    from ponet.models.body import PoNetModel
     from ponet.models.configuration_ponet import PoNetConfig
-    from ponet.models.modeling_ponet import PoNetModel
 
 
 class DistillationObjective:

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ponet.config.distillation import SPECIAL_TOKENS
 from ponet.tasks.base import Example
 from ponet.tasks.pretraining.chunks import ChunkPlan
 from ponet.tasks.pretraining.corpus import JoinedCorpus, ShardArrays, TokenCorpus
 from ponet.tasks.pretraining.examples import Key, PlannedExamples, PretrainingExamples
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 
-SPECIAL_TOKENS = 2
-"""[CLS] passage [SEP]."""
 SHORTEST = 4
 """Tokens of text that a short passage aims at, at least."""
 

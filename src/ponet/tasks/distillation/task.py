@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.config.distillation import SPECIAL_TOKENS, DistillationOptions
 from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.distillation.collate import DistillationCollator
-from ponet.tasks.distillation.options import DistillationOptions
-from ponet.tasks.distillation.passages import SPECIAL_TOKENS, Passages, WithPairs
+from ponet.tasks.distillation.passages import Passages, WithPairs
 from ponet.tasks.pretraining.corpus import JoinedCorpus
 from ponet.tasks.pretraining.examples import Drawing, PretrainingExamples
 from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
@@ -20,7 +20,7 @@ from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
     from ponet.config.recipe import Recipe
-    from ponet.models.modeling_ponet import PoNetModel
+    from ponet.models.body import PoNetModel
 
 Examples = Passages | WithPairs
 
@@ -32,8 +32,6 @@ CALIBRATION_PASSAGES = 64
 
 class DistillationTask:
     """A student learns the hidden states and mean vectors of a BERT-architecture teacher."""
-
-    options: type = DistillationOptions
 
     def prepare(self, recipe: "Recipe") -> Prepared:
         """As `ponet.tasks.base.Task.prepare`."""

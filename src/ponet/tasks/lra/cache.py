@@ -14,7 +14,8 @@ from ponet.utils.errors import PoNetError
 from ponet.utils.files import explain, read_json, write_json
 
 if TYPE_CHECKING:
-    from ponet.tasks.lra.data import DataOptions, LraData, LraTask
+    from ponet.config.lra import DataOptions
+    from ponet.tasks.lra.data import LraData, LraTask
 
 MANIFEST = "manifest.json"
 

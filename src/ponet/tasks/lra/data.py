@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ponet.config.lra import DataOptions
 from ponet.tasks.lra.store import TokenStore
 from ponet.utils.errors import PoNetError, suggest
 
@@ -114,39 +115,6 @@ TASKS: dict[str, LraTask] = {
         ),
     )
 }
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """What may be chosen about the data. The defaults are the official sets."""
-
-    source: str | None = None
-    """Where the data is read from: the published `lra_release` folder, a folder or hub name of the same data set, or
-    None: generated where that is possible, else `imdb`, `cifar10` or `wikipedia` in the data folder ($PONET_DATA)."""
-    cache: Path | None = None
-    """The folder for prepared data. None: `$PONET_CACHE/lra`, else `~/.cache/ponet/lra`."""
-    seed: int = 0
-    """Of generated data."""
-    contour_length: int = 14
-    """Pathfinder: dashes in a curve, 6, 9 or 14. Published results are for 14."""
-    train_size: int | None = None
-    """So many training examples instead of the official number."""
-    validation_size: int | None = None
-    test_size: int | None = None
-    workers: int | None = None
-    """Processes that prepare data. None: one a core. It doesn't change the data."""
-
-    def sizes(self, task: LraTask) -> dict[str, int]:
-        """Examples wanted of each split.
-
-        Raises:
-            PoNetError: for a number below 1.
-        """
-        chosen = {"train": self.train_size, "validation": self.validation_size, "test": self.test_size}
-        for split, size in chosen.items():
-            if size is not None and size < 1:
-                raise PoNetError(f"{split}_size is {size}: give at least 1, or leave it out for the official number.")
-        return {split: task.official[split] if size is None else size for split, size in chosen.items()}
 
 
 @dataclass

@@ -19,8 +19,8 @@ from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
+    from ponet.config.lra import DataOptions
     from ponet.data.tables import DataTable
-    from ponet.tasks.lra.data import DataOptions
 
 VERSION = 1
 DEFAULT = "cifar10"

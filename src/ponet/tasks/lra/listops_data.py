@@ -12,7 +12,7 @@ from ponet.tasks.lra.published import Block, blocks, count_differences, find, si
 from ponet.tasks.lra.store import Examples
 
 if TYPE_CHECKING:
-    from ponet.tasks.lra.data import DataOptions
+    from ponet.config.lra import DataOptions
 
 VERSION = 1
 FRESH = 1
@@ -30,7 +30,7 @@ def plan(options: "DataOptions") -> Plan:
     about = TASKS["listops"]
     if options.source is not None:
         return _published(options, options.source)
-    wanted = options.sizes(about)
+    wanted = options.sizes(about.official)
     return Plan(
         task=about.name,
         version=VERSION,

@@ -15,7 +15,7 @@ from ponet.tasks.lra.published import count_differences, sizes
 from ponet.tasks.lra.store import Examples
 
 if TYPE_CHECKING:
-    from ponet.tasks.lra.data import DataOptions
+    from ponet.config.lra import DataOptions
 
 VERSION = 1
 FRESH = 1
@@ -32,7 +32,7 @@ def plan(options: "DataOptions") -> Plan:
     about = TASKS["pathfinder"]
     if options.source is not None:
         return _published(options, options.source)
-    wanted = options.sizes(about)
+    wanted = options.sizes(about.official)
     return Plan(
         task=about.name,
         version=VERSION,

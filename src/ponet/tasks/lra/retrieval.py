@@ -17,7 +17,7 @@ from ponet.utils.errors import PoNetError
 from ponet.utils.files import data_folder
 
 if TYPE_CHECKING:
-    from ponet.tasks.lra.data import DataOptions
+    from ponet.config.lra import DataOptions
 
 VERSION = 1
 _FILES = {"train": "new_aan_pairs.train.tsv", "validation": "new_aan_pairs.eval.tsv", "test": "new_aan_pairs.test.tsv"}

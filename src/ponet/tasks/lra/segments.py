@@ -10,9 +10,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from ponet.config.lra import LraOptions
 from ponet.tasks.lra.data import LraTask
 from ponet.tasks.lra.listops import END, OPERATORS, TOKENS
-from ponet.tasks.lra.options import LraOptions
 
 Ids = NDArray[np.int64]
 Segments = Callable[[Ids, Ids], Ids]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from ponet.config.lra import LraOptions
 from ponet.tasks.base import Collate, Evaluation, Example, Prepared, Split
 from ponet.tasks.lra.collate import ImageCollator, SequenceCollator
 from ponet.tasks.lra.data import LraTask, fresh_test, get_lra_task, open_data
 from ponet.tasks.lra.modelling import build_model
-from ponet.tasks.lra.options import LraOptions
 from ponet.tasks.lra.segments import segment_rule
 from ponet.utils.errors import PoNetError
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 class ArenaTask:
     """Classification of long sequences: one of six data sets, read from the cache or made on the first call."""
-
-    options: type = LraOptions
 
     def prepare(self, recipe: "Recipe") -> Prepared:
         """As `ponet.tasks.base.Task.prepare`."""
@@ -61,7 +59,7 @@ class ArenaTask:
         if fresh_seed is not None:
             if data is not None or split != "test":
                 raise PoNetError("--fresh-test-seed makes test data: leave --data and --split out.")
-            size = options.fresh_size or options.sizes(task)["test"]
+            size = options.fresh_size or options.sizes(task.official)["test"]
             made = fresh_test(task.name, options, fresh_seed, size)
             return Evaluation(make_split(made, task), collate, accuracy)
         opened = open_data(task.name, options if data is None else replace(options, source=data))

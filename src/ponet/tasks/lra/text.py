@@ -12,8 +12,8 @@ from ponet.tasks.lra.texts import from_texts
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
+    from ponet.config.lra import DataOptions
     from ponet.data.tables import DataTable
-    from ponet.tasks.lra.data import DataOptions
 
 VERSION = 1
 DEFAULT = "imdb"

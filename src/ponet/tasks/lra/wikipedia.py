@@ -24,7 +24,7 @@ from ponet.utils.errors import PoNetError
 from ponet.utils.files import data_folder
 
 if TYPE_CHECKING:
-    from ponet.tasks.lra.data import DataOptions
+    from ponet.config.lra import DataOptions
 
 VERSION = 1
 DEFAULT = "wikipedia"
@@ -47,7 +47,7 @@ def plan(options: "DataOptions") -> Plan:
 
     about = TASKS["retrieval-wikipedia"]
     source = options.source or DEFAULT
-    wanted = options.sizes(about)
+    wanted = options.sizes(about.official)
 
     def streams() -> list[Stream]:
         articles = read_articles(source, options.seed, max(sum(wanted.values()) // 2, 2 * len(wanted)))

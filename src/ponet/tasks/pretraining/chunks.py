@@ -7,13 +7,11 @@ the second spans of class 2, which are drawn anew, and for a last sentence that 
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from ponet.config.pretraining import SHORTEST, SPECIAL_TOKENS, Objectives
 from ponet.tasks.pretraining.corpus import ShardArrays
-
-Objective = Literal["mlm+sso", "mlm+nsp", "mlm"]
 
 FOLLOWS, SWAPPED, ELSEWHERE = 0, 1, 2
 CLASSES: dict[str, tuple[int, ...]] = {
@@ -22,11 +20,6 @@ CLASSES: dict[str, tuple[int, ...]] = {
     "mlm": (FOLLOWS,),
 }
 """The kinds of pairs that each objective draws from, as often each. An objective's label is the place in its tuple."""
-
-SPECIAL_TOKENS = 3
-"""[CLS] first [SEP] second [SEP]."""
-SHORTEST = 2
-"""Tokens of text in an example at least: one in each span."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +51,7 @@ def plan_chunks(
     arrays: ShardArrays,
     max_length: int,
     short_share: float,
-    objective: Objective,
+    objective: Objectives,
     key: tuple[int, ...],
 ) -> ChunkPlan:
     """Parts the documents of a shard (paper, section 4 and appendix; StructBERT).

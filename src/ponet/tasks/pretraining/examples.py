@@ -7,9 +7,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from ponet.config.pretraining import Objectives
 from ponet.tasks.base import Example
 from ponet.tasks.models import cut_lengths
-from ponet.tasks.pretraining.chunks import CLASSES, ELSEWHERE, SWAPPED, ChunkPlan, Objective, plan_chunks
+from ponet.tasks.pretraining.chunks import CLASSES, ELSEWHERE, SWAPPED, ChunkPlan, plan_chunks
 from ponet.tasks.pretraining.corpus import JoinedCorpus, ShardArrays, TokenCorpus
 from ponet.tasks.pretraining.masking import mask_tokens
 from ponet.tasks.pretraining.vocabulary import Vocabulary
@@ -37,7 +38,7 @@ class Drawing:
     """What decides examples besides the corpus."""
 
     seed: int = 0
-    objective: Objective = "mlm+sso"
+    objective: Objectives = "mlm+sso"
     mlm_rate: float = 0.15
     whole_words: bool = False
     short_share: float = 0.1

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ponet.config.pretraining import PretrainingOptions
 from ponet.tasks.models import (
     BY_TOKENIZER,
     check_vocabulary,
@@ -13,7 +14,6 @@ from ponet.tasks.models import (
     vocabulary_size,
 )
 from ponet.tasks.pretraining.chunks import CLASSES
-from ponet.tasks.pretraining.options import PretrainingOptions
 from ponet.tasks.pretraining.vocabulary import fingerprint
 from ponet.utils.errors import PoNetError
 

@@ -12,7 +12,7 @@ from ponet.config.training import COUNTED_EPOCHS, check_steps
 from ponet.tasks.pretraining.examples import Key
 
 if TYPE_CHECKING:
-    from ponet.config.recipe import TrainingOptions
+    from ponet.config.training import TrainingOptions
     from ponet.tasks.base import MakeStream
 
 POOL_SHARDS = 16

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.config.text import TextOptions
 from ponet.data.labels import LabelSpace, check_weights
 from ponet.tasks.base import Evaluation, Prepared
 from ponet.tasks.text.corpus import Documents, load_corpus
 from ponet.tasks.text.encode import cut_documents
 from ponet.tasks.text.metrics import BEST, measure
 from ponet.tasks.text.modelling import check_model_keys, make_tokenizer
-from ponet.tasks.text.options import TextOptions
 from ponet.utils.errors import PoNetError
 from ponet.utils.progress import track
 
@@ -29,8 +29,6 @@ _NO_RUN = "The baseline has no model to open: its figures are in result.json."
 
 class BaselineTask:
     """The data options of `text`, learnt without a neural network: `run` gives the figures at once."""
-
-    options: type = TextOptions
 
     def run(self, recipe: "Recipe") -> dict[str, Any]:
         """As `run_baseline`; an engine calls this instead of `prepare` where a task has it."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.config.text import TextOptions
 from ponet.data.columns import Columns, choose_columns, text_column
 from ponet.data.labels import LabelSpace, encode_labels, fit_labels, list_names, named
 from ponet.data.sources import SPLITS, TableSource, open_source
 from ponet.data.splits import draw, limit
 from ponet.data.tables import DataTable
-from ponet.tasks.text.options import TextOptions
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.config.text import TextOptions
 from ponet.tasks.base import Example, Split
 from ponet.tasks.models import cut_lengths
 from ponet.tasks.text.corpus import Documents
-from ponet.tasks.text.options import TextOptions
 from ponet.utils.progress import track
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ponet.config.text import TextOptions
 from ponet.data.labels import LabelSpace
 from ponet.tasks.models import (
     BY_TOKENIZER,
@@ -18,7 +19,6 @@ from ponet.tasks.models import (
     vocabulary_size,
 )
 from ponet.tasks.text.corpus import Documents
-from ponet.tasks.text.options import TextOptions
 from ponet.utils.errors import PoNetError, brief, suggest
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.config.text import TextOptions
 from ponet.data.inputs import Input, read_inputs
 from ponet.data.labels import LabelSpace
 from ponet.tasks.models import device
 from ponet.tasks.text.collate import PackedCollator
 from ponet.tasks.text.encode import BATCH_CHARACTERS, BATCH_TEXTS, Encoder, Tokens
 from ponet.tasks.text.modelling import open_run
-from ponet.tasks.text.options import TextOptions
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:

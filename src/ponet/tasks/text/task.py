@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ponet.config.text import TextOptions
 from ponet.data.labels import check_weights
 from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.text.collate import PackedCollator
@@ -11,7 +12,6 @@ from ponet.tasks.text.corpus import load_corpus, load_split
 from ponet.tasks.text.encode import encode_documents, foreign_notice
 from ponet.tasks.text.metrics import BEST, class_weights, metrics_of, weighted_loss
 from ponet.tasks.text.modelling import build_model, check_model_keys, make_tokenizer, open_run
-from ponet.tasks.text.options import TextOptions
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 class TextTask:
     """Classification (single- or multi-label) and regression on one's own documents, or on pairs of them."""
-
-    options: type = TextOptions
 
     def prepare(self, recipe: "Recipe") -> Prepared:
         """As `ponet.tasks.base.Task.prepare`."""
