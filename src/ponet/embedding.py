@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.models.checkpoints import LONG_DOCUMENTS, checkpoint
 from ponet.training.batching import cut
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import read_json, write_json
+from ponet.utils.files import read_json
 
 if TYPE_CHECKING:
     from ponet.models.modeling_ponet import PoNetModel
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
 BATCH_TOKENS = 8192
-CHUNK_TOKENS = 8192
-"""Of a longer text so many tokens at a time go through each layer: memory follows this number."""
-LONG_DOCUMENTS = {"chunk_size": CHUNK_TOKENS, "repeat_positions": True}
-"""Fields of the configuration with which a model reads documents of any length."""
 WINDOW_TEXTS, WINDOW_CHARACTERS = 1024, 8_000_000
 """Texts are sorted by length within windows of at most so many: like lengths share a batch."""
 
@@ -56,7 +53,6 @@ class Embedder:
     ) -> None:
         import torch
 
-        from ponet.models.checkpoints import checkpoint
         from ponet.tasks.distillation.collate import DistillationCollator
         from ponet.tasks.text.modelling import device, open_tokenizer
 
@@ -188,56 +184,6 @@ def embed(texts: Sequence[str], model: str | Path | None = None) -> np.ndarray:
     if isinstance(texts, str):
         raise PoNetError("embed takes a list of texts: embed([text])[0] is the vector of one.")
     return _embedder(None if model is None else str(model)).embed(texts)
-
-
-POOLING_FOLDER = "1_Pooling"
-MODULES = (
-    ("", "base.modules.transformer.Transformer"),
-    (POOLING_FOLDER, "sentence_transformer.modules.pooling.Pooling"),
-    ("2_Normalize", "base.modules.normalize.Normalize"),
-)
-"""What sentence-transformers opens for a folder's `modules.json`: path and class of each module."""
-
-
-def write_modules(folder: Path) -> None:
-    """Writes beside a saved model and its tokenizer what makes sentence-transformers give the vectors of `embed`.
-
-    Its own classes, which need no trust in foreign code, are told to have the tokenizer pack each batch, so that no pad
-    token is computed, and to read texts of any length.
-
-    Args:
-        folder: with `config.json` and `tokenizer_config.json`.
-
-    Raises:
-        PoNetError: where these can't be read, or the disk is full.
-    """
-    config = read_json(folder / "config.json")
-    # sentence-transformers takes the smaller number for the tokenizer's limit, which here isn't one
-    limits = (config["max_position_embeddings"], read_json(folder / "tokenizer_config.json").get("model_max_length"))
-    states = {"method": "forward", "method_output_name": "last_hidden_state"}
-    modules = [
-        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.{name}"}
-        for index, (path, name) in enumerate(MODULES)
-    ]
-    write_json(folder / "modules.json", modules)
-    write_json(
-        folder / "sentence_bert_config.json",
-        {
-            "transformer_task": "feature-extraction",
-            "modality_config": {"text": states},
-            "module_output_name": "token_embeddings",
-            "processing_kwargs": {"text": {"packed": True, "whole_at": min(filter(None, limits))}},
-            "config_kwargs": LONG_DOCUMENTS,
-        },
-    )
-    write_json(
-        folder / "config_sentence_transformers.json",
-        {"model_type": "SentenceTransformer", "similarity_fn_name": "cosine", "prompts": {}},
-    )
-    write_json(
-        folder / POOLING_FOLDER / "config.json",
-        {"embedding_dimension": config["hidden_size"], "pooling_mode": "mean", "include_prompt": True},
-    )
 
 
 def _windows(texts: Iterable[str]) -> Iterator[list[str]]:

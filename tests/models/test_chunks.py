@@ -8,7 +8,7 @@ from huggingface_hub.errors import StrictDataclassClassValidationError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ponet.mixers.pooling_parts import part_borders
+from ponet.mixers.pooling_chunks import chunk_bounds
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetModel
 from ponet.ops.layout import Layout
@@ -99,12 +99,12 @@ def test_half_precision_is_summed_in_single():
     torch.testing.assert_close(parts, whole, rtol=0.05, atol=0.05)
 
 
-def test_borders_cut_no_segment_that_fits():
+def test_chunks_split_no_segment_that_fits():
     ids = torch.tensor([0, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3])
     layout = Layout.from_packed(torch.tensor([0, 14]), ids)
-    assert part_borders(layout, 5) == [0, 4, 9, 14]  # 2's nine tokens are more than a part: they are cut
-    assert part_borders(layout, 6) == [0, 4, 10, 14]
-    assert part_borders(layout, 20) == [0, 14]
+    assert chunk_bounds(layout, 5) == [0, 4, 9, 14]  # 2's nine tokens are more than a chunk: they are split
+    assert chunk_bounds(layout, 6) == [0, 4, 10, 14]
+    assert chunk_bounds(layout, 20) == [0, 14]
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])

@@ -11,8 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers.activations import ACT2FN
 
 from ponet import PoNetConfig
-from ponet.models.encoder import PoNetLayer
-from ponet.models.feed_forward import gelu_linear
+from ponet.models.modeling_ponet import PoNetLayer, gelu_linear
 from ponet.ops import backends, use_backend
 
 KINDS = [

@@ -18,6 +18,8 @@ class AttentionMixer(Mixer):
     `config.attention_kernel` "eager" computes and keeps the weights of all pairs, as was usual before those kernels.
     """
 
+    title = "Transformer"
+
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         d = config.hidden_size

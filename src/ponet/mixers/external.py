@@ -30,6 +30,8 @@ class ExternalMixer(Mixer):
     authors' code, by `config.attention_probs_dropout_prob`. No library has it.
     """
 
+    title = "External Attention"
+
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         d = config.hidden_size

@@ -15,6 +15,7 @@ class FourierMixer(Mixer):
     padding would change the result.
     """
 
+    title = "FNet"
     has_output_projection = False
 
     def forward(

@@ -24,6 +24,8 @@ class LinformerMixer(DocumentAttention):
     counts both among its variants (section 4, "Additional Efficiency Techniques").
     """
 
+    title = "Linformer"
+
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         length = config.linformer_length or config.max_position_embeddings

@@ -35,6 +35,7 @@ class LSHMixer(DocumentAttention):
     alone, draws rotations at every call, and keeps the bucket number of the first length that it sees.
     """
 
+    title = "Reformer"
     projections = ("query_key", "value")
     bias = False
     rotations: Tensor

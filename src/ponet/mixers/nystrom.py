@@ -29,6 +29,8 @@ class NystromMixer(DocumentAttention):
     length that they divide, and has the start value over the batch.
     """
 
+    title = "Nystromformer"
+
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.num_landmarks = config.nystrom_landmarks

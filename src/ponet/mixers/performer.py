@@ -29,6 +29,7 @@ class PerformerMixer(DocumentAttention):
     padding in the denominator.
     """
 
+    title = "Performer"
     projection_matrix: Tensor
 
     def __init__(self, config: Any) -> None:

@@ -44,7 +44,7 @@ class PoNetTokenizer(BertTokenizer):
     `packed=True` in a call puts all texts of a batch one behind the other, without padding: `input_ids`, `segment_ids`
     and `token_type_ids` are `[1, T]`, and `cu_seq_lens_q` `[B + 1]` says where each begins, as every PoNet model takes
     it. With it goes `whole_at`: where a call names no `max_length` and `model_max_length` is this number, texts aren't
-    truncated. Both are for libraries that encode by settings in a file (`ponet.embedding.write_modules`).
+    truncated. Both are for libraries that encode by settings in a file (`ponet.models.checkpoints.write_modules`).
 
     Raises:
         ValueError: for an unknown `segments`, a missing `segment_length`, or spans that don't fit their text.

@@ -29,7 +29,7 @@ def open_teacher(name: str) -> "PoNetModel":
     Raises:
         PoNetError: another architecture, a decoder, missing or damaged weights.
     """
-    from ponet.models.body import PoNetModel
+    from ponet.models.modeling_ponet import PoNetModel
 
     folder = checkpoint_folder(name)
     config = read_json(folder / "config.json")

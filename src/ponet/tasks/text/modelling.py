@@ -15,9 +15,8 @@ from ponet.utils.files import data_folder
 if TYPE_CHECKING:
     import numpy as np
 
-    from ponet.models.body import PoNetPreTrainedModel
     from ponet.models.configuration_ponet import PoNetConfig
-    from ponet.models.modeling_ponet import PoNetForSequenceClassification
+    from ponet.models.modeling_ponet import PoNetForSequenceClassification, PoNetPreTrainedModel
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
 Model = TypeVar("Model", bound="PoNetPreTrainedModel")
