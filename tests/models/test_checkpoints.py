@@ -146,12 +146,12 @@ def test_bundled_ones_are_small_and_have_a_card(bundled: Path) -> None:
 
 
 def test_a_bundled_one_guesses_masked_words(bundled: Path) -> None:
-    """Each word of a passage masked in turn; by frequency alone, the loss is near 7 and 1 in 12 is right."""
+    """Every third word of a passage masked in turn; by frequency alone, the loss is near 7 and 1 in 12 is right."""
     tokenizer = AutoTokenizer.from_pretrained(bundled)
     model = PoNetForPreTraining.from_pretrained(bundled).eval()
     batch = tokenizer(PASSAGE, return_tensors="pt")
     ids = batch["input_ids"][0]
-    places = [place for place, token in enumerate(ids.tolist()) if token not in tokenizer.all_special_ids]
+    places = [place for place, token in enumerate(ids.tolist()) if token not in tokenizer.all_special_ids][::3]
     masked = ids.repeat(len(places), 1)
     masked[range(len(places)), places] = tokenizer.mask_token_id
     segments = batch["segment_ids"].repeat(len(places), 1)
