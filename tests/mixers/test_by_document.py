@@ -82,7 +82,7 @@ def test_rows_hold_every_token_once_and_little_else(lengths, split_at):
     layout = packed(lengths)
     x = torch.arange(1, layout.num_tokens + 1)
     parts, order = document_rows(layout, split_at)
-    back, room = [], 0
+    back, computed = [], 0
     for rows in parts:
         padded = rows.pad(x)
         assert padded.shape == (len(rows.lengths), rows.length)
@@ -90,12 +90,12 @@ def test_rows_hold_every_token_once_and_little_else(lengths, split_at):
         if rows.mask is not None:
             assert torch.equal(padded > 0, rows.mask)
         assert rows.lengths.min() > split_at or rows.lengths.max() <= split_at
-        room += padded.numel() if rows.length > 16 else 0
+        computed += padded.numel() if rows.length > 16 else 0
         back.append(rows.unpad(padded))
     if parts:
         together = torch.cat(back)
         assert torch.equal(together if order is None else together[order], x)
-    assert room <= sum(lengths) / 0.75
+    assert computed <= sum(lengths) / 0.75
     assert len(parts) <= 15
     assert document_rows(layout, split_at)[0] is parts  # once a batch
 

@@ -1,6 +1,4 @@
-"""`chunk_size` and `mixer_checkpointing` change memory, and no number."""
-
-import copy
+"""`chunk_size` and `mixer_checkpointing` change memory, and no result."""
 
 import pytest
 import torch
@@ -26,9 +24,9 @@ def make_model(**changes):
 
 
 def with_chunks(model, size):
-    other = copy.deepcopy(model)
-    other.config.chunk_size = other.encoder.chunk_size = other.embeddings.chunk_size = size
-    return other
+    other = PoNetModel(PoNetConfig.from_dict({**model.config.to_dict(), "chunk_size": size})).to(model.dtype)
+    other.load_state_dict(model.state_dict())
+    return other.eval()
 
 
 def make_batch(random, lengths, sort):
@@ -61,7 +59,7 @@ def test_chunks_of_any_size_give_the_same(form, lengths, size, seed, sort):
 
 
 @pytest.mark.parametrize("mixers", ["fourier", "attention", ["pooling", "attention"]])
-def test_mixers_that_need_the_whole_get_it(mixers):
+def test_mixers_that_need_all_tokens_get_them(mixers):
     model = make_model(mixer_types=mixers)
     batch = make_batch(torch.Generator().manual_seed(1), [30, 7], True)
     with torch.no_grad():
@@ -69,7 +67,7 @@ def test_mixers_that_need_the_whole_get_it(mixers):
     torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-9)
 
 
-def test_a_wrapped_key_projection_mixes_the_whole():
+def test_a_wrapped_key_projection_mixes_all_tokens_at_once():
     model = make_model()
     batch = make_batch(torch.Generator().manual_seed(1), [30, 7], True)
     chunked = with_chunks(model, 8)
@@ -80,7 +78,7 @@ def test_a_wrapped_key_projection_mixes_the_whole():
     torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-9)
 
 
-def test_gradients_and_weights_are_there_with_chunks_too():
+def test_gradients_and_weights_with_chunk_size():
     model = with_chunks(make_model(), 8)
     batch = make_batch(torch.Generator().manual_seed(1), [30, 7], True)
     model(**batch).last_hidden_state.sum().backward()
@@ -110,35 +108,35 @@ def test_chunks_split_no_segment_that_fits():
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("form", ["post", "pre"])
 def test_checkpointing_gives_the_same_gradients(form, dropout):
-    model = make_model(norm_position=form, hidden_dropout_prob=dropout).train()
-    other = copy.deepcopy(model)
-    kept = []
-    for each, checkpointing in ((model, False), (other, True)):
-        for layer in each.encoder.layer:
-            layer.attention.checkpointing = checkpointing
+    model, other = (
+        make_model(norm_position=form, hidden_dropout_prob=dropout, mixer_checkpointing=checkpointing).train()
+        for checkpointing in (False, True)
+    )
+    saved = []
+    for each in (model, other):
         torch.manual_seed(3)
         counted = Counted()
-        with torch.autograd.graph.saved_tensors_hooks(counted.keep, lambda tensor: tensor):
+        with torch.autograd.graph.saved_tensors_hooks(counted.save, lambda tensor: tensor):
             loss = each(**make_batch(torch.Generator().manual_seed(1), [30, 7], True)).last_hidden_state.pow(2).sum()
         loss.backward()
-        kept.append(counted.numbers)
+        saved.append(counted.numbers)
     for (name, one), (_, two) in zip(model.named_parameters(), other.named_parameters(), strict=True):
         if one.grad is not None:
             torch.testing.assert_close(one.grad, two.grad, msg=name)
-    assert kept[1] < kept[0] * 0.75
+    assert saved[1] < saved[0] * 0.75
 
 
 class Counted:
-    """Numbers that autograd keeps between forward and backward."""
+    """Numbers that autograd saves for backward."""
 
     def __init__(self):
         self.numbers = 0
 
-    def keep(self, tensor):
+    def save(self, tensor):
         self.numbers += tensor.numel()
         return tensor
 
 
-def test_the_configuration_says_no_to_no_chunk():
+def test_a_chunk_has_a_token():
     with pytest.raises(StrictDataclassClassValidationError, match="chunk_size must be at least 1"):
         PoNetConfig(chunk_size=0)

@@ -81,7 +81,7 @@ def calls(draw, overflow: bool = False) -> dict:
     call["truncation"] = draw(st.sampled_from([True, "only_first", "longest_first"]))
     if overflow:
         call["truncation"] = "only_first"
-        # the library panics where a stride leaves no room, which it may after a long second text
+        # the library panics where a stride leaves no tokens, which it may after a long second text
         call |= {"return_overflowing_tokens": True, "stride": 0 if pairs else draw(st.integers(0, 2))}
     for name in ("return_special_tokens_mask", "return_offsets_mapping", "return_length"):
         call[name] = draw(st.booleans())
@@ -89,7 +89,7 @@ def calls(draw, overflow: bool = False) -> dict:
 
 
 def encode(tokenizer, call, side="right"):
-    """The call's result, or the message where the library refuses (no room for the first text, ...)."""
+    """The call's result, or the library's message where there is an error (no tokens left for the first text, ...)."""
     tokenizer.truncation_side = side
     try:
         return tokenizer(**call)
@@ -191,7 +191,7 @@ def test_layout_of_a_pair():
     assert TOKENIZER("the a! the", "the. a", add_special_tokens=False)["segment_ids"] == [1, 1, 1, 2, 3, 3, 4]
 
 
-def test_truncation_numbers_what_is_left_anew():
+def test_truncation_renumbers_what_is_left():
     tokenizer = PoNetTokenizer(vocab=VOCABULARY, truncation_side="left")
     assert tokenizer("a! b! c! d!", truncation=True, max_length=5)["segment_ids"] == [0, 1, 2, 2, 3]
     assert TOKENIZER("a b! c!", "a! b!", truncation="only_second", max_length=9)["segment_ids"] == [

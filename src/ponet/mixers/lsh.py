@@ -10,8 +10,6 @@ from ponet.mixers.base import register_mixer
 from ponet.mixers.by_document import DocumentAttention, DocumentRows, Rows, document_rows, padded_rows
 from ponet.ops.layout import Layout
 
-_HASHED_AT_ONCE = 2**22  # numbers: only the index of each token's largest rotated one is stored
-
 
 @register_mixer("lsh")
 class LSHMixer(DocumentAttention):
@@ -38,6 +36,8 @@ class LSHMixer(DocumentAttention):
     title = "Reformer"
     projections = ("query_key", "value")
     bias = False
+    hashed_at_once = 2**22
+    """Numbers, at most, of the rotated tokens of which the largest is sought at once."""
     rotations: Tensor
 
     def __init__(self, config: Any) -> None:
@@ -104,7 +104,7 @@ class LSHMixer(DocumentAttention):
         rotations = self.rotations.to(x.dtype)
         counted = [n] * b if self.published else lengths.tolist()
         exponents = [self._bucket_exponent(length) for length in counted]
-        step = max(1, _HASHED_AT_ONCE // (b * h * self.num_hashes * 2 * self.chunk_length))
+        step = max(1, self.hashed_at_once // (b * h * self.num_hashes * 2 * self.chunk_length))
         buckets = x.new_empty((b, h, self.num_hashes, n), dtype=torch.int64)  # of x, so that vmap has one for each
         for exponent in sorted(set(exponents)):
             which = torch.tensor([i for i, p in enumerate(exponents) if p == exponent], device=x.device)
