@@ -614,7 +614,7 @@ class PoNetForPreTraining(_PoNetWithDecoder):
         prediction_positions: Tensor | None = None,
         **inputs: Unpack[PoNetInputs],
     ) -> PoNetForPreTrainingOutput:
-        """Takes [`PoNetInputs`][ponet.models.packing.PoNetInputs], and these.
+        """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
 
         Args:
             labels: `[B, N]` (or `[1, T]`) word ids to predict, -100 elsewhere.
@@ -660,7 +660,7 @@ class PoNetForMaskedLM(_PoNetWithDecoder):
     @can_return_tuple
     @with_named_inputs
     def forward(self, labels: Tensor | None = None, **inputs: Unpack[PoNetInputs]) -> MaskedLMOutput:
-        """Takes [`PoNetInputs`][ponet.models.packing.PoNetInputs], and these.
+        """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
 
         Args:
             labels: `[B, N]` (or `[1, T]`) word ids to predict, -100 elsewhere.
@@ -681,7 +681,7 @@ def _token_loss(model: PoNetPreTrainedModel, encoded: EncodedBatch, scores: Tens
 
 
 class PoNetForSequenceClassification(PoNetPreTrainedModel):
-    """One label, several labels or a number for each document; `config.classifier_*` say how documents are read."""
+    """One label, several labels or a number for each document, by the fields `classifier_*` of the configuration."""
 
     def __init__(self, config: PoNetConfig) -> None:
         super().__init__(config)
@@ -702,7 +702,7 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
     @can_return_tuple
     @with_named_inputs
     def forward(self, labels: Tensor | None = None, **inputs: Unpack[PoNetInputs]) -> SequenceClassifierOutput:
-        """Takes [`PoNetInputs`][ponet.models.packing.PoNetInputs], and these.
+        """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
 
         Args:
             labels: `[B]` classes; `[B, C]` of 0 and 1 for several labels; `[B]` or `[B, C]` numbers for regression.
@@ -772,7 +772,7 @@ class PoNetForTokenClassification(PoNetPreTrainedModel):
     @can_return_tuple
     @with_named_inputs
     def forward(self, labels: Tensor | None = None, **inputs: Unpack[PoNetInputs]) -> TokenClassifierOutput:
-        """Takes [`PoNetInputs`][ponet.models.packing.PoNetInputs], and these.
+        """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
 
         Args:
             labels: `[B, N]` (or `[1, T]`) classes, -100 for none; padding never counts.
@@ -804,7 +804,7 @@ class PoNetForQuestionAnswering(PoNetPreTrainedModel):
         end_positions: Tensor | None = None,
         **inputs: Unpack[PoNetInputs],
     ) -> QuestionAnsweringModelOutput:
-        """Takes [`PoNetInputs`][ponet.models.packing.PoNetInputs], and these.
+        """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
 
         Args:
             start_positions, end_positions: `[B]`, places in the padded row (in the document for packed input); an
@@ -858,7 +858,9 @@ class PoNetForMultipleChoice(PoNetPreTrainedModel):
     def forward(
         self, labels: Tensor | None = None, num_choices: int | None = None, **inputs: Unpack[PoNetInputs]
     ) -> MultipleChoiceModelOutput:
-        """Takes [`PoNetInputs`][ponet.models.packing.PoNetInputs], with `[B, C, N]` for `[B, N]`, and these.
+        """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
+
+        `[B, N]` there is `[B, C, N]` here.
 
         Args:
             labels: `[B]`, the right choice.

@@ -14,7 +14,7 @@ from ponet.ops.layout import Layout
 
 
 class PoNetInputs(TypedDict, total=False):
-    """The arguments that `forward` of every model takes, all optional; `[B, N]` is `[1, T]` for packed input."""
+    """The arguments of every model's `forward`, all optional; `[B, N]` is `[1, T]` for packed input."""
 
     input_ids: Tensor | None
     """`[B, N]`; or else `inputs_embeds`."""
