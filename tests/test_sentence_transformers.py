@@ -70,6 +70,7 @@ def test_saved_and_opened_again(model: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(ponet.embed(TEXTS, model=tmp_path / "two"), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_saved_folder_opens_without_ponet(model: Any, tmp_path: Path) -> None:
     model.save_pretrained(str(tmp_path / "saved"))
     script = f"""{WITHOUT_PONET}

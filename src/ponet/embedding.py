@@ -1,4 +1,4 @@
-"""Vectors of texts: the mean of a model's last hidden states, for texts of any length, in one pass each."""
+"""Vectors of texts of any length: the mean of a model's last hidden states."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -7,21 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.models.checkpoints import LONG_DOCUMENTS, checkpoint
 from ponet.training.batching import cut
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import read_json, write_json
+from ponet.utils.files import read_json
 
 if TYPE_CHECKING:
-    from ponet.models.body import PoNetModel
+    from ponet.models.modeling_ponet import PoNetModel
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
 BATCH_TOKENS = 8192
-CHUNK_TOKENS = 8192
-"""Of a longer text so many tokens at a time go through each layer: memory follows this number."""
-LONG_DOCUMENTS = {"chunk_size": CHUNK_TOKENS, "repeat_positions": True}
-"""Fields of the configuration with which a model reads documents of any length."""
-WINDOW_TEXTS, WINDOW_CHARACTERS = 1024, 8_000_000
-"""Texts are sorted by length within windows of at most so many: like lengths share a batch."""
+SORTED_TEXTS, SORTED_CHARACTERS = 1024, 8_000_000
+"""The most texts at a time that are sorted by length, so that similar lengths share a batch."""
 
 Document = tuple[np.ndarray, np.ndarray]
 """Ids and segment ids `[n]`."""
@@ -31,16 +28,16 @@ class Embedder:
     """Embeds texts with one model.
 
     Args:
-        model: a folder, or a name on the hub; None: the best checkpoint that comes with the package.
-        max_length: tokens kept of a text, special ones included; None: all of them. Positions beyond the model's begin
-            again with its first.
+        model: a folder, or a name on the hub; None: the best bundled checkpoint.
+        max_length: tokens to which a text is truncated, special ones included; None: it isn't. Positions beyond the
+            model's restart from the first.
         batch_tokens: tokens in a batch, at most; a longer text is alone.
         normalize: whether vectors have length 1.
-        window: a longer text is read in overlapping windows of so many tokens, whose normalised vectors are averaged:
-            for models that can't read it whole. None: whole.
+        window: a longer text is read in overlapping windows of this many tokens, and its vector is the mean of their
+            normalised vectors: for models that can't read it whole. None: every text is read whole.
 
     Attributes:
-        cut: how many texts were longer than `max_length` so far.
+        cut: how many texts were truncated to `max_length` so far.
 
     Raises:
         PoNetError: no such model, or a damaged one.
@@ -56,7 +53,6 @@ class Embedder:
     ) -> None:
         import torch
 
-        from ponet.models.checkpoints import checkpoint
         from ponet.tasks.distillation.collate import DistillationCollator
         from ponet.tasks.models import device, open_tokenizer
 
@@ -83,10 +79,10 @@ class Embedder:
 
     def stream(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
         """A vector `[d]` float32 for each text, in order, in bounded memory."""
-        for window in _windows(texts):
-            yield from self._window(window)
+        for block in _blocks(texts):
+            yield from self._block(block)
 
-    def _window(self, texts: list[str]) -> np.ndarray:
+    def _block(self, texts: list[str]) -> np.ndarray:
         encoded = self.tokenizer(
             texts, truncation=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
         )
@@ -104,11 +100,11 @@ class Embedder:
     def _pieces(self, ids: np.ndarray, segments: np.ndarray) -> list[Document]:
         assert self.windows is not None
         starts, text = self.windows.windows(len(ids))
-        kept = ([0, *range(1 + start, 1 + start + text), len(ids) - 1] for start in starts)
-        return [(ids[places], segments[places]) for places in kept]
+        chosen = ([0, *range(1 + start, 1 + start + text), len(ids) - 1] for start in starts)
+        return [(ids[places], segments[places]) for places in chosen]
 
     def _vectors(self, documents: list[Document], normalize: bool) -> np.ndarray:
-        """Of documents in any order: like lengths share a batch."""
+        """`[n, d]` of documents in any order: similar lengths share a batch."""
         vectors = np.empty((len(documents), self.width), dtype=np.float32)
         order = np.argsort([len(ids) for ids, _ in documents], kind="stable")
         for batch in cut(order, np.array([len(ids) for ids, _ in documents]), self.batch_tokens, None):
@@ -119,8 +115,8 @@ class Embedder:
         if self.max_length is None or len(ids) <= self.max_length:
             return ids, segments
         self.cut += 1
-        kept = [*range(self.max_length - 1), len(ids) - 1]
-        return ids[kept], segments[kept]
+        places = [*range(self.max_length - 1), len(ids) - 1]
+        return ids[places], segments[places]
 
     def _batch(self, documents: list[Document], normalize: bool) -> np.ndarray:
         import torch
@@ -146,12 +142,12 @@ class Embedder:
 def open_encoder(name: str) -> "PoNetModel":
     """An encoder in evaluation mode, in float32: PoNet's, or one of BERT's architecture, which then has attention.
 
-    Of longer documents than it has positions, these begin again (`repeat_positions`).
+    For longer documents than the model has positions, these are repeated (`repeat_positions`).
 
     Raises:
         PoNetError: no such model, or one that lacks weights.
     """
-    from ponet.models.body import PoNetModel
+    from ponet.models.modeling_ponet import PoNetModel
     from ponet.tasks.distillation.models import open_teacher
     from ponet.tasks.models import checkpoint_folder, load_checkpoint
 
@@ -178,9 +174,8 @@ def embed(texts: Sequence[str], model: str | Path | None = None) -> np.ndarray:
     """Vectors of texts of any length: `[n, d]` float32, each of length 1, so that a product of two is their cosine.
 
     Args:
-        texts: the texts, whole.
-        model: a folder, or a name on the hub; None: the best checkpoint that comes with the package. It stays in
-            memory for the next call.
+        texts: the texts.
+        model: a folder, or a name on the hub; None: the best bundled checkpoint. It is cached for the next call.
 
     Raises:
         PoNetError: a single string instead of several, no such model, or a damaged one.
@@ -190,65 +185,15 @@ def embed(texts: Sequence[str], model: str | Path | None = None) -> np.ndarray:
     return _embedder(None if model is None else str(model)).embed(texts)
 
 
-POOLING_FOLDER = "1_Pooling"
-MODULES = (
-    ("", "base.modules.transformer.Transformer"),
-    (POOLING_FOLDER, "sentence_transformer.modules.pooling.Pooling"),
-    ("2_Normalize", "base.modules.normalize.Normalize"),
-)
-"""What sentence-transformers opens for a folder's `modules.json`: path and class of each module."""
-
-
-def write_modules(folder: Path) -> None:
-    """Writes beside a saved model and its tokenizer what makes sentence-transformers give the vectors of `embed`.
-
-    Its own classes, which need no trust in foreign code, are told to have the tokenizer pack each batch, so that no pad
-    token is computed, and to read texts of any length.
-
-    Args:
-        folder: with `config.json` and `tokenizer_config.json`.
-
-    Raises:
-        PoNetError: where these can't be read, or the disk is full.
-    """
-    config = read_json(folder / "config.json")
-    # sentence-transformers takes the smaller number for the tokenizer's limit, which here isn't one
-    limits = (config["max_position_embeddings"], read_json(folder / "tokenizer_config.json").get("model_max_length"))
-    states = {"method": "forward", "method_output_name": "last_hidden_state"}
-    modules = [
-        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.{name}"}
-        for index, (path, name) in enumerate(MODULES)
-    ]
-    write_json(folder / "modules.json", modules)
-    write_json(
-        folder / "sentence_bert_config.json",
-        {
-            "transformer_task": "feature-extraction",
-            "modality_config": {"text": states},
-            "module_output_name": "token_embeddings",
-            "processing_kwargs": {"text": {"packed": True, "whole_at": min(filter(None, limits))}},
-            "config_kwargs": LONG_DOCUMENTS,
-        },
-    )
-    write_json(
-        folder / "config_sentence_transformers.json",
-        {"model_type": "SentenceTransformer", "similarity_fn_name": "cosine", "prompts": {}},
-    )
-    write_json(
-        folder / POOLING_FOLDER / "config.json",
-        {"embedding_dimension": config["hidden_size"], "pooling_mode": "mean", "include_prompt": True},
-    )
-
-
-def _windows(texts: Iterable[str]) -> Iterator[list[str]]:
+def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
     """Consecutive texts, a bounded number of them and of their characters at a time."""
-    window: list[str] = []
+    block: list[str] = []
     characters = 0
     for text in texts:
-        if window and (len(window) == WINDOW_TEXTS or characters + len(text) > WINDOW_CHARACTERS):
-            yield window
-            window, characters = [], 0
-        window.append(text)
+        if block and (len(block) == SORTED_TEXTS or characters + len(text) > SORTED_CHARACTERS):
+            yield block
+            block, characters = [], 0
+        block.append(text)
         characters += len(text)
-    if window:
-        yield window
+    if block:
+        yield block

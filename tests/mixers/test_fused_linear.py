@@ -105,7 +105,7 @@ def test_frozen_weights_and_input():
 @pytest.mark.parametrize("kind", ["views of one block", "shared with other processes", "tied", "two dtypes", "meta"])
 def test_unusual_parameters(kind):
     maps = three()
-    if kind == "views of one block":  # as FSDP keeps them, here in the other order
+    if kind == "views of one block":  # as FSDP stores them, here in the other order
         block = torch.cat([each.weight.detach().reshape(-1) for each in maps[::-1]])
         for each, part in zip(maps[::-1], block.split(36), strict=True):
             each.weight.data = part.view(6, 6)

@@ -78,9 +78,8 @@ def test_a_saved_model_opens_with_the_same_numbers(tmp_path):
     torch.testing.assert_close(again(**one).last_hidden_state, made(**one).last_hidden_state, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    "name", ["linear", *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES if name != "linear")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_compiling_is_harmless(name):
     """Graphs may break; numbers and gradients don't."""
     torch._dynamo.reset()

@@ -112,14 +112,14 @@ def test_many_buckets_are_pairs_and_their_number_has_an_end():
     assert found.max() < 64
 
 
-def test_hashing_in_parts_changes_nothing(monkeypatch):
+def test_hashing_in_chunks_changes_nothing():
     mixer = build("lsh")
     lengths = [40, 31, 7]
     x = torch.randn(78, D, dtype=torch.float64)
     whole, _ = mixer(x, packed(lengths))
-    monkeypatch.setattr("ponet.mixers.lsh._HASHED_AT_ONCE", 100)
-    parts, _ = mixer(x, packed(lengths))
-    assert torch.equal(whole, parts)
+    mixer.hashed_at_once = 100
+    chunked, _ = mixer(x, packed(lengths))
+    assert torch.equal(whole, chunked)
 
 
 def test_rotations_are_saved_and_differ_by_layer(tmp_path):

@@ -1,4 +1,4 @@
-"""The feed-forward that keeps one tensor in the place of two: the same numbers, less memory, every way around it."""
+"""The feed-forward that saves one tensor in place of two: the same results, less memory, wherever it can be used."""
 
 import copy
 from contextlib import nullcontext
@@ -11,8 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers.activations import ACT2FN
 
 from ponet import PoNetConfig
-from ponet.models.encoder import PoNetLayer
-from ponet.models.feed_forward import gelu_linear
+from ponet.models.modeling_ponet import PoNetLayer, gelu_linear
 from ponet.ops import backends, use_backend
 
 KINDS = [
@@ -95,8 +94,8 @@ def test_numbers_drop_by_their_place_however_they_lie_in_memory():
     torch.testing.assert_close(*results)
 
 
-def wide_tensors_kept(made: PoNetLayer, function) -> int:
-    """Distinct tensors of the feed-forward's inner width that wait for the way back."""
+def wide_tensors_saved(made: PoNetLayer, function) -> int:
+    """Distinct tensors of the feed-forward's inner width that are saved for backward."""
     places = set()
 
     def note(tensor):
@@ -110,10 +109,10 @@ def wide_tensors_kept(made: PoNetLayer, function) -> int:
     return len(places)
 
 
-def test_one_wide_tensor_is_kept():
+def test_one_wide_tensor_is_saved():
     made = layer()
-    assert wide_tensors_kept(made, made.feed_forward) == 1
-    assert wide_tensors_kept(made, lambda x: one_by_one(made, x)) == 2
+    assert wide_tensors_saved(made, made.feed_forward) == 1
+    assert wide_tensors_saved(made, lambda x: one_by_one(made, x)) == 2
 
 
 def test_frozen_weights_still_pass_gradients():

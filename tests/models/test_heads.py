@@ -221,9 +221,9 @@ def test_several_labels():
     probability = logits.sigmoid()
     by_hand = -(labels * probability.log() + (1 - labels) * (1 - probability).log()).mean()
     close(output.loss, by_hand)
-    told = build(PoNetForSequenceClassification, problem_type="multi_label_classification")
-    told.load_state_dict(model.state_dict())
-    close(told(**inputs, labels=labels.long()).loss, by_hand)
+    given = build(PoNetForSequenceClassification, problem_type="multi_label_classification")
+    given.load_state_dict(model.state_dict())
+    close(given(**inputs, labels=labels.long()).loss, by_hand)
 
 
 @pytest.mark.parametrize("labels", [1, 4])

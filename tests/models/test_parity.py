@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from ponet import PoNetForPreTraining, PoNetForSequenceClassification, PoNetForTokenClassification
-from ponet.models.body import PoNetPreTrainedModel
+from ponet.models.modeling_ponet import PoNetPreTrainedModel
 from ponet.ops import backends, use_backend
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "model"

@@ -20,6 +20,7 @@ from ponet import (
     PoNetForSequenceClassification,
     PoNetForTokenClassification,
     PoNetModel,
+    PoNetTokenizer,
 )
 from ponet.ops import use_backend
 
@@ -71,6 +72,10 @@ else:
 inputs = load_file(folder / "inputs.safetensors")
 config = transformers.AutoConfig.from_pretrained(folder / "AutoModel", trust_remote_code=True)
 assert config.model_type == "ponet" and config.layer_mixers == ["pooling", "attention", "fourier"], config
+tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer", trust_remote_code=True)
+assert type(tokenizer).__module__.startswith("transformers_modules."), type(tokenizer)
+print(tokenizer(["a! b", "c"], padding=True)["segment_ids"])
+tokenizer.save_pretrained(out / "tokenizer")
 for name in sys.argv[3:]:
     model = getattr(transformers, name).from_pretrained(folder / name, trust_remote_code=True).eval()
     assert type(model).__module__.startswith("transformers_modules."), type(model)
@@ -86,8 +91,8 @@ for name in sys.argv[3:]:
 )
 
 
-def run_python(script: str, *arguments: object, modules: Path) -> None:
-    """Runs a script in a process of its own, with an empty cache of remote modules."""
+def run_python(script: str, *arguments: object, modules: Path) -> str:
+    """The output of a script in a process of its own, with an empty cache of remote modules."""
     result = subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)],
         env={**os.environ, "HF_MODULES_CACHE": str(modules), "HF_HUB_OFFLINE": "1"},
@@ -97,15 +102,21 @@ def run_python(script: str, *arguments: object, modules: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr[-4000:]
+    return result.stdout
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> Path:
-    """Every head, saved, and one batch with padding on the right, on the left and in the middle."""
+    """Every head, a tokenizer, and one batch with padding on the right, on the left and in the middle."""
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("standalone")
     for name, head in HEADS.items():
         head(PoNetConfig(**SMALL)).save_pretrained(root / name)
+    vocabulary = {
+        piece: i for i, piece in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "!"])
+    }
+    PoNetTokenizer(vocab=vocabulary, segments="fixed", segment_length=2).save_pretrained(root / "tokenizer")
+    PoNetConfig(**SMALL).save_pretrained(root / "tokenizer")
     ids = torch.randint(4, 40, (3, 9))
     ids[:, 0], ids[:, 5] = 2, 3
     mask = torch.ones_like(ids)
@@ -114,10 +125,12 @@ def folders(tmp_path_factory) -> Path:
     return root
 
 
-def test_every_head_opens_without_ponet(folders, tmp_path):
+def test_heads_and_tokenizer_open_without_ponet(folders, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    run_python(OPEN_ALL, folders, out, *HEADS, modules=tmp_path / "modules")
+    printed = run_python(OPEN_ALL, folders, out, *HEADS, modules=tmp_path / "modules")
+    assert printed.strip() == "[[0, 1, 1, 2, 3], [0, 1, 2, 3, 3]]"
+    assert PoNetTokenizer.from_pretrained(out / "tokenizer")("a! b")["segment_ids"] == [0, 1, 1, 2, 3]
     inputs = load_file(folders / "inputs.safetensors")
     for name, head in HEADS.items():
         model = head.from_pretrained(folders / name).eval()

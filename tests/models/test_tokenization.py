@@ -1,9 +1,6 @@
 """PoNetTokenizer: BERT's tokenizer in everything but `segment_ids`, and those as the published code lays them out."""
 
-import os
 import string
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -23,7 +20,7 @@ import ponet
 from ponet.models.segmentation import paragraph_spans, sentence_spans
 from ponet.models.tokenization_ponet import PoNetTokenizer
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be busy
+UNHURRIED = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 CHARACTERS = string.ascii_lowercase + string.digits + string.punctuation
 PIECES = [
@@ -84,7 +81,7 @@ def calls(draw, overflow: bool = False) -> dict:
     call["truncation"] = draw(st.sampled_from([True, "only_first", "longest_first"]))
     if overflow:
         call["truncation"] = "only_first"
-        # the library panics where a stride leaves no room, which it may after a long second text
+        # the library panics where a stride leaves no tokens, which it may after a long second text
         call |= {"return_overflowing_tokens": True, "stride": 0 if pairs else draw(st.integers(0, 2))}
     for name in ("return_special_tokens_mask", "return_offsets_mapping", "return_length"):
         call[name] = draw(st.booleans())
@@ -92,7 +89,7 @@ def calls(draw, overflow: bool = False) -> dict:
 
 
 def encode(tokenizer, call, side="right"):
-    """The call's result, or the message where the library refuses (no room for the first text, ...)."""
+    """The call's result, or the library's message where there is an error (no tokens left for the first text, ...)."""
     tokenizer.truncation_side = side
     try:
         return tokenizer(**call)
@@ -194,7 +191,7 @@ def test_layout_of_a_pair():
     assert TOKENIZER("the a! the", "the. a", add_special_tokens=False)["segment_ids"] == [1, 1, 1, 2, 3, 3, 4]
 
 
-def test_truncation_numbers_what_is_left_anew():
+def test_truncation_renumbers_what_is_left():
     tokenizer = PoNetTokenizer(vocab=VOCABULARY, truncation_side="left")
     assert tokenizer("a! b! c! d!", truncation=True, max_length=5)["segment_ids"] == [0, 1, 2, 2, 3]
     assert TOKENIZER("a b! c!", "a! b!", truncation="only_second", max_length=9)["segment_ids"] == [
@@ -383,38 +380,6 @@ def test_mistakes(tmp_path):
 
 def test_tokens_with_a_meaning_of_their_own_belong_to_their_sentence():
     assert TOKENIZER("a [MASK]. b [SEP] c")["segment_ids"] == [0, 1, 1, 1, 2, 2, 2, 3]
-
-
-WITHOUT_PONET = """
-import sys
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "ponet":
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Missing())
-from transformers import AutoTokenizer
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1], trust_remote_code=True)
-assert type(tokenizer).__module__.startswith("transformers_modules."), type(tokenizer)
-print(tokenizer(["a! b", "c"], padding=True)["segment_ids"])
-tokenizer.save_pretrained(sys.argv[2])
-"""
-
-
-def test_saved_folder_opens_without_ponet(tmp_path):
-    PoNetTokenizer(vocab=VOCABULARY, segments="fixed", segment_length=2).save_pretrained(tmp_path / "saved")
-    ponet.PoNetConfig(vocab_size=len(VOCABULARY)).save_pretrained(tmp_path / "saved")
-    result = subprocess.run(
-        [sys.executable, "-c", WITHOUT_PONET, str(tmp_path / "saved"), str(tmp_path / "again")],
-        env={**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout.strip() == "[[0, 1, 1, 2, 3], [0, 1, 2, 3, 3]]"
-    opened = PoNetTokenizer.from_pretrained(tmp_path / "again")
-    assert opened("a! b")["segment_ids"] == [0, 1, 1, 2, 3]
 
 
 def test_pipelines_hand_segment_ids_to_the_model():

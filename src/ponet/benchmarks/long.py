@@ -12,8 +12,8 @@ import torch
 from ponet.benchmarks.common import Advance, Machine, Record
 from ponet.benchmarks.encoders import pack, sentence_ids
 from ponet.benchmarks.measure import PeakMemory, peak_memory
-from ponet.models.body import PoNetModel
 from ponet.models.configuration_ponet import PoNetConfig
+from ponet.models.modeling_ponet import PoNetModel
 from ponet.utils.errors import PoNetError
 
 LENGTHS = (16_000, 64_000, 256_000, 1_000_000)

@@ -59,7 +59,7 @@ def distil(
     """
     from ponet.cli.runs import run_seeds
     from ponet.config.recipe import load_recipe
-    from ponet.embedding import write_modules
+    from ponet.models.checkpoints import write_modules
     from ponet.training.setup import process_index
     from ponet.utils.errors import PoNetError
 

@@ -14,9 +14,11 @@ from ponet.ops.layout import Layout
 class AttentionMixer(Mixer):
     """Multi-head scaled dot-product attention within each document, through PyTorch's fused kernels.
 
-    Those know no ragged batches on a CPU: rows of unequal length are padded here, around the kernel alone.
-    `config.attention_kernel` "eager" computes and keeps the weights of all pairs, as was usual before those kernels.
+    These don't support ragged batches on a CPU: rows of unequal length are padded for the kernel alone.
+    `config.attention_kernel` "eager" computes and stores the weights of all pairs, as was usual before those kernels.
     """
+
+    title = "Transformer"
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -31,7 +33,7 @@ class AttentionMixer(Mixer):
     def forward(
         self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """`[T, d]` -> `[T, d]`, and the weights `[B, h, N, N]` where asked for (in training behind dropout)."""
+        """`[T, d]` -> `[T, d]`, and the weights `[B, h, N, N]` where asked for (in training after dropout)."""
         d = hidden_states.shape[1]
         q, k, v = (
             layout.pad(projection(hidden_states)).unflatten(2, (self.num_heads, -1)).transpose(1, 2)

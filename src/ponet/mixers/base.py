@@ -1,8 +1,8 @@
-"""What every token mixer is: a module on packed tokens, and a name in the registry."""
+"""The base class of token mixers, and their registry by name."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -14,8 +14,10 @@ _MIXERS: dict[str, type["Mixer"]] = {}
 class Mixer(nn.Module):
     """Mixes the tokens of each document of a batch; built from a `PoNetConfig`."""
 
+    title: ClassVar[str] = ""
+    """What a model with this mixer is called in tables and plots; without one, the name that it is registered by."""
     has_output_projection = True
-    """Whether the layer puts a linear map behind the mixer, as BERT and PoNet do and FNet doesn't."""
+    """Whether a linear map follows the mixer, as in BERT and PoNet, and not in FNet."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -25,30 +27,32 @@ class Mixer(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`, and, where asked for, the weights of the mixer: `[B, h, N]`, `[B, h, N, N]`, or None.
 
-        While gradients are recorded, the output is computed from those very weights, and so has a gradient for them.
+        While gradients are recorded, the output is computed from the returned weights, so that these have a gradient.
         """
         raise NotImplementedError
 
-    def in_parts(self, read: Callable[[int, int], Tensor], layout: Layout, borders: Sequence[int]) -> Iterator[Tensor]:
-        """`forward` without gradients, part by part, for documents whose every token at once is too much memory.
+    def forward_chunks(
+        self, read: Callable[[int, int], Tensor], layout: Layout, bounds: Sequence[int]
+    ) -> Iterator[Tensor]:
+        """`forward` without gradients, a chunk at a time, where all tokens at once take too much memory.
 
-        Here the whole is mixed at once and then cut; a mixer that can do with less overrides this.
+        By default all tokens are mixed at once, and the result is cut; a mixer that needs less memory overrides this.
 
         Args:
-            read: the hidden states of the tokens `begin : end`, `[end - begin, d]`; to be asked any number of times.
+            read: the hidden states of the tokens `begin : end`, `[end - begin, d]`; may be called any number of times.
             layout: of all tokens.
-            borders: from 0 to `T`, rising: where each part begins, and the end.
+            bounds: from 0 to `T`, rising: where each chunk begins, and the end.
 
         Yields:
-            The mixed tokens of each part, in order.
+            The mixed tokens of each chunk, in order.
         """
         mixed, _ = self(read(0, layout.num_tokens), layout)
-        for begin, end in pairwise(borders):
+        for begin, end in pairwise(bounds):
             yield mixed[begin:end]
 
 
 def register_mixer(name: str) -> Callable[[type[Mixer]], type[Mixer]]:
-    """Class decorator: makes a mixer known as `name` in `PoNetConfig.mixer_types`."""
+    """Class decorator: registers a mixer as `name`, a value of `PoNetConfig.mixer_types`."""
 
     def register(mixer: type[Mixer]) -> type[Mixer]:
         _MIXERS[name] = mixer
@@ -60,6 +64,11 @@ def register_mixer(name: str) -> Callable[[type[Mixer]], type[Mixer]]:
 def mixer_names() -> list[str]:
     """The names of all mixers."""
     return sorted(_MIXERS)
+
+
+def mixer_title(name: str) -> str:
+    """What a model with that mixer is called in tables and plots: "PoNet" for "pooling"."""
+    return (_MIXERS[name].title if name in _MIXERS else "") or name
 
 
 def build_mixer(name: str, config: Any) -> Mixer:

@@ -1,7 +1,8 @@
-"""Mixing document by document, batched: documents of like length become padded rows, and nothing else is padded."""
+"""Mixing document by document, batched: documents of similar length become padded rows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +12,12 @@ from ponet.mixers.fused_linear import fused_linear
 from ponet.ops.layout import Layout
 
 _LEAST_FILL = 0.75  # of the longest in its rows: at most a third more work, and few batches for lengths however mixed
-_SHORT = 16  # documents up to this length share rows: a batch more would cost more than their padding
+_SHORT = 16  # documents up to this length share rows: one more batch would cost more than their padding
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """`b` documents as padded rows of `n` tokens, and where their tokens lie among the `T` packed ones."""
+    """`b` documents as padded rows of `n` tokens, and the places of their tokens among the `T` packed ones."""
 
     length: int
     """`n`."""
@@ -27,7 +28,7 @@ class Rows:
     tokens: Tensor | None
     """Int64: the packed tokens of these rows, in order; None for all `T`."""
     places: Tensor | None
-    """Int64: where those tokens lie in the flattened `[b * n]`; None where rows are full."""
+    """Int64: the places of those tokens in the flattened `[b * n]`; None where rows are full."""
 
     def pad(self, packed: Tensor) -> Tensor:
         """`[T, ...]` -> `[b, n, ...]`, zeros at padding."""
@@ -44,30 +45,41 @@ class Rows:
         return flat if self.places is None else flat.index_select(0, self.places)
 
 
-def document_rows(layout: Layout, split_at: int = 0) -> tuple[list[Rows], Tensor | None]:
-    """Each document as a row among others of like length, gaps closed; computed once a batch.
+class DocumentRows(NamedTuple):
+    """All documents of a batch as padded rows."""
+
+    rows: list[Rows]
+    """Without empty documents; no rows for a batch without tokens."""
+    order: Tensor | None
+    """`[T]` int64: the place of each packed token among the tokens of all rows; None where that is their own order."""
+
+    def map(self, packed: Tensor, function: Callable[[Tensor, Rows], Tensor]) -> Tensor:
+        """`[T, ...]` -> `[T, ...]`, by a function of padded rows, `[b, n, ...]` -> `[b, n, ...]`; T is at least 1."""
+        results = [rows.unpad(function(rows.pad(packed), rows)) for rows in self.rows]
+        together = torch.cat(results) if len(results) > 1 else results[0]
+        return together if self.order is None else together.index_select(0, self.order)
+
+
+def document_rows(layout: Layout, split_at: int = 0) -> DocumentRows:
+    """Each document as a row among others of similar length, gaps closed; computed once for each batch.
 
     Args:
         layout: of the batch.
-        split_at: a length; no rows hold both documents up to it and longer ones.
-
-    Returns:
-        The rows, and where the packed tokens lie in the tokens of all rows one behind the other, `[T]` int64; None
-        where that is their own order.
+        split_at: a length; no rows have both documents up to it and longer ones.
     """
     key = f"document_rows:{split_at}"
     if key not in layout.derived:
-        layout.derived[key] = _like_rows(layout, split_at)
-    found: tuple[list[Rows], Tensor | None] = layout.derived[key]
+        layout.derived[key] = _group(layout, split_at)
+    found: DocumentRows = layout.derived[key]
     return found
 
 
-def padded_rows(layout: Layout, multiple: int = 1) -> tuple[list[Rows], None]:
-    """The batch as it was padded, rows of padding alone and gaps included: what published code runs over.
+def padded_rows(layout: Layout, multiple: int = 1) -> DocumentRows:
+    """The batch as it was padded, rows of padding alone and gaps included: the input of published code.
 
     Args:
         layout: of the batch.
-        multiple: rows are made longer, to a multiple of this.
+        multiple: rows are extended to a multiple of this length.
     """
     key = f"padded_rows:{multiple}"
     if key not in layout.derived:
@@ -80,28 +92,28 @@ def padded_rows(layout: Layout, multiple: int = 1) -> tuple[list[Rows], None]:
             mask = torch.zeros(layout.batch_size * n, dtype=torch.bool, device=places.device)
             mask[places] = True
             rows = Rows(n, lengths, mask.view(layout.batch_size, n), None, places)
-        layout.derived[key] = [rows] if layout.num_tokens else []
-    found: list[Rows] = layout.derived[key]
-    return found, None
+        layout.derived[key] = DocumentRows([rows] if layout.num_tokens else [], None)
+    found: DocumentRows = layout.derived[key]
+    return found
 
 
-def _like_rows(layout: Layout, split_at: int) -> tuple[list[Rows], Tensor | None]:
+def _group(layout: Layout, split_at: int) -> DocumentRows:
     groups: list[list[int]] = []
     longest = 0
     for b in sorted((b for b, n in enumerate(layout.lengths) if n), key=lambda b: -layout.lengths[b]):
         n = layout.lengths[b]
-        alike = n >= _LEAST_FILL * longest or longest <= _SHORT
-        if not groups or not alike or (n <= split_at < longest):
+        similar = n >= _LEAST_FILL * longest or longest <= _SHORT
+        if not groups or not similar or (n <= split_at < longest):
             groups.append([])
             longest = n
         groups[-1].append(b)
-    # In the order of the batch: a single group then is the packed tokens as they lie.
+    # In the order of the batch: a single group then is the packed tokens as they are.
     rows = [_rows_of(layout, sorted(group), whole=len(groups) == 1) for group in groups]
     if len(rows) < 2:
-        return rows, None
+        return DocumentRows(rows, None)
     tokens = torch.cat([each.tokens for each in rows if each.tokens is not None])
     order = torch.empty_like(tokens).index_copy_(0, tokens, torch.arange(len(tokens), device=tokens.device))
-    return rows, order
+    return DocumentRows(rows, order)
 
 
 def _rows_of(layout: Layout, documents: list[int], whole: bool) -> Rows:
@@ -127,15 +139,15 @@ def mixing_dtype(dtype: torch.dtype) -> torch.dtype:
 class DocumentAttention(Mixer):
     """Multi-head mixing within each document of projections of its tokens: BERT's queries, keys and values, or others.
 
-    `config.mixer_form` "exact" gives each document a row of its own real tokens, so that the result doesn't depend on
-    the batch; "published" gives the padded batch, for parity with the published Arena code. What is done with either
-    is the subclass's `attend`. In float32 at least, under autocast too.
+    With `config.mixer_form` "exact" the subclass's `attend` gets a row of real tokens for each document, so that the
+    result doesn't depend on the batch; with "published" the padded batch, for parity with the published Arena code. In
+    float32 at least, under autocast too.
     """
 
     projections: tuple[str, ...] = ("query", "key", "value")
-    """The names of the linear maps, in the order in which `attend` has them."""
+    """The names of the linear maps, in the order of `attend`'s input."""
     bias = True
-    """Whether those have one."""
+    """Whether they have a bias."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -148,7 +160,7 @@ class DocumentAttention(Mixer):
     def forward(
         self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """`[T, d]` -> `[T, d]`; the weights of all pairs of tokens are never computed, so there are none to give."""
+        """`[T, d]` -> `[T, d]`, and None: the weights of all pairs of tokens are never computed."""
         projected = fused_linear(hidden_states, [self.get_submodule(name) for name in self.projections])
         dtype = projected.dtype
         with torch.autocast(hidden_states.device.type, enabled=False):
@@ -157,18 +169,18 @@ class DocumentAttention(Mixer):
 
     def mix(self, projected: Tensor, layout: Layout) -> Tensor:
         """The `p` projections side by side, `[T, p d]` -> `[T, d]`."""
-        parts, order = self.rows(layout)
-        if not parts:
-            return projected.chunk(len(self.projections), 1)[-1]  # no token, but the graph that gradients go through
-        mixed = []
-        for rows in parts:
-            padded = rows.pad(projected).unflatten(2, (len(self.projections), self.num_heads, -1))
-            mixed.append(rows.unpad(self.attend(padded.permute(2, 0, 3, 1, 4), rows).transpose(1, 2).flatten(2)))
-        together = torch.cat(mixed) if len(mixed) > 1 else mixed[0]
-        return together if order is None else together.index_select(0, order)
+        p = len(self.projections)
+        if not layout.num_tokens:
+            return projected.chunk(p, 1)[-1]  # nothing to mix, but part of the graph for gradients
 
-    def rows(self, layout: Layout) -> tuple[list[Rows], Tensor | None]:
-        """The documents as `attend` has them, and their order; see `document_rows`."""
+        def attend(padded: Tensor, rows: Rows) -> Tensor:
+            heads = padded.unflatten(2, (p, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+            return self.attend(heads, rows).transpose(1, 2).flatten(2)
+
+        return self.rows(layout).map(projected, attend)
+
+    def rows(self, layout: Layout) -> DocumentRows:
+        """The documents as input of `attend`."""
         return padded_rows(layout) if self.published else document_rows(layout)
 
     def attend(self, projected: Tensor, rows: Rows) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ponet.mixers.base import Mixer, register_mixer
-from ponet.mixers.by_document import document_rows, mixing_dtype
+from ponet.mixers.by_document import Rows, document_rows, mixing_dtype
 from ponet.ops.layout import Layout
 
 _EPS = 1e-9  # of the authors' code
@@ -15,20 +15,22 @@ _EPS = 1e-9  # of the authors' code
 
 @register_mixer("external")
 class ExternalMixer(Mixer):
-    """Tokens meet `config.external_memory` (64) learned keys and values in the place of each other: its section 3.
+    """Tokens attend to `config.external_memory` (64) learned keys and values in place of each other: its section 3.
 
-    `config.external_form` says how:
+    `config.external_form`:
 
     - "external": `Norm(q M_k) M_v` with a memory that all heads share, its multi-head form (section 3.3; the authors'
       code makes queries four times as wide besides, which no other mixer here has). `Norm` is the double
       normalisation: a softmax over the document's tokens, then each token's weights to a sum of 1.
     - "softmax_mlp": the view that PoNet started from. Without queries, heads and the second normalisation this is a
-      multi-layer perceptron with a softmax over the tokens between its maps, `softmax(x W_1) W_2`: tokens learn of
+      multi-layer perceptron with a softmax over the tokens between its maps, `softmax(x W_1) W_2`: tokens influence
       each other by the softmax's denominator alone. No code of it has been published.
 
-    Linear in the tokens. `mixer_form` changes nothing: the published code knows no padding. Weights drop out as in the
-    authors' code, by `config.attention_probs_dropout_prob`. No library has it.
+    Linear in the tokens. `mixer_form` has no effect: the published code doesn't support padding. Weights drop out as in
+    the authors' code, by `config.attention_probs_dropout_prob`. No library has it.
     """
+
+    title = "External Attention"
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -54,14 +56,10 @@ class ExternalMixer(Mixer):
 
 def _softmax_over_tokens(scores: Tensor, layout: Layout) -> Tensor:
     """`[T, ...]` -> `[T, ...]`, each document's tokens to a sum of 1."""
-    parts, order = document_rows(layout)
-    if not parts:
-        return scores
-    weights = []
-    for rows in parts:
-        padded = rows.pad(scores)  # [b, n, ...]
+
+    def softmax(padded: Tensor, rows: Rows) -> Tensor:  # [b, n, ...]
         if rows.mask is not None:
             padded = padded.masked_fill(~rows.mask[:, :, None, None], -torch.inf)
-        weights.append(rows.unpad(padded.softmax(1)))
-    together = torch.cat(weights) if len(weights) > 1 else weights[0]
-    return together if order is None else together.index_select(0, order)
+        return padded.softmax(1)
+
+    return document_rows(layout).map(scores, softmax) if layout.num_tokens else scores

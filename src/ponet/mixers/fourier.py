@@ -15,6 +15,7 @@ class FourierMixer(Mixer):
     padding would change the result.
     """
 
+    title = "FNet"
     has_output_projection = False
 
     def forward(
@@ -25,7 +26,7 @@ class FourierMixer(Mixer):
             return hidden_states, None  # a transform of nothing is an error
         x = hidden_states
         if x.dtype in (torch.float16, torch.bfloat16):
-            x = x.float()  # the transforms know no half precision
+            x = x.float()  # the transforms don't support half precision
         if layout.is_rectangular:
             mixed = _transform(layout.pad(x)).reshape(x.shape)
         else:

@@ -1,4 +1,4 @@
-"""Several linear maps of one input as one matrix product; their parameters stay where and what they are."""
+"""Several linear maps of one input as one matrix product, without changing their parameters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from ponet.ops.registration import needs_grad
 def fused_linear(x: Tensor, maps: Sequence[nn.Module]) -> Tensor:
     """The outputs of linear maps of one input, side by side: `[T, d]` -> `[T, sum of their widths]`.
 
-    Plain linear layers become one matrix product with their weights put together, for that product alone. Maps that
+    The weights of plain linear layers are concatenated for one matrix product. Maps that
     are more than their weight and bias (wrapped by LoRA, quantized, hooked) are called one by one, and so are all
     where tokens are few or `torch.func` transforms the computation.
     """
@@ -24,7 +24,7 @@ def fused_linear(x: Tensor, maps: Sequence[nn.Module]) -> Tensor:
         or len({(each.weight.dtype, each.bias is None) for each in maps}) > 1
         or not are_plain(x)
         or is_transformed()
-        # with few tokens, putting the weights together takes longer than one product saves
+        # with few tokens, concatenating the weights takes longer than one product saves
         or (not torch.compiler.is_compiling() and 2 * x.shape[0] < x.shape[1])
     ):
         return torch.cat([each(x) for each in maps], -1)
@@ -37,7 +37,7 @@ def fused_linear(x: Tensor, maps: Sequence[nn.Module]) -> Tensor:
 
 
 def is_plain(linear: nn.Module) -> bool:
-    """Whether a module does no more than its own weight and bias say, and those are plain tensors in memory."""
+    """Whether a module is exactly a linear layer, without hooks, whose weight and bias are plain tensors in memory."""
     if type(linear) is not nn.Linear or has_hooks(linear):
         return False
     return are_plain(linear.weight) and (linear.bias is None or are_plain(linear.bias))  # type: ignore[redundant-expr]

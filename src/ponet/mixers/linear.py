@@ -19,6 +19,8 @@ class LinearMixer(DocumentAttention):
     The authors' `fast-transformers` isn't used: it has had no release for current PyTorch, and this is four products.
     """
 
+    title = "Linear Transformer"
+
     def attend(self, projected: Tensor, rows: Rows) -> Tensor:
         """See `DocumentAttention.attend`."""
         q, k, v = projected

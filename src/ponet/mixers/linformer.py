@@ -14,15 +14,17 @@ from ponet.mixers.by_document import DocumentAttention, Rows
 class LinformerMixer(DocumentAttention):
     """`softmax(Q (E K)' / sqrt(e)) (E V)`, where `E [k, n]` projects along the tokens: its eq. 7.
 
-    `E` (kept with a row for each of its columns, as embeddings are) is learned for `config.linformer_length` positions
-    and `config.linformer_features` (the Arena's 256) features a head, shared by keys and values. A document of n
-    tokens meets its first n columns, as right padding with zeros has it in the published code; a longer one meets them
+    `E` (stored with a row for each of its columns, as embeddings are) is learned for `config.linformer_length`
+    positions and `config.linformer_features` (the Arena's 256) features a head, shared by keys and values. A document
+    of n tokens uses its first n columns, as with right padding by zeros in the published code; a longer one uses them
     again from the first, as with repeated position embeddings. So the "exact" and the "published" form differ where
-    padding lies elsewhere than on the right: published columns follow places in the padded row.
+    padding isn't on the right: published columns follow places in the padded row.
 
     Each layer has its own `E`. The published code has one for all layers (and all models of a process); the paper
     counts both among its variants (section 4, "Additional Efficiency Techniques").
     """
+
+    title = "Linformer"
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)

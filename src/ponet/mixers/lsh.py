@@ -7,10 +7,8 @@ from torch import Tensor
 from transformers import initialization as init
 
 from ponet.mixers.base import register_mixer
-from ponet.mixers.by_document import DocumentAttention, Rows, document_rows, padded_rows
+from ponet.mixers.by_document import DocumentAttention, DocumentRows, Rows, document_rows, padded_rows
 from ponet.ops.layout import Layout
-
-_HASHED_AT_ONCE = 2**22  # numbers: of rotated tokens only the largest's place stays, so they need never be many
 
 
 @register_mixer("lsh")
@@ -19,24 +17,27 @@ class LSHMixer(DocumentAttention):
 
     In each of `config.lsh_hashes` (the Arena's 2) rounds a document's tokens are sorted by bucket, stably, and cut into
     chunks of `config.lsh_chunk_length` (64). Buckets are about twice as many as full chunks, a power of two. A token
-    attends to itself only where there is nobody else. A document of one chunk has full attention. Gradients pass by
-    the hashes. Without bias, as published.
+    attends to itself only where there is no other. A document of one chunk has full attention. The hashes have no
+    gradient. Without bias, as published.
 
-    The random rotations (`rotations [h, e, hashes, 2 chunk lengths]`; of which a document takes as many columns as
-    its number of buckets needs) are drawn once, when the mixer is made, are saved with the model and never drawn again.
-    So results repeat; but a token at the border between two buckets goes where rounding sends it, and that may differ
-    by batch and dtype.
+    The random rotations (`rotations [h, e, hashes, 2 chunk lengths]`; of which a document uses as many columns as
+    its number of buckets needs) are drawn once, when the mixer is made, and saved with the model.
+    So results repeat; but rounding decides the bucket of a token between two buckets, and may differ by batch and
+    dtype.
 
     `mixer_form="published"` hashes and cuts the padded rows, as `transformers.LSHSelfAttention` in the published Arena
-    code does: the padded length N decides about the number of buckets, and a round's first chunk looks back at the
-    padding behind the last one. The two forms are one where documents fill their rows and N is a multiple of a chunk.
+    code does: the padded length N determines the number of buckets, and a round's first chunk looks back at the padding
+    behind the last one. The two forms are the same where documents fill their rows and N is a multiple of a chunk.
 
-    `LSHSelfAttention` itself isn't used, though the published form and it agree to rounding: it takes padded batches
-    alone, draws rotations at every call, and keeps the bucket number of the first length that it sees.
+    `LSHSelfAttention` itself isn't used, though the published form and it agree to rounding: it supports only
+    padded batches, draws rotations at every call, and has the number of buckets of the first length that it gets.
     """
 
+    title = "Reformer"
     projections = ("query_key", "value")
     bias = False
+    hashed_at_once = 2**22
+    """Numbers, at most, of the rotated tokens of which the largest is sought at once."""
     rotations: Tensor
 
     def __init__(self, config: Any) -> None:
@@ -48,11 +49,11 @@ class LSHMixer(DocumentAttention):
         self.init_buffers()
 
     def init_buffers(self) -> None:
-        """Draws `rotations` from PyTorch's default generator, as weights are, unless a file had it."""
+        """Draws `rotations` from PyTorch's default generator, as weights are, unless a checkpoint has it."""
         if not self.rotations.is_meta:
             init.copy_(self.rotations, torch.randn(self.rotations.shape, device="cpu"))
 
-    def rows(self, layout: Layout) -> tuple[list[Rows], Tensor | None]:
+    def rows(self, layout: Layout) -> DocumentRows:
         """See `DocumentAttention.rows`."""
         if self.published:
             return padded_rows(layout, multiple=self.chunk_length)
@@ -68,7 +69,7 @@ class LSHMixer(DocumentAttention):
             x, v = projected[:, :, :, None]
             mixed, _ = _attend(x, _keys(x), v, places, places, real)
             return mixed[:, :, 0]
-        if n % c:  # the last chunk is made whole
+        if n % c:  # fill the last chunk
             mask = projected.new_ones((len(rows.lengths), n), dtype=torch.bool) if mask is None else mask
             mask = torch.nn.functional.pad(mask, (0, -n % c))
             projected = torch.nn.functional.pad(projected, (0, 0, 0, -n % c))
@@ -103,7 +104,7 @@ class LSHMixer(DocumentAttention):
         rotations = self.rotations.to(x.dtype)
         counted = [n] * b if self.published else lengths.tolist()
         exponents = [self._bucket_exponent(length) for length in counted]
-        step = max(1, _HASHED_AT_ONCE // (b * h * self.num_hashes * 2 * self.chunk_length))
+        step = max(1, self.hashed_at_once // (b * h * self.num_hashes * 2 * self.chunk_length))
         buckets = x.new_empty((b, h, self.num_hashes, n), dtype=torch.int64)  # of x, so that vmap has one for each
         for exponent in sorted(set(exponents)):
             which = torch.tensor([i for i, p in enumerate(exponents) if p == exponent], device=x.device)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ponet.mixers.base import register_mixer
-from ponet.mixers.by_document import DocumentAttention, Rows, document_rows, padded_rows
+from ponet.mixers.by_document import DocumentAttention, DocumentRows, Rows, document_rows, padded_rows
 from ponet.ops.layout import Layout
 
 _ITERATIONS = 6  # of the pseudo-inverse, as in the paper and its code
@@ -19,15 +19,18 @@ class NystromMixer(DocumentAttention):
 
     Landmarks `Q~`, `K~` are means over `config.nystrom_landmarks` (the Arena's 64) runs of a document's tokens, whose
     lengths differ by one at most; a document of no more tokens than that has softmax attention itself, as in the
-    published code. The pseudo-inverse takes six steps of its eq. 11, from each matrix's own start (eq. 12's norm).
-    The convolution, a kernel a head over `config.nystrom_kernel_size` (35) tokens, sees a document without its gaps.
+    published code. The pseudo-inverse is six steps of its eq. 11, from a start value for each matrix (eq. 12's norm).
+    The convolution, a kernel a head over `config.nystrom_kernel_size` (35) tokens, runs over a document without its
+    gaps.
 
     `mixer_form="published"` is the Arena code that PoNet was measured with: landmarks run over the padded length
     (here made a multiple of their number), and every pseudo-inverse starts from a maximum over the whole batch.
 
-    `transformers` has a Nystromformer; it isn't used, since it takes padding into the landmarks, requires a fixed
-    length that they divide, and has the start value over the batch.
+    `transformers` has a Nystromformer; it isn't used, since it includes padding in the landmarks, requires a fixed
+    length that they divide, and computes the start value over the batch.
     """
+
+    title = "Nystromformer"
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -38,7 +41,7 @@ class NystromMixer(DocumentAttention):
             h = self.num_heads
             self.conv = nn.Conv2d(h, h, (width, 1), padding=(width // 2, 0), groups=h, bias=False)
 
-    def rows(self, layout: Layout) -> tuple[list[Rows], Tensor | None]:
+    def rows(self, layout: Layout) -> DocumentRows:
         """See `DocumentAttention.rows`."""
         m = self.num_landmarks
         if self.published:
@@ -69,7 +72,7 @@ class NystromMixer(DocumentAttention):
             return x.unflatten(2, (m, n // m)).mean(3)
         # Token i of n lies in run i m // n. The means as a matrix product: sums by index aren't deterministic on GPUs.
         lengths = rows.lengths[:, None]
-        run = torch.arange(n, device=x.device) * m // lengths  # [b, n]; padding lies in none
+        run = torch.arange(n, device=x.device) * m // lengths  # [b, n]; padding is in none
         members = (run[:, None, :] == torch.arange(m, device=x.device)[:, None]).to(x.dtype)  # [b, m, n]
         return (members / members.sum(2, keepdim=True))[:, None] @ x
 

@@ -9,7 +9,7 @@ from transformers import initialization as init
 from ponet.mixers.base import register_mixer
 from ponet.mixers.by_document import DocumentAttention, Rows
 
-# Of the authors' codes (TensorFlow, JAX): keeps every feature, and so the denominator, positive.
+# Of the authors' codes (TensorFlow, JAX): makes every feature, and so the denominator, positive.
 _EPS, _PUBLISHED_EPS = 1e-6, 1e-4
 
 
@@ -18,17 +18,18 @@ class PerformerMixer(DocumentAttention):
     """`f(Q) (f(K)' V) / f(Q) f(K)' 1` with `f(x) = exp(W x - |x|^2 / 2)`: its section 2.3 and 2.4, bidirectional.
 
     `W` (`projection_matrix`, `[config.performer_features, e]`, the Arena's 256) is drawn once, when the mixer is made,
-    in orthogonal blocks, is saved with the model and never drawn again. Features are taken relative to the greatest:
+    in orthogonal blocks, and saved with the model. Features are taken relative to the greatest:
     of each query, and of each document's keys, which no result depends on.
 
     `mixer_form="published"` is the Arena code that PoNet was measured with: queries and keys divided twice by
     `e^(1/4)`, padding among the keys (its zeros count in denominator and maximum), features relative to the greatest
     `W x`, so that the 1e-4 added to each outweighs those of long vectors. That code's "relu" has no effect.
 
-    `performer-pytorch`, which that code calls, isn't used: its attention knows padded batches alone, and leaves
+    `performer-pytorch`, which that code calls, isn't used: its attention supports only padded batches, and includes
     padding in the denominator.
     """
 
+    title = "Performer"
     projection_matrix: Tensor
 
     def __init__(self, config: Any) -> None:
@@ -38,7 +39,7 @@ class PerformerMixer(DocumentAttention):
         self.init_buffers()
 
     def init_buffers(self) -> None:
-        """Draws `projection_matrix` from PyTorch's default generator, as weights are, unless a file had it."""
+        """Draws `projection_matrix` from PyTorch's default generator, as weights are, unless a checkpoint has it."""
         if not self.projection_matrix.is_meta:
             init.copy_(self.projection_matrix, orthogonal_features(*self.projection_matrix.shape))
 

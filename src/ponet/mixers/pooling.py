@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ponet.mixers.base import Mixer, register_mixer
 from ponet.mixers.fused_linear import fused_linear, is_plain
-from ponet.mixers.pooling_parts import attention_pools, document_means, pool_parts
+from ponet.mixers.pooling_chunks import attention_pools, document_means, pool_chunks
 from ponet.ops.dispatch import attention_pool, document_mean, pool_and_fuse
 from ponet.ops.layout import Layout
 from ponet.ops.reference import absorbed_queries, absorbed_values, global_aggregation_published
@@ -22,6 +22,8 @@ class PoolingMixer(Mixer):
     five; the results differ by rounding alone. A key projection that is no plain linear map (wrapped by LoRA,
     quantized, pruned, offloaded) can't be absorbed and is always called.
     """
+
+    title = "PoNet"
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -45,17 +47,18 @@ class PoolingMixer(Mixer):
         projections = self.project(hidden_states)
         return pool_and_fuse(g.to(projections.dtype), projections, layout), weights
 
-    def in_parts(self, read: Callable[[int, int], Tensor], layout: Layout, borders: Sequence[int]) -> Iterator[Tensor]:
-        """See `Mixer.in_parts`; GA is absorbed, whatever the formulation."""
+    def forward_chunks(
+        self, read: Callable[[int, int], Tensor], layout: Layout, bounds: Sequence[int]
+    ) -> Iterator[Tensor]:
+        """See `Mixer.forward_chunks`; GA is absorbed, whatever the formulation."""
         if not is_plain(self.dense_k):
-            yield from super().in_parts(read, layout, borders)
+            yield from super().forward_chunks(read, layout, bounds)
             return
-        mean = document_means(read, layout, borders)
-        g = self.dense_q(mean)
+        g = self.dense_q(document_means(read, layout, bounds))
         queries = absorbed_queries(g, self.dense_k.weight, self.num_heads)
-        pooled = attention_pools(read, queries, layout, borders)
+        pooled = attention_pools(read, queries, layout, bounds)
         g = absorbed_values(pooled, self.dense_k.weight, self.dense_k.bias, layout)
-        yield from pool_parts(read, self.project, g, layout, borders)
+        yield from pool_chunks(read, self.project, g, layout, bounds)
 
     def project(self, x: Tensor) -> Tensor:
         """The projections `o | s | l`: `[T, d]` -> `[T, 3 d]`."""
@@ -68,7 +71,7 @@ class PoolingMixer(Mixer):
         pooled, weights = attention_pool(x, queries.to(x.dtype), layout, output_weights)
         if weights is not None:
             weights = layout.pad(weights).transpose(1, 2)  # [B, h, N]
-            if torch.is_grad_enabled():  # what is shown lies on the way to the output, for whoever asks its gradient
+            if torch.is_grad_enabled():  # compute the output from the returned weights, so that these have a gradient
                 pooled = weights @ layout.pad(x)
         return absorbed_values(pooled, self.dense_k.weight, self.dense_k.bias, layout), weights
 

@@ -45,8 +45,8 @@ class PoNetConfig(PreTrainedConfig):
 
     Args:
         clsgsepg (`bool`):
-            The special-token rule: [CLS] and [SEP] stay out of their neighbours' local windows and have no segment and
-            local part themselves. True in the published language models, False in the Long Range Arena.
+            The special-token rule: [CLS] and [SEP] are excluded from their neighbours' local windows, and have no
+            segment and local part themselves. True in the published language models, False in the Long Range Arena.
         mixer_types (`str` or `list[str]`):
             The token mixer of all layers, or of each: "pooling" (PoNet), "attention" (BERT), "fourier" (FNet), or any
             that `ponet.mixers.register_mixer` added; further "linear" (Linear Transformer), "linformer", "performer",
@@ -55,12 +55,12 @@ class PoNetConfig(PreTrainedConfig):
             "exact": a document's result depends on nothing but the document. "published": linear, linformer,
             performer, nystrom and lsh as in the published Arena code, where padding and the padded length count.
         attention_kernel (`str`):
-            What computes attention: "sdpa", PyTorch's fused kernels, or "eager", which keeps the weights of all pairs.
+            What computes attention: "sdpa", PyTorch's fused kernels, or "eager", which stores the weights of all pairs.
         linformer_features (`int`):
             Keys and values that a Linformer's head projects a document to.
         linformer_length (`int`, *optional*):
-            Positions that Linformer's projection is learned for. None: as many as `max_position_embeddings` says when
-            the configuration is made.
+            Positions that Linformer's projection is learned for. None: `max_position_embeddings` at the time when the
+            configuration is made.
         performer_features (`int`):
             Random features of a Performer's head.
         nystrom_landmarks (`int`):
@@ -78,15 +78,15 @@ class PoNetConfig(PreTrainedConfig):
         pooling_formulation (`str`):
             "absorbed" computes three projections a token, "published" five, with the same result.
         mixer_checkpointing (`bool`):
-            Whether training computes each mixing block again on its way back instead of keeping what is inside it
-            (the projections, the segment maxima): less memory for one matrix product more.
+            Whether backward recomputes each mixing block in place of saving its inner tensors (the projections, the
+            segment maxima): less memory, for one more matrix product.
         chunk_size (`int`, *optional*):
-            Inference without gradients takes at most about this many tokens at a time through each layer, so that
+            Inference without gradients computes each layer on chunks of at most about this many tokens, so that
             memory beyond the hidden states follows this number and not the length. The result is the same. Mixers
-            that can't read a document in parts (all but "pooling") mix it whole. None: everything at once.
+            that need the whole document (all but "pooling") mix all tokens at once. None: no chunks.
         repeat_positions (`bool`):
-            Whether documents longer than `max_position_embeddings` are read whole, with positions that begin again
-            with the first; otherwise they are refused.
+            Whether documents longer than `max_position_embeddings` are read whole, with positions that restart from the
+            first; otherwise they are an error.
         norm_position (`str`):
             "post": `LayerNorm(x + f(x))`, as BERT; "pre": `x + f(LayerNorm(x))` and a final norm, as in the Arena.
         embedding_norm (`bool`):
@@ -94,13 +94,13 @@ class PoNetConfig(PreTrainedConfig):
         activation_dropout_prob (`float`):
             Dropout behind the feed-forward's activation.
         classifier_pooling (`str`):
-            What sequence classification reads: "cls" the pooled first token; "mean" the mean over real tokens;
+            The input of the sequence classifier: "cls" the pooled first token; "mean" the mean over real tokens;
             "padded_mean" their sum over `max_position_embeddings`, as the published Arena code does.
         classifier_hidden_size (`int`, *optional*):
             Width of a hidden ReLU layer in the sequence classifier; None for a single linear map.
         classifier_pairs (`bool`):
-            Whether sequence classification joins documents 2i and 2i + 1 to one example, as the Arena's Retrieval
-            does: the classifier reads `[a, b, a * b, a - b]`.
+            Whether documents 2i and 2i + 1 are one example of sequence classification, as in the Arena's Retrieval:
+            the input of the classifier is `[a, b, a * b, a - b]`.
         num_sentence_labels (`int`):
             Classes of the second pre-training objective: 3 for SSO, 2 for next sentence prediction.
         cls_token_id, sep_token_id (`int`, *optional*):
@@ -184,7 +184,7 @@ class PoNetConfig(PreTrainedConfig):
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     def validate_architecture(self) -> None:
-        """Part of the strict validation: whatever doesn't fit together is told before a model is built."""
+        """Part of the strict validation: fields that don't fit together are an error before a model is built."""
         for names, least in ((_POSITIVE, 1), (("num_hidden_layers", "type_vocab_size"), 0)):
             for name in names:
                 value = getattr(self, name)

@@ -1,4 +1,4 @@
-"""Whether a checkpoint gave a model its weights: one that is opened without them answers with random numbers."""
+"""Checks that a model got its weights from the checkpoint: without them, its results would be random numbers."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ BODY = ("embeddings.", "encoder.")
 MIXER = ".attention.self."
 """In the name of every weight of a mixer."""
 NAMED = 3
-"""Weights that a refusal names before it counts the rest."""
+"""Weights that a message names before it counts the rest."""
 
 
 class WeightsError(RuntimeError):
@@ -25,18 +25,18 @@ def check_weights(
     changed: bool = False,
     reported: bool = False,
 ) -> None:
-    """Refuses a model whose weights aren't its checkpoint's.
+    """Raises an error where a model's weights aren't those of its checkpoint.
 
-    A checkpoint of this class must have them all; one of another class those of the encoder, so that a new head can be
-    trained. One of another family (BERT) may lack mixers too, which are then new.
+    A checkpoint of this class must have all of them; one of another class those of the encoder, so that a new head can
+    be trained. A checkpoint of another family (BERT) may lack mixers too, which are then new.
 
     Args:
         place: the checkpoint, for the message.
-        model: as loaded; its class and configuration say what is needed.
+        model: as loaded; its class and configuration define what is needed.
         info: `from_pretrained`'s loading info.
         new_head: whether a head may be new even where the checkpoint is of this class.
         changed: whether the caller changed the configuration: mixers may then be new, and weights left over.
-        reported: whether weights missing and left over are for the caller to see, who asked for the loading info.
+        reported: whether the caller gets the loading info, and so sees the weights that are missing or left over.
 
     Raises:
         WeightsError: naming the first few weights, and how many there are.
@@ -61,7 +61,7 @@ def check_weights(
 
 
 def refuse_missing(place: str, model: nn.Module, missing: Iterable[str]) -> None:
-    """Refuses a model where any weights are missing.
+    """Raises an error where any weights of a model are missing.
 
     Raises:
         WeightsError: naming the first few weights, and how many there are.
@@ -75,7 +75,7 @@ def refuse_missing(place: str, model: nn.Module, missing: Iterable[str]) -> None
 
 
 def check_finite(place: str, model: nn.Module) -> None:
-    """Refuses weights that aren't finite numbers.
+    """Raises an error where weights aren't finite numbers.
 
     Raises:
         WeightsError: naming the first few weights, and how many there are.
@@ -93,7 +93,7 @@ def in_body(name: str, model: Any) -> bool:
 def _needed(name: str, model: Any, complete: bool, mixers: bool) -> bool:
     if in_body(name, model):
         return mixers or MIXER not in name
-    return complete and model.base_model is not model  # a body saved without its pooler is one all the same
+    return complete and model.base_model is not model  # a body may be saved without its pooler
 
 
 def _finite(value: Any) -> bool:

@@ -1,49 +1,524 @@
-"""PoNet with its heads, as a Hugging Face model family.
+"""PoNet as a Hugging Face model family: embeddings, layers, encoder, `PoNetModel`, and its heads.
 
-The arguments that all heads share are `PoNetModel.forward`'s: padded `[B, N]` input, or packed `[1, T]` input with
-`cu_seqlens`; token outputs and token labels have the input's form, document outputs and labels are `[B, ...]`.
+Every `forward` takes padded `[B, N]` input or packed `[1, T]` input with `cu_seqlens` (see `packing.PoNetInputs`).
+Inside, only real tokens exist, `[T, d]`, so that cost follows them and a document's result never depends on the rest of
+its batch. Parameters are named as published, and never replaced: whatever is faster happens at run time.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.nn import functional as F
-from transformers.activations import ACT2FN
+from torch.utils.checkpoint import checkpoint
+from transformers import initialization as init
+from transformers.activations import ACT2FN, GELUActivation
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import (
+    BaseModelOutputWithPooling,
     MaskedLMOutput,
     MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
+from transformers.modeling_utils import PreTrainedModel
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from ponet.models.body import PoNetModel, PoNetPreTrainedModel
+from ponet.mixers import build_mixer
+from ponet.mixers.fused_linear import is_plain
+from ponet.mixers.pooling_chunks import chunk_bounds
 from ponet.models.configuration_ponet import PoNetConfig
-from ponet.models.packing import PackedOutputs, takes_flattened
-from ponet.ops.dispatch import document_mean
+from ponet.models.loading import check_finite, check_weights
+from ponet.models.packing import PackedBatch, PoNetInputs, pack, with_named_inputs
+from ponet.ops.dispatch import choose_for, document_mean
+from ponet.ops.dropout import RepeatableDropout, dropout, repeatable_dropout
+from ponet.ops.hooks import are_plain, has_hooks, is_transformed
+from ponet.ops.layout import Layout
 
-_TIED = {
-    "cls.predictions.decoder.weight": "ponet.embeddings.word_embeddings.weight",
-    "cls.predictions.decoder.bias": "cls.predictions.bias",
-}
+
+class PoNetEmbeddings(nn.Module):
+    """Word, position and token-type embeddings, summed."""
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__()
+        d = config.hidden_size
+        self.word_embeddings = nn.Embedding(config.vocab_size, d, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, d)
+        if config.type_vocab_size:
+            self.token_type_embeddings = nn.Embedding(config.type_vocab_size, d)
+        self.LayerNorm = nn.LayerNorm(d, eps=config.layer_norm_eps) if config.embedding_norm else nn.Identity()
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.chunk_size = config.chunk_size
+
+    def forward(self, batch: PackedBatch) -> Tensor:
+        """A batch of `T` tokens -> `[T, d]`.
+
+        Embeddings that have hooks, or are more than `nn.Embedding`, are called on rows (`[B, N]`, 0 at padding, or
+        `[1, T]` for packed input), as hooks written for other models expect.
+        """
+        T = len(batch.positions)
+        tables = (getattr(self, f"{name}_embeddings", None) for name in ("word", "position", "token_type"))
+        size = self.chunk_size or T
+        if not _reads_chunks(size, T) or any(map(_needs_rows, filter(None, tables))):
+            return self._embed(batch)
+        return _concatenate((self._embed(_slice(batch, begin, begin + size)) for begin in range(0, T, size)), T)
+
+    def _embed(self, batch: PackedBatch) -> Tensor:
+        def look_up(table: nn.Module, ids: Tensor) -> Tensor:
+            return batch.unpad(table(batch.pad(ids))) if _needs_rows(table) else table(ids)
+
+        tokens, positions, token_types = batch.tokens, batch.positions, batch.token_types
+        x = tokens if tokens.is_floating_point() else look_up(self.word_embeddings, tokens)
+        if hasattr(self, "token_type_embeddings"):
+            table = self.token_type_embeddings
+            if token_types is None:
+                token_types = torch.zeros_like(positions) if _needs_rows(table) else positions.new_zeros(1)
+            x = x + look_up(table, token_types)
+        x = x + look_up(self.position_embeddings, positions)
+        return dropout(self.LayerNorm(x), self.dropout)
+
+    def resize_positions(self, num_positions: int) -> None:
+        """Keeps the first `num_positions` rows, or repeats the rows in order until there are as many."""
+        old = self.position_embeddings
+        if old.num_embeddings == num_positions:
+            return
+        rows = torch.arange(num_positions, device=old.weight.device) % old.num_embeddings
+        weight = old.weight.detach()[rows].clone()
+        self.position_embeddings = nn.Embedding.from_pretrained(weight, freeze=not old.weight.requires_grad)
 
 
-@dataclass
-class PoNetForPreTrainingOutput(ModelOutput):
-    """Output of `PoNetForPreTraining`; `loss` is the sum of the two that labels were given for."""
+def _needs_rows(table: nn.Module) -> bool:
+    """Whether an embedding has to be called on rows, as in other models."""
+    return type(table) is not nn.Embedding or has_hooks(table)
 
-    loss: Tensor | None = None
-    mlm_loss: Tensor | None = None
-    sso_loss: Tensor | None = None
-    prediction_logits: Tensor | None = None
-    """`[B, N, V]`, or `[M, V]` where positions were given."""
-    seq_relationship_logits: Tensor | None = None
-    """`[B, 3]`."""
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
+
+def _slice(batch: PackedBatch, begin: int, end: int) -> PackedBatch:
+    """The tokens `begin : end` of a batch, with the layout of all."""
+    tokens, positions, token_types, layout, is_packed = batch
+    token_types = None if token_types is None else token_types[begin:end]
+    return PackedBatch(tokens[begin:end], positions[begin:end], token_types, layout, is_packed)
+
+
+def _reads_chunks(chunk_size: int, num_tokens: int) -> bool:
+    """Whether to compute a chunk of tokens at a time: only in inference, where nothing is saved for backward."""
+    return num_tokens > chunk_size and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def _concatenate(chunks: Iterable[Tensor], total: int) -> Tensor:
+    """Chunks of `[T, d]` as one tensor; as `torch.cat`, but with one chunk at a time in memory beside the whole."""
+    whole: Tensor | None = None
+    begin = 0
+    for chunk in chunks:
+        if whole is None:
+            whole = chunk.new_empty((total, *chunk.shape[1:]))
+        whole[begin : begin + len(chunk)] = chunk
+        begin += len(chunk)
+    assert whole is not None
+    return whole
+
+
+class PoNetSelfOutput(nn.Module):
+    """The modules behind the mixer: a linear map (not in FNet) and dropout; and the block's LayerNorm."""
+
+    def __init__(self, config: PoNetConfig, has_projection: bool) -> None:
+        super().__init__()
+        d = config.hidden_size
+        self.dense = nn.Linear(d, d) if has_projection else nn.Identity()
+        self.LayerNorm = nn.LayerNorm(d, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+
+class PoNetAttention(nn.Module):
+    """The mixing block. `self` is the mixer, under BERT's name."""
+
+    def __init__(self, config: PoNetConfig, mixer_type: str) -> None:
+        super().__init__()
+        mixer = build_mixer(mixer_type, config)
+        self.self = mixer
+        self.output = PoNetSelfOutput(config, mixer.has_output_projection)
+        self.pre_norm = config.norm_position == "pre"
+        self.checkpointing = config.mixer_checkpointing
+
+    def forward(self, x: Tensor, layout: Layout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
+        """`[T, d]` -> `[T, d]`, and the mixer's weights."""
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            mixed, weights = checkpoint(self._mix, x, layout, output_weights, use_reentrant=False)
+        else:
+            mixed, weights = self._mix(x, layout, output_weights)
+        return self._add(x, mixed), weights
+
+    def forward_chunks(self, x: Tensor, layout: Layout, bounds: list[int]) -> Iterable[Tensor]:
+        """`forward` without gradients or weights: yields `[end - begin, d]` for each chunk between two `bounds`."""
+        mixed_chunks = self.self.forward_chunks(lambda begin, end: self._norm(x[begin:end]), layout, bounds)
+        for (begin, end), mixed in zip(pairwise(bounds), mixed_chunks, strict=True):
+            yield self._add(x[begin:end], self.output.dense(mixed))
+
+    def _mix(self, x: Tensor, layout: Layout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
+        mixed, weights = self.self(self._norm(x), layout, output_weights)
+        return self.output.dense(mixed), weights
+
+    def _norm(self, x: Tensor) -> Tensor:
+        return self.output.LayerNorm(x) if self.pre_norm else x
+
+    def _add(self, x: Tensor, mixed: Tensor) -> Tensor:
+        x = dropout(mixed, self.output.dropout, x)
+        return x if self.pre_norm else self.output.LayerNorm(x)
+
+
+class PoNetIntermediate(nn.Module):
+    """The feed-forward's first half."""
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.dropout = nn.Dropout(config.activation_dropout_prob)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, d]` -> `[T, f]`."""
+        return self.activate(self.dense(x))
+
+    def activate(self, x: Tensor) -> Tensor:
+        """What follows the linear map: `[T, f]` -> `[T, f]`."""
+        return dropout(self.activation(x), self.dropout)
+
+
+class PoNetOutput(nn.Module):
+    """The modules of the feed-forward's second half, and the block's LayerNorm."""
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+
+class PoNetLayer(GradientCheckpointingLayer):
+    """One layer: mixing block, feed-forward block; post-norm or pre-norm."""
+
+    def __init__(self, config: PoNetConfig, mixer_type: str) -> None:
+        super().__init__()
+        self.attention = PoNetAttention(config, mixer_type)
+        self.intermediate = PoNetIntermediate(config)
+        self.output = PoNetOutput(config)
+        self.pre_norm = config.norm_position == "pre"
+
+    def forward(
+        self, x: Tensor, layout: Layout, output_weights: bool = False, bounds: list[int] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """`[T, d]` -> `[T, d]`, and the mixer's weights; with `bounds` a chunk at a time, without weights."""
+        if bounds is not None:
+            chunks = self.attention.forward_chunks(x, layout, bounds)
+            return _concatenate(map(self.feed_forward, chunks), len(x)), None
+        x, weights = self.attention(x, layout, output_weights)
+        return self.feed_forward(x), weights
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """The feed-forward block: `[T, d]` -> `[T, d]`."""
+        inner, output = self.intermediate, self.output
+        normed = output.LayerNorm(x) if self.pre_norm else x
+        if has_hooks(inner):
+            result = output.dense(inner(normed))
+        else:
+            raised = inner.dense(normed)
+            fused = gelu_linear(raised, inner.activation, inner.dropout, output.dense)
+            result = output.dense(inner.activate(raised)) if fused is None else fused
+        x = dropout(result, output.dropout, x)
+        return x if self.pre_norm else output.LayerNorm(x)
+
+
+def gelu_linear(x: Tensor, activation: nn.Module, dropout: nn.Module, linear: nn.Module) -> Tensor | None:
+    """`linear(dropout(activation(x)))`, which saves only `x`: backward computes GELU and dropout again.
+
+    The tensors between the two matrix products are most of what a training step saves, and half of that is GELU's
+    result, which costs little to recompute. The result is that of the modules called one by one.
+
+    Args:
+        x: `[T, f]`.
+        activation: Hugging Face's "gelu".
+        dropout: an `nn.Dropout`; while it drops, only where dropout can be repeated (on a CPU with Numba).
+        linear: an `nn.Linear` of `f` inputs with a bias.
+
+    Returns:
+        `[T, d]`; None where the modules have to be called: they are others than these or have hooks, nothing is saved
+        anyway, or `torch.compile` decides what to save.
+    """
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or is_transformed():
+        return None
+    # Hugging Face's class can also use a slower formula of its own
+    if (
+        type(activation) is not GELUActivation
+        or getattr(activation, "act", None) is not F.gelu
+        or has_hooks(activation)
+    ):
+        return None
+    weight, bias = getattr(linear, "weight", None), getattr(linear, "bias", None)
+    if not is_plain(linear) or not are_plain(x) or bias is None:
+        return None
+    drop = repeatable_dropout(x, dropout)
+    if drop is None:
+        return None
+    result: Tensor = _GeluLinear.apply(x, weight, bias, drop)
+    return result
+
+
+class _GeluLinear(Function):
+    """`x, weight, bias` -> `drop(gelu(x)) W' + b`; twice differentiable."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, drop: RepeatableDropout) -> Tensor:
+        x = x.contiguous()  # what drops depends on the place in memory, which has to be that of the gradient
+        ctx.save_for_backward(x, weight)
+        ctx.drop, ctx.bias_dtype = drop, bias.dtype
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        with torch.autocast(device, enabled=False):
+            return F.linear(drop.in_place(F.gelu(x)).to(dtype), weight.to(dtype), bias.to(dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (dy,) = gradients
+        x, weight = ctx.saved_tensors
+        # for second derivatives, or the gradients of several outputs at once (`is_grads_batched`)
+        differentiable = torch.is_grad_enabled() or not are_plain(dy)
+        drop = ctx.drop if differentiable else ctx.drop.in_place
+        dx = d_weight = d_bias = None
+        with torch.autocast(x.device.type, enabled=False):
+            if ctx.needs_input_grad[1]:
+                d_weight = (dy.T @ drop(F.gelu(x)).to(dy.dtype)).to(weight.dtype)
+            if ctx.needs_input_grad[2]:
+                d_bias = dy.sum(0).to(ctx.bias_dtype)
+            if ctx.needs_input_grad[0]:
+                dropped = drop((dy @ weight.to(dy.dtype)).to(x.dtype))
+                if differentiable:
+                    dx = torch.ops.aten.gelu_backward(dropped, x)
+                else:
+                    dx = torch.ops.aten.gelu_backward.grad_input(dropped, x, grad_input=dropped)
+        return dx, d_weight, d_bias, None
+
+
+class EncodedBatch(NamedTuple):
+    """The encoder's result for a batch, still packed; what it shows to the caller is padded already."""
+
+    hidden: Tensor
+    """`[T, d]`, the last layer's states."""
+    batch: PackedBatch
+    hidden_states: tuple[Tensor, ...] | None
+    """The embeddings' output, then each layer's, `[B, N, d]` or `[1, T, d]`."""
+    attentions: Any
+    """For each layer `[B, h, N]` (pooling), `[B, h, N, N]` (attention) or None (mixers without weights)."""
+
+    @property
+    def layout(self) -> Layout:
+        """Where documents and segments are among the tokens."""
+        return self.batch.layout
+
+
+class PoNetEncoder(nn.Module):
+    """All layers, and in the pre-norm form the norm behind the last."""
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(PoNetLayer(config, mixer_type) for mixer_type in config.layer_mixers)
+        if config.norm_position == "pre":
+            self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.chunk_size = config.chunk_size
+
+    def forward(self, x: Tensor, batch: PackedBatch, output_states: bool, output_weights: bool) -> EncodedBatch:
+        """`[T, d]` -> `[T, d]`; where asked for, also the states before and behind each layer, and mixers' weights."""
+        states: list[Tensor] = []
+        all_weights: list[Tensor | None] = []
+
+        def record(x: Tensor) -> Tensor:
+            """The next layer reads the very states that the output shows, so that these have a gradient."""
+            if not output_states:
+                return x
+            states.append(batch.pad(x))
+            return batch.unpad(states[-1])
+
+        bounds = None
+        size = self.chunk_size or len(x)
+        if _reads_chunks(size, len(x)) and not output_weights:
+            bounds = chunk_bounds(batch.layout, size)
+        for layer in self.layer:
+            x, weights = layer(record(x), batch.layout, output_weights, bounds)
+            all_weights.append(weights)
+        if hasattr(self, "LayerNorm"):
+            norm: nn.LayerNorm = self.LayerNorm
+            x = norm(x) if bounds is None else _concatenate(map(norm, x.tensor_split(bounds[1:-1])), len(x))
+        x = record(x)
+        attentions = tuple(all_weights) if output_weights else None
+        return EncodedBatch(x, batch, tuple(states) if output_states else None, attentions)
+
+
+class PoNetPooler(nn.Module):
+    """BERT's pooler: a tanh layer on one vector for each document."""
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, first: Tensor) -> Tensor:
+        """`[B, d]` -> `[B, d]`."""
+        return self.dense(first).tanh()
+
+
+class PoNetPreTrainedModel(PreTrainedModel):
+    """Weights, loading and saving, shared by all models."""
+
+    config: PoNetConfig
+    config_class = PoNetConfig
+    base_model_prefix = "ponet"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False
+    _no_split_modules = [PoNetLayer.__name__]  # noqa: RUF012 - Hugging Face's own convention
+    _keys_to_ignore_on_load_unexpected = [r"embeddings\.position_ids", r"teacher_projection"]  # noqa: RUF012
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        bias = getattr(module, "bias", None)
+        if isinstance(bias, nn.Parameter) and not isinstance(module, nn.Linear | nn.LayerNorm):
+            init.zeros_(bias)  # the prediction head's own
+        if hasattr(module, "init_buffers"):
+            module.init_buffers()  # type: ignore[operator] # fixed random features, which a checkpoint of another mixer doesn't have
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
+        """As transformers', but the result never has random numbers for weights that the checkpoint should have.
+
+        A head is new where the checkpoint was saved from another class. `ignore_mismatched_sizes=True` loads whatever
+        fits and initialises the rest, with transformers' report of it; `output_loading_info=True` reports weights
+        missing and left over instead of refusing them; a `state_dict` is used as it is.
+
+        Raises:
+            WeightsError: weights of the encoder, or those of this class as it was saved, are missing, of other shapes,
+                left over, or not finite.
+        """
+        if pretrained_model_name_or_path is None or kwargs.get("state_dict") is not None:
+            return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        with_info = kwargs.pop("output_loading_info", False)
+        lenient = kwargs.pop("ignore_mismatched_sizes", False)
+        loaded: Any = super().from_pretrained(
+            pretrained_model_name_or_path, *model_args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
+        )
+        model, info = loaded
+        name = str(pretrained_model_name_or_path)
+        if not lenient:
+            changed = not kwargs.keys().isdisjoint(PoNetConfig.__annotations__)
+            check_weights(name, model, info, changed=changed, reported=with_info)
+        check_finite(name, model)
+        return loaded if with_info else model
+
+    def get_position_embeddings(self) -> nn.Embedding:
+        """The position embeddings."""
+        body = self.base_model
+        assert isinstance(body, PoNetModel)
+        return body.embeddings.position_embeddings
+
+    def resize_position_embeddings(self, num_positions: int) -> None:
+        """Changes the longest document to `num_positions` tokens: further positions repeat the trained ones in order.
+
+        As the published code does for multiples of the trained length, here for any. A smaller number keeps the first
+        positions.
+
+        Raises:
+            ValueError: where `num_positions` isn't positive.
+        """
+        if num_positions < 1:
+            raise ValueError(f"num_positions must be positive, not {num_positions}")
+        body = self.base_model
+        assert isinstance(body, PoNetModel)
+        body.embeddings.resize_positions(num_positions)
+        self.config.max_position_embeddings = num_positions
+
+
+class PoNetModel(PoNetPreTrainedModel):
+    """The encoder. `add_pooling_layer` adds BERT's tanh pooler on each document's first real token."""
+
+    def __init__(self, config: PoNetConfig, add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = PoNetEmbeddings(config)
+        self.encoder = PoNetEncoder(config)
+        self.pooler = PoNetPooler(config) if add_pooling_layer else None
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The word embeddings."""
+        return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the word embeddings."""
+        self.embeddings.word_embeddings = value  # type: ignore[assignment]
+
+    def encode(
+        self,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        **inputs: Any,
+    ) -> EncodedBatch:
+        """`forward` without padding the result: heads read packed tokens. Arguments as there.
+
+        Raises:
+            ValueError: as `forward`.
+        """
+        try:
+            batch = pack(self.config, **inputs)
+        except RuntimeError as error:
+            if not is_transformed():
+                raise
+            raise ValueError(
+                "torch.func.vmap can't map over ids, masks, positions or segments, whose values decide how a batch is "
+                "packed: loop over the examples, or map over inputs_embeds or parameters"
+            ) from error
+        choose_for(batch.layout)
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        return self.encoder(self.embeddings(batch), batch, output_hidden_states, output_attentions)
+
+    def pool(self, encoded: EncodedBatch) -> Tensor:
+        """`[B, d]`: the pooler's view of each document's first real token; of zeros for an empty document."""
+        assert self.pooler is not None
+        return self.pooler(encoded.layout.first_tokens(encoded.hidden))
+
+    @can_return_tuple
+    @with_named_inputs
+    def forward(self, **inputs: Unpack[PoNetInputs]) -> BaseModelOutputWithPooling:
+        """Encodes a batch: see [`PoNetInputs`][ponet.models.packing.PoNetInputs] for the arguments.
+
+        Returns:
+            `last_hidden_state [B, N, d]` (zeros at padding), `pooler_output [B, d]`, `hidden_states`, `attentions`.
+
+        Raises:
+            ValueError: for arguments that don't fit together, or documents longer than the model has positions.
+        """
+        encoded = self.encode(**inputs)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=encoded.batch.pad(encoded.hidden),
+            pooler_output=None if self.pooler is None else self.pool(encoded),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+
+def mean_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    """`[n, C]`, `[n]` -> the mean over labels that aren't -100; 0, not NaN, where all are.
+
+    Raises:
+        ValueError: where the labels aren't `n`.
+    """
+    if labels.numel() != scores.shape[0]:
+        raise ValueError(f"labels have the shape {list(labels.shape)}, but there are {scores.shape[0]} to predict")
+    total = F.cross_entropy(scores.float(), labels.long().reshape(-1), ignore_index=-100, reduction="sum")
+    return total / (labels != -100).sum().clamp(min=1)
 
 
 class PoNetPredictionTransform(nn.Module):
@@ -84,10 +559,13 @@ class PoNetPreTrainingHeads(nn.Module):
             self.seq_relationship = nn.Linear(config.hidden_size, config.num_sentence_labels)
 
 
-class _WithVocabulary(PoNetPreTrainedModel):
-    """What models with a prediction head share: where Hugging Face finds the decoder."""
+class _PoNetWithDecoder(PoNetPreTrainedModel):
+    """Models with a prediction head: where Hugging Face finds the decoder over the vocabulary."""
 
-    _tied_weights_keys = _TIED
+    _tied_weights_keys = {  # noqa: RUF012
+        "cls.predictions.decoder.weight": "ponet.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    }
     cls: PoNetPreTrainingHeads
 
     def get_output_embeddings(self) -> nn.Module:
@@ -103,7 +581,22 @@ class _WithVocabulary(PoNetPreTrainedModel):
         predictions.bias = bias if self.config.tie_word_embeddings else nn.Parameter(bias.detach().clone())  # type: ignore[assignment, operator]
 
 
-class PoNetForPreTraining(_WithVocabulary):
+@dataclass
+class PoNetForPreTrainingOutput(ModelOutput):
+    """Output of `PoNetForPreTraining`; `loss` is the sum of the two that labels were given for."""
+
+    loss: Tensor | None = None
+    mlm_loss: Tensor | None = None
+    sso_loss: Tensor | None = None
+    prediction_logits: Tensor | None = None
+    """`[B, N, V]`, or `[M, V]` where positions were given."""
+    seq_relationship_logits: Tensor | None = None
+    """`[B, 3]`."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class PoNetForPreTraining(_PoNetWithDecoder):
     """Masked language modelling and the sentence structural objective (SSO; paper, section 3.4)."""
 
     def __init__(self, config: PoNetConfig) -> None:
@@ -113,24 +606,15 @@ class PoNetForPreTraining(_WithVocabulary):
         self.post_init()
 
     @can_return_tuple
-    @takes_flattened
+    @with_named_inputs
     def forward(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        segment_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        special_tokens_mask: Tensor | None = None,
-        cu_seqlens: Tensor | None = None,
         labels: Tensor | None = None,
         next_sentence_label: Tensor | None = None,
         prediction_positions: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **inputs: Unpack[PoNetInputs],
     ) -> PoNetForPreTrainingOutput:
-        """Arguments as `PoNetModel.forward`'s.
+        """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
 
         Args:
             labels: `[B, N]` (or `[1, T]`) word ids to predict, -100 elsewhere.
@@ -138,25 +622,14 @@ class PoNetForPreTraining(_WithVocabulary):
             prediction_positions: `[M]`, where words are predicted, as places among the batch's real tokens. Scores
                 over the vocabulary are then computed there alone: `labels` are `[M]`, `prediction_logits` `[M, V]`.
         """
-        encoded = self.ponet.encode(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            segment_ids,
-            inputs_embeds,
-            special_tokens_mask,
-            cu_seqlens,
-            output_attentions,
-            output_hidden_states,
-        )
-        hidden = encoded.hidden
+        encoded = self.ponet.encode(**inputs)
+        hidden, batch = encoded.hidden, encoded.batch
         if prediction_positions is not None:
             hidden = hidden.index_select(0, prediction_positions)
         scores = self.cls.predictions(hidden)
         relationship = self.cls.seq_relationship(self.ponet.pool(encoded))
         if labels is not None and prediction_positions is None:
-            labels = encoded.from_border(labels)
+            labels = batch.unpad_labels(labels)
         mlm_loss = None if labels is None else mean_cross_entropy(scores, labels).to(self.dtype)
         sso_loss = None
         if next_sentence_label is not None:
@@ -166,14 +639,14 @@ class PoNetForPreTraining(_WithVocabulary):
             loss=torch.stack(losses).sum() if losses else None,
             mlm_loss=mlm_loss,
             sso_loss=sso_loss,
-            prediction_logits=encoded.to_border(scores) if prediction_positions is None else scores,
+            prediction_logits=batch.pad(scores) if prediction_positions is None else scores,
             seq_relationship_logits=relationship,
             hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,  # type: ignore[arg-type]
+            attentions=encoded.attentions,
         )
 
 
-class PoNetForMaskedLM(_WithVocabulary):
+class PoNetForMaskedLM(_PoNetWithDecoder):
     """Masked language modelling alone; opens a pre-training checkpoint as well."""
 
     _keys_to_ignore_on_load_unexpected = [r"embeddings\.position_ids", r"cls\.seq_relationship", r"pooler"]  # noqa: RUF012
@@ -185,51 +658,36 @@ class PoNetForMaskedLM(_WithVocabulary):
         self.post_init()
 
     @can_return_tuple
-    @takes_flattened
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        segment_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        special_tokens_mask: Tensor | None = None,
-        cu_seqlens: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> MaskedLMOutput:
-        """Arguments as `PoNetModel.forward`'s, and `labels` `[B, N]` (or `[1, T]`): word ids, -100 elsewhere."""
-        encoded = self.ponet.encode(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            segment_ids,
-            inputs_embeds,
-            special_tokens_mask,
-            cu_seqlens,
-            output_attentions,
-            output_hidden_states,
-        )
+    @with_named_inputs
+    def forward(self, labels: Tensor | None = None, **inputs: Unpack[PoNetInputs]) -> MaskedLMOutput:
+        """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
+
+        Args:
+            labels: `[B, N]` (or `[1, T]`) word ids to predict, -100 elsewhere.
+        """
+        encoded = self.ponet.encode(**inputs)
         scores = self.cls.predictions(encoded.hidden)
         return MaskedLMOutput(
-            loss=None if labels is None else mean_cross_entropy(scores, encoded.from_border(labels)).to(self.dtype),
-            logits=encoded.to_border(scores),
+            loss=_token_loss(self, encoded, scores, labels),
+            logits=encoded.batch.pad(scores),
             hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,  # type: ignore[arg-type]
+            attentions=encoded.attentions,
         )
+
+
+def _token_loss(model: PoNetPreTrainedModel, encoded: EncodedBatch, scores: Tensor, labels: Tensor | None) -> Any:
+    """The mean loss of `scores [T, C]` for `labels [B, N]` (or `[1, T]`), in the model's dtype; None without labels."""
+    return None if labels is None else mean_cross_entropy(scores, encoded.batch.unpad_labels(labels)).to(model.dtype)
 
 
 class PoNetForSequenceClassification(PoNetPreTrainedModel):
-    """One label, several labels or a number for each document; `config.classifier_*` say how documents are read."""
+    """One label, several labels or a number for each document, by the fields `classifier_*` of the configuration."""
 
     def __init__(self, config: PoNetConfig) -> None:
         super().__init__(config)
-        self.num_labels = count_labels(config)
+        self.num_labels: int = config.num_labels  # type: ignore[assignment]
         self.ponet = PoNetModel(config, add_pooling_layer=config.classifier_pooling == "cls")
-        self.dropout = nn.Dropout(classifier_dropout(config))
+        self.dropout = _classifier_dropout(config)
         width = config.hidden_size * (4 if config.classifier_pairs else 1)
         if config.classifier_hidden_size is None:
             self.classifier: nn.Module = nn.Linear(width, self.num_labels)
@@ -242,48 +700,24 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
         self.post_init()
 
     @can_return_tuple
-    @takes_flattened
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        segment_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        special_tokens_mask: Tensor | None = None,
-        cu_seqlens: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> SequenceClassifierOutput:
-        """Arguments as `PoNetModel.forward`'s.
+    @with_named_inputs
+    def forward(self, labels: Tensor | None = None, **inputs: Unpack[PoNetInputs]) -> SequenceClassifierOutput:
+        """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
 
         Args:
             labels: `[B]` classes; `[B, C]` of 0 and 1 for several labels; `[B]` or `[B, C]` numbers for regression.
                 With `config.classifier_pairs`, `B` counts the pairs.
         """
-        encoded = self.ponet.encode(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            segment_ids,
-            inputs_embeds,
-            special_tokens_mask,
-            cu_seqlens,
-            output_attentions,
-            output_hidden_states,
-        )
-        logits = self.classifier(self.dropout(self.read(encoded)))
+        encoded = self.ponet.encode(**inputs)
+        logits = self.classifier(self.dropout(self._document_vectors(encoded)))
         return SequenceClassifierOutput(
-            loss=None if labels is None else self.loss(logits, labels).to(self.dtype),
+            loss=None if labels is None else self._loss(logits, labels).to(self.dtype),
             logits=logits,
             hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,  # type: ignore[arg-type]
+            attentions=encoded.attentions,
         )
 
-    def read(self, encoded: PackedOutputs) -> Tensor:
+    def _document_vectors(self, encoded: EncodedBatch) -> Tensor:
         """One vector for each document `[B, d]`, or for each pair of documents `[B / 2, 4 d]`."""
         layout = encoded.layout
         if self.config.classifier_pooling == "cls":
@@ -300,8 +734,8 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
         a, b = documents[0::2], documents[1::2]
         return torch.cat([a, b, a * b, a - b], dim=-1)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss for `config.problem_type`, which is settled by the first labels where it is None."""
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss for `config.problem_type`, which the first labels decide where it is None."""
         if self.config.problem_type is None:
             if self.num_labels == 1:
                 self.config.problem_type = "regression"
@@ -319,56 +753,37 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
         return F.binary_cross_entropy_with_logits(logits.float(), numbers)
 
 
+def _classifier_dropout(config: PoNetConfig) -> nn.Dropout:
+    """With the classifier's own probability, or the model's where it has none."""
+    return nn.Dropout(config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout)
+
+
 class PoNetForTokenClassification(PoNetPreTrainedModel):
     """A label for each token."""
 
     def __init__(self, config: PoNetConfig) -> None:
         super().__init__(config)
-        self.num_labels = count_labels(config)
+        self.num_labels: int = config.num_labels  # type: ignore[assignment]
         self.ponet = PoNetModel(config, add_pooling_layer=False)
-        self.dropout = nn.Dropout(classifier_dropout(config))
+        self.dropout = _classifier_dropout(config)
         self.classifier = nn.Linear(config.hidden_size, self.num_labels)
         self.post_init()
 
     @can_return_tuple
-    @takes_flattened
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        segment_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        special_tokens_mask: Tensor | None = None,
-        cu_seqlens: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> TokenClassifierOutput:
-        """Arguments as `PoNetModel.forward`'s.
+    @with_named_inputs
+    def forward(self, labels: Tensor | None = None, **inputs: Unpack[PoNetInputs]) -> TokenClassifierOutput:
+        """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
 
         Args:
             labels: `[B, N]` (or `[1, T]`) classes, -100 for none; padding never counts.
         """
-        encoded = self.ponet.encode(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            segment_ids,
-            inputs_embeds,
-            special_tokens_mask,
-            cu_seqlens,
-            output_attentions,
-            output_hidden_states,
-        )
+        encoded = self.ponet.encode(**inputs)
         scores = self.classifier(self.dropout(encoded.hidden))
         return TokenClassifierOutput(
-            loss=None if labels is None else mean_cross_entropy(scores, encoded.from_border(labels)).to(self.dtype),
-            logits=encoded.to_border(scores),
+            loss=_token_loss(self, encoded, scores, labels),
+            logits=encoded.batch.pad(scores),
             hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,  # type: ignore[arg-type]
+            attentions=encoded.attentions,
         )
 
 
@@ -382,23 +797,14 @@ class PoNetForQuestionAnswering(PoNetPreTrainedModel):
         self.post_init()
 
     @can_return_tuple
-    @takes_flattened
+    @with_named_inputs
     def forward(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        segment_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        special_tokens_mask: Tensor | None = None,
-        cu_seqlens: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **inputs: Unpack[PoNetInputs],
     ) -> QuestionAnsweringModelOutput:
-        """Arguments as `PoNetModel.forward`'s.
+        """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
 
         Args:
             start_positions, end_positions: `[B]`, places in the padded row (in the document for packed input); an
@@ -407,35 +813,34 @@ class PoNetForQuestionAnswering(PoNetPreTrainedModel):
         Returns:
             `start_logits`, `end_logits`: `[B, N]` with the lowest number at padding, or `[1, T]` for packed input.
         """
-        encoded = self.ponet.encode(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            segment_ids,
-            inputs_embeds,
-            special_tokens_mask,
-            cu_seqlens,
-            output_attentions,
-            output_hidden_states,
-        )
+        encoded = self.ponet.encode(**inputs)
         scores = self.qa_outputs(encoded.hidden)
         # Rows, whatever the input's form: the softmax runs over one document.
-        real = encoded.layout.pad(torch.ones_like(encoded.layout.document, dtype=torch.bool))
-        rows = encoded.layout.pad(scores).masked_fill(~real[..., None], torch.finfo(scores.dtype).min)
+        layout = encoded.layout
+        real = layout.pad(torch.ones_like(layout.document, dtype=torch.bool))
+        rows = layout.pad(scores).masked_fill(~real[..., None], torch.finfo(scores.dtype).min)
         loss = None
         if start_positions is not None and end_positions is not None:
             ends = zip(rows.unbind(-1), (start_positions, end_positions), strict=True)
-            losses = [answer_loss(row_scores, real, positions) for row_scores, positions in ends]
+            losses = [_answer_loss(row_scores, real, positions) for row_scores, positions in ends]
             loss = torch.stack(losses).mean().to(self.dtype)
-        shown = scores[None] if encoded.packed else rows
+        logits = scores[None] if encoded.batch.is_packed else rows
         return QuestionAnsweringModelOutput(
             loss=loss,
-            start_logits=shown[..., 0],
-            end_logits=shown[..., 1],
+            start_logits=logits[..., 0],
+            end_logits=logits[..., 1],
             hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,  # type: ignore[arg-type]
+            attentions=encoded.attentions,
         )
+
+
+def _answer_loss(rows: Tensor, real: Tensor, positions: Tensor) -> Tensor:
+    """The loss of one end of the answer: scores `[B, N]`, where tokens are `[B, N]`, places `[B]`."""
+    positions = positions.reshape(-1, 1)
+    if positions.shape[0] != rows.shape[0]:
+        raise ValueError(f"{positions.shape[0]} answer positions for {rows.shape[0]} documents")
+    found = (torch.arange(rows.shape[1], device=rows.device) == positions) & real
+    return mean_cross_entropy(rows, positions[:, 0].where(found.any(1), -100))
 
 
 class PoNetForMultipleChoice(PoNetPreTrainedModel):
@@ -444,54 +849,32 @@ class PoNetForMultipleChoice(PoNetPreTrainedModel):
     def __init__(self, config: PoNetConfig) -> None:
         super().__init__(config)
         self.ponet = PoNetModel(config)
-        self.dropout = nn.Dropout(classifier_dropout(config))
+        self.dropout = _classifier_dropout(config)
         self.classifier = nn.Linear(config.hidden_size, 1)
         self.post_init()
 
     @can_return_tuple
-    @takes_flattened
+    @with_named_inputs
     def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        segment_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        special_tokens_mask: Tensor | None = None,
-        cu_seqlens: Tensor | None = None,
-        labels: Tensor | None = None,
-        num_choices: int | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        self, labels: Tensor | None = None, num_choices: int | None = None, **inputs: Unpack[PoNetInputs]
     ) -> MultipleChoiceModelOutput:
-        """Arguments as `PoNetModel.forward`'s, with `[B, C, N]` in the place of `[B, N]`.
+        """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
+
+        `[B, N]` there is `[B, C, N]` here.
 
         Args:
             labels: `[B]`, the right choice.
             num_choices: `C`, needed for packed input alone.
         """
-        given = input_ids if input_ids is not None else inputs_embeds
-        rows = cu_seqlens is None and given is not None and given.dim() == (3 if input_ids is not None else 4)
-        if rows and given is not None:
+        ids, embeds = inputs.get("input_ids"), inputs.get("inputs_embeds")
+        given, dimensions = (ids, 3) if ids is not None else (embeds, 4)
+        is_padded = given is not None and given.dim() == dimensions
+        flat: dict[str, Any] = dict(inputs)
+        if is_padded and given is not None:
             num_choices = given.shape[1]
-
-        def flat(values: Tensor | None) -> Tensor | None:
-            return values.flatten(0, 1) if rows and values is not None else values
-
-        encoded = self.ponet.encode(
-            flat(input_ids),
-            flat(attention_mask),
-            flat(token_type_ids),
-            flat(position_ids),
-            flat(segment_ids),
-            flat(inputs_embeds),
-            flat(special_tokens_mask),
-            cu_seqlens,
-            output_attentions,
-            output_hidden_states,
-        )
-        if rows == encoded.packed and given is not None:
+            flat |= {k: v.flatten(0, 1) for k, v in flat.items() if isinstance(v, Tensor) and v.dim() > 1}
+        encoded = self.ponet.encode(**flat)
+        if is_padded == encoded.batch.is_packed and given is not None:
             raise ValueError(f"multiple choice wants [batch, choices, length] input, not {list(given.shape)}")
         documents = encoded.layout.batch_size
         if not num_choices or documents % num_choices:
@@ -505,40 +888,8 @@ class PoNetForMultipleChoice(PoNetPreTrainedModel):
             loss=None if labels is None else mean_cross_entropy(logits, labels).to(self.dtype),
             logits=logits,
             hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,  # type: ignore[arg-type]
+            attentions=encoded.attentions,
         )
-
-
-def mean_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
-    """`[n, C]`, `[n]` -> the mean over labels that aren't -100; 0, not NaN, where all are.
-
-    Raises:
-        ValueError: where the labels aren't `n`.
-    """
-    if labels.numel() != scores.shape[0]:
-        raise ValueError(f"labels have the shape {list(labels.shape)}, but there are {scores.shape[0]} to predict")
-    total = F.cross_entropy(scores.float(), labels.long().reshape(-1), ignore_index=-100, reduction="sum")
-    return total / (labels != -100).sum().clamp(min=1)
-
-
-def answer_loss(rows: Tensor, real: Tensor, positions: Tensor) -> Tensor:
-    """The loss of one end of the answer: scores `[B, N]`, where tokens are `[B, N]`, places `[B]`."""
-    positions = positions.reshape(-1, 1)
-    if positions.shape[0] != rows.shape[0]:
-        raise ValueError(f"{positions.shape[0]} answer positions for {rows.shape[0]} documents")
-    found = (torch.arange(rows.shape[1], device=rows.device) == positions) & real
-    return mean_cross_entropy(rows, positions[:, 0].where(found.any(1), -100))
-
-
-def count_labels(config: PoNetConfig) -> int:
-    """The number of classes, or of regressed numbers."""
-    assert config.num_labels is not None
-    return config.num_labels
-
-
-def classifier_dropout(config: PoNetConfig) -> float:
-    """The classifier's own dropout, or the model's where it has none."""
-    return config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
 
 
 __all__ = [

@@ -1,8 +1,8 @@
-"""Tells transformers' Auto classes of PoNet when they are imported, so that `import ponet` need import neither.
+"""Registers PoNet with transformers' Auto classes when these are imported, so that `import ponet` doesn't import them.
 
-`AutoModel`, the pipelines and all else that goes by a configuration's `model_type` then know PoNet, whichever of both
-is imported first. Where transformers comes second, its lazy tables are given names alone, as for its own models: its
-modules import each other in circles, in the midst of which a model can't be imported.
+`AutoModel`, the pipelines and whatever else uses a configuration's `model_type` then find PoNet, whichever of the two
+is imported first. Where transformers is imported second, only names are added to its lazy tables, as for its own
+models: its modules import each other in circles, during which a model can't be imported.
 """
 
 import importlib.util
@@ -30,7 +30,7 @@ _NAMES = {
 
 
 class _Finder:
-    """Finds the modules of `_NAMES` as everyone else does, and has PoNet's names put down in them."""
+    """Finds the modules of `_NAMES` as usual, and adds PoNet's names to them after their import."""
 
     def __init__(self) -> None:
         self._left = set(_NAMES)
@@ -38,32 +38,32 @@ class _Finder:
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name not in self._left:
             return None
-        self._left.remove(name)  # not to be asked again by what follows
+        self._left.remove(name)  # the next line calls this method again
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
             def executed(module: ModuleType) -> None:
                 execute(module)
-                _put_down(module)
+                _add_names(module)
 
             spec.loader.exec_module = executed  # type: ignore[method-assign]
         return spec
 
 
-def _put_down(module: ModuleType) -> None:
+def _add_names(module: ModuleType) -> None:
     for table, name in _NAMES[module.__name__].items():
         getattr(module, table)["ponet"] = name
 
 
 def register() -> None:
-    """Registers PoNet with the Auto classes that are imported, and with the others as soon as they are."""
+    """Registers PoNet with the Auto classes that are imported already, and with the others once they are."""
     sys.modules["transformers.models.ponet"] = sys.modules["ponet"]  # where transformers looks for the names
     sys.meta_path.insert(0, _Finder())
     configuration, modeling, tokenization = (sys.modules.get(name) for name in _NAMES)
     if configuration is not None:
-        _put_down(configuration)
-    if modeling is not None or tokenization is not None:  # their tables are made, and take classes only
+        _add_names(configuration)
+    if modeling is not None or tokenization is not None:  # imported tables accept classes only
         from ponet.models.configuration_ponet import PoNetConfig
     if modeling is not None:
         from ponet.models import modeling_ponet

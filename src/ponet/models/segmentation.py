@@ -1,12 +1,12 @@
-"""Where sentences and paragraphs lie in a text: rules, offline, in time linear in the text, standard library only.
+"""Finds the sentences and paragraphs of a text: by rules, offline, in time linear in the text, standard library only.
 
 Spans are half-open character offsets `(start, end)`, in order, disjoint, without space at either end, and together
-they hold every character that is not space. This file is copied beside a saved model, so it imports nothing of ponet.
+they contain every character that isn't space. This file is copied beside a saved model: it imports nothing of ponet.
 
-The rules are written for English and hold up elsewhere: a stop ends a sentence unless what stands before it
+The rules are written for English and work for other languages: a stop ends a sentence unless what is before it
 (an abbreviation, an initial, the number of a list item) or after it (a lower-case word after an ellipsis or after a
-closing quote) speaks against it. Stops of scripts that don't abbreviate with them (Chinese, Hindi, ...) always do.
-A blank line ends a sentence; so do two HTML line breaks, which stand for one in scraped text.
+closing quote) forbids it. Stops of scripts that don't abbreviate with them (Chinese, Hindi, ...) always do.
+A blank line ends a sentence; so do two HTML line breaks, as in scraped text.
 """
 
 import re
@@ -16,7 +16,7 @@ _OPENING = "\"'`(\\[{*_\u00ab\u2039\u2018\u201c\u201e\u00bf\u00a1\u2018\u300c\u3
 _FINAL = "\u3002\uff01\uff1f\uff61\u061f\u06d4\u0964\u0965\u1362"
 """Stops that are nothing else: ideographic, full-width, Arabic, Urdu, Devanagari, Ethiopic."""
 
-_GOES_ON_AFTER_QUOTATION = ("\u3001", "\uff0c", "\u3068")
+_CONTINUES_AFTER_QUOTATION = ("\u3001", "\uff0c", "\u3068")
 
 _NEWLINE = r"(?:\n|\r(?!\n)|\x85|\u2028)"
 _REST_OF_BLANK_LINE = rf"(?:(?<=[\n\x85\u2028])|(?<=\r)(?!\n))\s*{_NEWLINE}|(?<=\u2029)"
@@ -129,7 +129,7 @@ def _ends_sentence(text: str, begin: int, found: re.Match[str]) -> bool:
     run, closed = text[start : found.end("run")], bool(found["closing"])
     follows = text[end : end + 1]
     if not run.isascii() and any(stop in _FINAL for stop in run):
-        return not (closed and follows in _GOES_ON_AFTER_QUOTATION)
+        return not (closed and follows in _CONTINUES_AFTER_QUOTATION)
     if not follows:
         return True
     if closed and text[start - 1 : start] in ("(", "["):  # (!), [...]
@@ -142,31 +142,31 @@ def _ends_sentence(text: str, begin: int, found: re.Match[str]) -> bool:
     following, after = ahead["word"], ahead["after"]
     if not following and not closed and after in (".", "!", "?", "…"):
         return False  # `. . .` and `? !`: the run of stops goes on
-    goes_on = following[:1].islower()
-    if closed and goes_on:
+    continues = following[:1].islower()
+    if closed and continues:
         return False  # "Who is it?" he asked.
     if "!" in run or "?" in run:
         return True
     if len(run) > 1 or run == "…" or (not word and text[max(begin, start - 3) : start].rstrip().endswith(".")):
-        return not goes_on
+        return not continues
     if not word:
         return True  # tokens apart, as in a treebank: `the end .`
     if start - begin <= len(word) + 1 and _LIST_MARKER.fullmatch(word):
         return False  # 1. First item
-    starts_anew = following in _STARTERS and not (after == "." and len(following) == 1)
+    starts_sentence = following in _STARTERS and not (after == "." and len(following) == 1)
     if len(word) == 1 and word.isupper():
         # An initial. "I" after a lower-case word is the pronoun: "taller than I."
-        return starts_anew or (word == "I" and text[max(begin, start - 3) : start - 1].rstrip()[-1:].islower())
+        return starts_sentence or (word == "I" and text[max(begin, start - 3) : start - 1].rstrip()[-1:].islower())
     key = word.lower()
     if key in _NEVER_LAST:
         return False
     if key in _BEFORE_NUMBERS:
         return following != "" or not after.isdigit()
-    return starts_anew or not (key in _ABBREVIATIONS or _DOTTED.fullmatch(word))
+    return starts_sentence or not (key in _ABBREVIATIONS or _DOTTED.fullmatch(word))
 
 
 def _word_before(text: str, begin: int, start: int) -> str:
-    """What stands between the last space or dash and `start`, without opening marks; of a long word, its end."""
+    """What is between the last space or dash and `start`, without opening marks; of a long word, its end."""
     window = text[max(begin, start - 32) : start]
     if not window or window[-1].isspace():
         return ""

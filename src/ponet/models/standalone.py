@@ -1,8 +1,8 @@
 """Saved folders that open where `ponet` isn't installed: the model's own source files, flat, beside the weights.
 
 Hugging Face's `trust_remote_code` loads modules from one flat folder. The sources import each other by lines of the
-form `from ponet.room.module import name`; here they become `from .ponet_room_module import name`. What a module loads
-by `importlib` instead, as kernels are, stays behind.
+form `from ponet.package.module import name`; in the copy they are `from .ponet_package_module import name`. Modules
+that are loaded by `importlib` instead, as kernels are, aren't copied.
 """
 
 import importlib.util
@@ -35,7 +35,7 @@ def copy_model_code(folder: str | os.PathLike[str]) -> None:
 def copy_sources(folder: Path, *modules: str) -> None:
     """Writes the named modules, and all of `ponet` that they import, flat into a folder.
 
-    Does nothing where this code is itself such a copy: Hugging Face then copies it on, as all remote code.
+    Does nothing where this code is itself such a copy: Hugging Face then copies it, as all remote code.
     """
     if __name__ != "ponet.models.standalone":
         return
@@ -55,6 +55,6 @@ def copy_sources(folder: Path, *modules: str) -> None:
 
 
 def flat_name(module: str) -> str:
-    """`ponet.ops.layout` -> `ponet_ops_layout`; the modules that Hugging Face asks for keep their own names."""
+    """`ponet.ops.layout` -> `ponet_ops_layout`; the modules that Hugging Face loads have their own names."""
     last = module.rpartition(".")[2]
     return last if last.endswith("_ponet") else module.replace(".", "_")

@@ -1,4 +1,4 @@
-"""BERT's WordPiece tokenizer, which also says which segment (sentence, paragraph, ...) each token belongs to."""
+"""BERT's WordPiece tokenizer, which also gives the segment (sentence, paragraph, ...) of each token."""
 
 import os
 from collections.abc import Sequence
@@ -24,27 +24,27 @@ class PoNetTokenizer(BertTokenizer):
 
     Ids of one text, as the published code lays them out: [CLS] 0, the tokens of its i-th segment i (from 1), [SEP] an
     id of its own, padding the last id + 1. Of a pair: [CLS] 0, A's segments 1..a, [SEP] a+1, B's segments from a+2,
-    [SEP] last + 1. After truncation, and in each overflowing window, ids are numbered anew, so that none is skipped.
+    [SEP] last + 1. After truncation, and in each overflowing window, ids are renumbered, so that none is skipped.
     A token between two spans belongs to the one before it (before the first span: to the first).
 
     Args:
         vocab: a `vocab.txt` (one piece a line) or a mapping from piece to id.
-        do_lower_case: as BERT's, True unless said otherwise.
+        do_lower_case: as BERT's, default True.
         segments: "sentences" (the default), "paragraphs" (parted by blank lines), "fixed" (every `segment_length`
-            tokens), or None: no `segment_ids`, and the model takes what lies between special tokens as a segment.
-        segment_length: tokens a segment, for "fixed"; counted from the first token kept of each text.
-        truncate_by_default: whether a call that says nothing of truncation cuts a text at `model_max_length`, and says
-            so the first time; for pipelines, which say nothing. `truncation=False` keeps a text whole.
+            tokens), or None: no `segment_ids`, and the model makes a segment of the tokens between two special ones.
+        segment_length: tokens a segment, for "fixed"; counted from the first token of each text after truncation.
+        truncate_by_default: whether a call without `truncation` and `max_length` truncates to `model_max_length`, with
+            a warning the first time; for pipelines, which give neither. `truncation=False` doesn't truncate.
 
     `segments` and `segment_length` can be given to a call too. So can `spans`: for each text a list of half-open
-    character offsets `(start, end)`, in order and disjoint (for a pair, a tuple of two such lists); they go before
-    `segments`. With `is_split_into_words`, `spans` count words instead, and sentences are sought in the words joined by
-    a space.
+    character offsets `(start, end)`, in order and disjoint (for a pair, a tuple of two such lists); they take
+    precedence over `segments`. With `is_split_into_words`, `spans` count words instead, and sentences are sought in the
+    words joined by a space.
 
-    `packed=True` in a call puts all texts of a batch one behind the other, without padding: `input_ids`, `segment_ids`
-    and `token_type_ids` are `[1, T]`, and `cu_seq_lens_q` `[B + 1]` says where each begins, as every PoNet model takes
-    it. With it goes `whole_at`: where a call names no `max_length` and `model_max_length` is this number, texts aren't
-    truncated. Both are for libraries that encode by settings in a file (`ponet.embedding.write_modules`).
+    `packed=True` in a call concatenates all texts of a batch, without padding: `input_ids`, `segment_ids` and
+    `token_type_ids` are `[1, T]`, and `cu_seq_lens_q` `[B + 1]` is where each begins, as every PoNet model accepts it.
+    With `whole_at` in addition: where a call has no `max_length` and `model_max_length` is this number, texts aren't
+    truncated. Both are for libraries that encode by settings in a file (`ponet.models.checkpoints.write_modules`).
 
     Raises:
         ValueError: for an unknown `segments`, a missing `segment_length`, or spans that don't fit their text.
@@ -80,7 +80,7 @@ class PoNetTokenizer(BertTokenizer):
         self.segments = segments
         self.segment_length = segment_length
         self.truncate_by_default = truncate_by_default
-        self._cut_told = False
+        self._warned_of_truncation = False
 
     def __call__(
         self,
@@ -91,21 +91,20 @@ class PoNetTokenizer(BertTokenizer):
         whole_at: int | None = None,
         **kwargs: Any,
     ) -> BatchEncoding:
-        """As BERT's tokenizer, with `segment_ids`; a text over the model's length is cut where `truncate_by_default`
-        says so. `packed` and `whole_at` as the class says."""
+        """As BERT's tokenizer, with `segment_ids`. For `packed`, `whole_at` and truncation see the class."""
         if packed:
             return self._packed(text, text_pair, whole_at, *args, **kwargs)
         given = {**kwargs, **(kwargs.get("tokenizer_kwargs") or {})}
-        said = any(given.get(name) is not None for name in ("truncation", "max_length"))
-        if not self.truncate_by_default or said or given.get("return_overflowing_tokens"):
+        explicit = any(given.get(name) is not None for name in ("truncation", "max_length"))
+        if not self.truncate_by_default or explicit or given.get("return_overflowing_tokens"):
             return super().__call__(text, text_pair, *args, **kwargs)
         output = super().__call__(text, text_pair, *args, **{**kwargs, "truncation": True})
-        if not self._cut_told and any(encoding.overflowing for encoding in output.encodings or ()):
-            self._cut_told = True
+        if not self._warned_of_truncation and any(encoding.overflowing for encoding in output.encodings or ()):
+            self._warned_of_truncation = True
             side = "beginning" if self.truncation_side == "left" else "end"
             logger.warning(
-                f"A text of more than {self.model_max_length:,} tokens, the model's length, was cut at its {side}; so "
-                "will others be, without a word. truncation=False keeps a text whole."
+                f"A text of more than {self.model_max_length:,} tokens, the model's length, was truncated at its "
+                f"{side}; so will others be, without a warning. truncation=False doesn't truncate."
             )
         return output
 
@@ -132,13 +131,13 @@ class PoNetTokenizer(BertTokenizer):
         copy_sources(Path(save_directory), "ponet.models.tokenization_ponet")
         return super()._save_pretrained(save_directory, *args, **kwargs)
 
-    def _encode_plus(  # type: ignore[override]  # what it doesn't need it hands on
+    def _encode_plus(  # type: ignore[override]  # passes on what it doesn't use
         self, text: Any, text_pair: Any = None, **kwargs: Any
     ) -> BatchEncoding:
         segments = kwargs.pop("segments", self.segments)
         length = kwargs.pop("segment_length", self.segment_length)
         spans = kwargs.pop("spans", None)
-        if kwargs.get("sanitize_control_tokens"):  # a chat template's own way, which makes no encodings
+        if kwargs.get("sanitize_control_tokens"):  # of a chat template, which makes no encodings
             return super()._encode_plus(text, text_pair, **kwargs)
         if spans is None:
             _check(segments, length)
@@ -211,7 +210,7 @@ def _is_batch(text: Any, words: bool) -> bool:
 
 
 def _texts(batch: Sequence[Any], pairs: Sequence[Any] | None, words: bool) -> list[tuple[Text, ...]]:
-    """One or two texts an example, however the batch gives its pairs."""
+    """One or two texts for each example, in whichever form the batch has its pairs."""
     if pairs is not None:
         return list(zip(batch, pairs, strict=True))
     if words:
@@ -247,7 +246,7 @@ def _given_spans(spans: Any, texts: list[tuple[Text, ...]]) -> list[list[np.ndar
 
 
 def _starts(text: Text, segments: str | None, given: np.ndarray | None) -> np.ndarray | None:
-    """Where the segments of a text begin `[k]`; None where tokens are counted instead."""
+    """Where the segments of a text begin `[k]`; None where segments are counted in tokens."""
     if given is not None:
         return given[given[:, 0] < given[:, 1], 0]
     if segments == "fixed":
@@ -262,7 +261,7 @@ def _segment_ids(
 ) -> list[int]:
     """The ids of one row `[N]`: a new one wherever the text, the segment or (always) a special token changes."""
     real = np.array(encoding.attention_mask, dtype=bool)
-    # -1 stands for special tokens, else which of the two texts a token comes from
+    # -1 for special tokens, else which of the two texts a token is from
     source = np.array([-1 if s is None else s for s in encoding.sequence_ids], dtype=np.int64)
     segment = np.zeros(len(real), dtype=np.int64)
     counted = all(begins is None for begins in starts)

@@ -10,8 +10,8 @@ from ponet.utils.errors import PoNetError, brief
 from ponet.utils.files import data_folder
 
 if TYPE_CHECKING:
-    from ponet.models.body import PoNetPreTrainedModel
     from ponet.models.configuration_ponet import PoNetConfig
+    from ponet.models.modeling_ponet import PoNetPreTrainedModel
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
 

@@ -14,8 +14,7 @@ from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
 
 if TYPE_CHECKING:
-    from ponet.models.body import PoNetModel
-    from ponet.models.modeling_ponet import PoNetForPreTraining
+    from ponet.models.modeling_ponet import PoNetForPreTraining, PoNetModel
 
 VALUE_SCALE, OUTPUT_BIAS = 0.3, 0.4
 """A pooling layer begins as a weak mean of the teacher's values: segment and local projections are the scaled value
@@ -30,7 +29,7 @@ def open_teacher(name: str) -> "PoNetModel":
     Raises:
         PoNetError: another architecture, a decoder, missing or damaged weights.
     """
-    from ponet.models.body import PoNetModel
+    from ponet.models.modeling_ponet import PoNetModel
 
     folder = checkpoint_folder(name)
     config = read_json(folder / "config.json")

@@ -13,8 +13,8 @@ from ponet.tasks.pretraining.flops import forward_flops
 from ponet.tasks.pretraining.objective import TRAINING
 
 if TYPE_CHECKING:
-    from ponet.models.body import PoNetModel
     from ponet.models.configuration_ponet import PoNetConfig
+    from ponet.models.modeling_ponet import PoNetModel
 
 
 class DistillationObjective:

@@ -20,7 +20,7 @@ from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
     from ponet.config.recipe import Recipe
-    from ponet.models.body import PoNetModel
+    from ponet.models.modeling_ponet import PoNetModel
 
 Examples = Passages | WithPairs
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ponet.embedding import POOLING_FOLDER, write_modules
+from ponet.models.checkpoints import POOLING_FOLDER, write_modules
 from ponet.tasks.pretraining.modelling import open_run
 from ponet.tasks.pretraining.ship_card import card
 from ponet.utils.errors import PoNetError

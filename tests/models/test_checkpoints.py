@@ -1,4 +1,4 @@
-"""Checkpoints that come with the package: found by name wherever one is named."""
+"""Bundled checkpoints: found by name wherever one is named; those of this version are complete, small and useful."""
 
 import shutil
 from pathlib import Path
@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoTokenizer, pipeline
 
 import ponet
 from ponet import PoNetConfig, PoNetForPreTraining, PoNetModel
 from ponet.config.recipe import load_recipe, recipe_from_dict
 from ponet.data.tokenizer_training import train_wordpiece
-from ponet.models import checkpoints as shipped
+from ponet.models import checkpoints
 from ponet.tasks.models import open_tokenizer
 from ponet.tasks.text.task import TextTask
 from ponet.utils.errors import PoNetError
@@ -24,12 +25,19 @@ CONFIG: dict[str, Any] = {
     "intermediate_size": 24,
     "max_position_embeddings": 32,
 }
+PASSAGE = (
+    "The river rises in the mountains in the north of the country and flows to the south for about two hundred miles. "
+    "It was named after the first governor of the state, who was born in a small town near its mouth in the early part "
+    "of the century. The town has a school, a church and a railway station. In summer many people come to visit the "
+    "old castle, which was built by the king and was later used as a prison during the war."
+)
+"""Written for this test."""
 
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for `ponet-tiny`, as if it came with the package."""
-    monkeypatch.setattr(shipped, "CHECKPOINTS", tmp_path / "checkpoints")
+    monkeypatch.setattr(checkpoints, "CHECKPOINTS", tmp_path / "checkpoints")
     folder = tmp_path / "checkpoints" / "ponet-tiny"
     tokenizer = train_wordpiece(TEXTS, 120)
     special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "cls_token_id", "sep_token_id")}
@@ -53,7 +61,7 @@ def test_by_name_and_by_default_the_best(tiny: Path) -> None:
         (tiny.parent / name / "config.json").write_text("{}")
         shutil.copy(tiny / "model.safetensors", tiny.parent / name)
     (tiny.parent / "ponet-base").mkdir()  # without a model: not a checkpoint
-    assert shipped.checkpoint_names() == ["ponet-mini", "ponet-tiny", "ponet-aardvark"]
+    assert checkpoints.checkpoint_names() == ["ponet-mini", "ponet-tiny", "ponet-aardvark"]
     assert ponet.checkpoint().endswith("ponet-mini")
     assert PoNetModel.from_pretrained(ponet.checkpoint("ponet-tiny")).config.hidden_size == 16
 
@@ -65,23 +73,23 @@ def test_unknown_names_and_none_at_all(tiny: Path, monkeypatch: pytest.MonkeyPat
         ponet.checkpoint("../x")
     with pytest.raises(PoNetError, match=r"no folder 'ponet-tyni', and no such checkpoint.*mean 'ponet-tiny'"):
         open_tokenizer("ponet-tyni")
-    monkeypatch.setattr(shipped, "CHECKPOINTS", tiny / "nothing")
+    monkeypatch.setattr(checkpoints, "CHECKPOINTS", tiny / "nothing")
     with pytest.raises(PoNetError, match="No pre-trained checkpoint comes with this installation"):
         ponet.checkpoint()
 
 
-def test_other_names_are_the_hub_s(tiny: Path) -> None:
-    assert shipped.find_checkpoint("ponet-tiny") == tiny
-    assert shipped.find_checkpoint("ponet-labs/model") is None
-    assert shipped.find_checkpoint("bert-base-uncased") is None
+def test_other_names_are_those_of_the_hub(tiny: Path) -> None:
+    assert checkpoints.find_checkpoint("ponet-tiny") == tiny
+    assert checkpoints.find_checkpoint("ponet-labs/model") is None
+    assert checkpoints.find_checkpoint("bert-base-uncased") is None
 
 
 def test_a_folder_of_that_name_goes_first(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = tmp_path / "here"
     train_wordpiece(["a few words"] * 4, 60).save_pretrained(here / "ponet-tiny")
-    shipped_size = len(open_tokenizer("ponet-tiny"))
+    bundled_size = len(open_tokenizer("ponet-tiny"))
     monkeypatch.chdir(here)
-    assert len(open_tokenizer("ponet-tiny")) < shipped_size
+    assert len(open_tokenizer("ponet-tiny")) < bundled_size
 
 
 def test_a_recipe_starts_from_it(tiny: Path, tmp_path: Path) -> None:
@@ -108,7 +116,7 @@ def test_or_takes_its_architecture_and_tokenizer_alone(tiny: Path, tmp_path: Pat
     torch.testing.assert_close(made.model.state_dict()[name], again.model.state_dict()[name])
 
 
-def test_new_weights_have_room_for_the_texts(tiny: Path, tmp_path: Path) -> None:
+def test_new_weights_have_positions_for_the_texts(tiny: Path, tmp_path: Path) -> None:
     recipe = text_recipe(tmp_path, init_weights=False)
     recipe.data.max_length = 48
     assert TextTask().prepare(recipe).model.config.max_position_embeddings == 48
@@ -119,3 +127,51 @@ def test_init_weights_needs_a_checkpoint() -> None:
         load_recipe("documents/imdb/pooling", ["init_weights=false"])
     with pytest.raises(PoNetError, match=r"'model.init_weights' should be true or false"):
         load_recipe("documents/imdb/pooling", ["init=ponet-tiny", "init_weights=some"])
+
+
+@pytest.fixture(scope="module", params=checkpoints.checkpoint_names())
+def bundled(request: pytest.FixtureRequest) -> Path:
+    return Path(ponet.checkpoint(request.param))
+
+
+def test_one_is_bundled() -> None:
+    assert "ponet-tiny" in checkpoints.checkpoint_names()
+    assert PoNetModel.from_pretrained(ponet.checkpoint()).dtype == torch.float32
+
+
+def test_bundled_ones_are_small_and_have_a_card(bundled: Path) -> None:
+    assert sum(path.stat().st_size for path in bundled.iterdir()) <= 25e6
+    card = (bundled / "README.md").read_text(encoding="utf-8")
+    assert all(figure in card for figure in ("masked words right (MLM)", "sentence order right (SSO)"))
+
+
+def test_a_bundled_one_guesses_masked_words(bundled: Path) -> None:
+    """Every third word of a passage masked in turn; by frequency alone, the loss is near 7 and 1 in 12 is right."""
+    tokenizer = AutoTokenizer.from_pretrained(bundled)
+    model = PoNetForPreTraining.from_pretrained(bundled).eval()
+    batch = tokenizer(PASSAGE, return_tensors="pt")
+    ids = batch["input_ids"][0]
+    places = [place for place, token in enumerate(ids.tolist()) if token not in tokenizer.all_special_ids][::3]
+    masked = ids.repeat(len(places), 1)
+    masked[range(len(places)), places] = tokenizer.mask_token_id
+    segments = batch["segment_ids"].repeat(len(places), 1)
+    with torch.inference_mode():
+        scores = model(input_ids=masked, segment_ids=segments).prediction_logits
+    found = scores[range(len(places)), places]
+    truth = ids[places]
+    assert torch.nn.functional.cross_entropy(found, truth) < 5
+    assert (found.argmax(-1) == truth).float().mean() > 0.25
+
+
+def test_a_bundled_one_fills_a_mask(bundled: Path) -> None:
+    found = pipeline("fill-mask", model=str(bundled))("He was born in the [MASK] of the year.")
+    assert len(found) == 5
+    assert all(0 < guess["score"] < 1 and guess["token_str"].strip() for guess in found)
+
+
+def test_a_bundled_one_reads_a_long_document_at_once(bundled: Path) -> None:
+    tokenizer, model = AutoTokenizer.from_pretrained(bundled), PoNetModel.from_pretrained(bundled).eval()
+    batch = tokenizer(" ".join([PASSAGE] * 12), return_tensors="pt", truncation=True)
+    assert batch["input_ids"].shape[1] == 1024
+    with torch.inference_mode():
+        assert torch.isfinite(model(**batch).last_hidden_state).all()
