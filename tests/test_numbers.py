@@ -14,7 +14,7 @@ from ponet.config.values import parse_value
 from ponet.data.tokenizer_training import train_wordpiece
 from ponet.tasks.pretraining.options import PretrainingOptions
 from ponet.tasks.text.options import TextOptions
-from ponet.training.setup import process_count, process_index
+from ponet.training.distributed import process_count, process_index
 from ponet.utils.errors import PoNetError
 
 DEEP = 100_000

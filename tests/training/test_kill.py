@@ -160,7 +160,7 @@ def test_killed_while_a_checkpoint_is_written(
         torn += len(list((run / "checkpoints").glob(".*")))
     assert torn >= 2, "killed while writing, as this test is about"
     assert commands.run(command(run)) == 0, commands.log.read_text()
-    assert "Going on from step" in commands.log.read_text()
+    assert "Resuming from step" in commands.log.read_text()
     same(run, undisturbed)
 
 

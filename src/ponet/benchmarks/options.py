@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ponet.training.setup import check_environment
+from ponet.training.distributed import check_environment
 from ponet.utils.errors import PoNetError, suggest
 
 MOST_THREADS = 1024

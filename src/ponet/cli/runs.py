@@ -131,8 +131,8 @@ def run_seeds(
 
 
 def _run(recipe: "Recipe", out: Path, overwrite: bool) -> None:
+    from ponet.training.distributed import process_index
     from ponet.training.run import train as train_recipe
-    from ponet.training.setup import process_index
 
     result = train_recipe(recipe, out, overwrite)
     if process_index() == 0:

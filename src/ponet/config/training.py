@@ -28,6 +28,12 @@ class TrainingOptions:
 
     learning_rate: float = 1e-4
     """AdamW's highest learning rate."""
+    head_learning_rate: float | None = None
+    """The highest learning rate of the weights that `model.init` lacks, such as a new classifier's. null:
+    `learning_rate`."""
+    layer_decay: float = 1.0
+    """Layer-wise decay of the learning rate: that of an encoder layer is multiplied by this to the power of the number
+    of layers above it, so that of embeddings is the lowest and that of the head is `learning_rate` itself. 1: none."""
     weight_decay: float = 0.01
     """Decoupled weight decay, on everything but biases and normalisation weights."""
     adam_beta1: float = 0.9
@@ -87,7 +93,7 @@ class TrainingOptions:
     """Steps between lines in metrics.jsonl."""
 
     def __post_init__(self) -> None:
-        positive = ("learning_rate", "adam_eps", "epochs", "gradient_accumulation", "log_every")
+        positive = ("learning_rate", "head_learning_rate", "adam_eps", "epochs", "gradient_accumulation", "log_every")
         positive_or_null = ("max_steps", "step_seconds", "batch_tokens", "batch_size", "eval_every", "patience")
         not_negative = ("weight_decay", "warmup", "max_grad_norm", "workers")
         for name in (*positive, *positive_or_null, *not_negative):
@@ -105,6 +111,8 @@ class TrainingOptions:
         for name in ("adam_beta1", "adam_beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise PoNetError(f"'training.{name}' should be at least 0 and below 1, not {getattr(self, name)}.")
+        if not 0 < self.layer_decay <= 1:
+            raise PoNetError(f"'training.layer_decay' should be greater than 0 and at most 1, not {self.layer_decay}.")
         if not 0 <= self.decay <= 1:
             raise PoNetError(f"'training.decay' should be between 0 and 1, not {self.decay}.")
         if self.batch_tokens is None and self.batch_size is None:

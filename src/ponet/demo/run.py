@@ -21,8 +21,8 @@ from ponet.demo.learning import BATCH, SHAPE, Learned, learn, make_data
 from ponet.demo.scaling import memory_by_length, time_by_length
 from ponet.demo.show import plot, table
 from ponet.tasks.lra.listops import decode
+from ponet.training.distributed import check_environment
 from ponet.training.result import PACKAGES, commit, machine
-from ponet.training.setup import check_environment
 from ponet.utils.errors import PoNetError, printable
 from ponet.utils.files import explain, read_json, write_json
 
