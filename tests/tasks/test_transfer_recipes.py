@@ -14,7 +14,7 @@ from ponet.report.registry import tables
 from ponet.tasks.text.corpus import load_corpus
 from ponet.tasks.text.metrics import measure
 from ponet.tasks.text.transfer import CHECKPOINT, SETS, STARTS, SUITE, recipe_files
-from ponet.training.filing import file_run
+from ponet.training.export import export_run
 from ponet.training.run import train
 
 WORDS = ["good", "fine", "great", "bad", "awful", "poor"]
@@ -74,7 +74,7 @@ def test_both_sides_train_and_are_filed(tmp_path: Path, monkeypatch: pytest.Monk
             overrides = [f"data.path={tmp_path / 'data'}", "max_steps=2", "max_length=16", f"seed={seed}"]
             run = tmp_path / start / str(seed)
             train(load_recipe(f"{SUITE}/sst2/{start}", overrides), run, show=False)
-            target = file_run(run, tmp_path / "results")
+            target = export_run(run, tmp_path / "results")
             assert target == tmp_path / "results" / SUITE / "sst2" / start / f"seed{seed}"
             assert str(tmp_path) not in (target / "result.json").read_text()
             assert str(tmp_path) not in (target / "recipe.yaml").read_text()

@@ -107,10 +107,10 @@ def file(
 
       ponet file runs/lra/*/*/seed*
     """
-    from ponet.training.filing import file_run
+    from ponet.training.export import export_run
 
     for run in runs:
-        say(str(file_run(run, results, weights_mb, overwrite)))
+        say(str(export_run(run, results, weights_mb, overwrite)))
 
 
 def run_seeds(

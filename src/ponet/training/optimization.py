@@ -33,7 +33,7 @@ def make_optimizer(options: TrainingOptions, model: nn.Module, new_weights: Coll
     """
     if options.head_learning_rate is not None and not new_weights:
         raise PoNetError(
-            "'training.head_learning_rate' is for the weights that 'model.init' lacks, and there are none: leave it out."
+            "'training.head_learning_rate' is for weights that 'model.init' lacks, and there are none: leave it out."
         )
     normalisation = {
         parameter for module in model.modules() if isinstance(module, nn.LayerNorm) for parameter in module.parameters()

@@ -25,7 +25,6 @@ from ponet.training.distributed import check_environment, process_count, process
 from ponet.training.evaluation import evaluate_split, load_for_evaluation
 from ponet.training.folder import RunFolder
 from ponet.training.loop import PROGRESS_FILE, Interruption, TrainingLoop, time_step
-from ponet.training.optimization import warmup_steps
 from ponet.training.progress import MetricsFile, Progress, finite
 from ponet.training.result import commit, peak_flops, provenance, reset_peak_memory
 from ponet.utils.errors import PoNetError, suggest
@@ -120,8 +119,10 @@ def _train(
     precision = resolve_precision(recipe.training.precision)
     metric = recipe.training.metric or prepared.best_metric
     progress, checkpoint = _find_progress(folder, prepared, display)
-    if recipe.training.budget is not None:
-        recipe = _fill_budget(recipe, folder, prepared, precision, progress, checkpoint, display)
+    if recipe.training.budget is not None and checkpoint is None:
+        recipe, progress.step_seconds = _fill_budget(recipe, prepared, precision, display)
+    elif recipe.training.budget is not None:
+        recipe = replace(recipe, training=folder.recipe().training)  # with the steps planned when the run began
     options = recipe.training
     stream = training_stream(prepared, options, recipe.seed, options.max_steps, process_index(), process_count())
     if progress.step > stream.steps:
@@ -129,7 +130,6 @@ def _train(
             f"The checkpoint in '{folder.path}' is of step {progress.step:,}, and this training has "
             f"{stream.steps:,}. Train again with --overwrite."
         )
-    warmup_steps(options.warmup, stream.steps)  # too long a warm-up is an error before anything is written
     best_flops = None if prepared.objective is None else peak_flops(precision) * process_count()
     interruption = Interruption()
     greater_is_better = not any(word in metric for word in SMALL_IS_GOOD)
@@ -222,23 +222,12 @@ def fingerprint(split: Split) -> str:
     return digest.hexdigest()
 
 
-def _fill_budget(
-    recipe: Recipe,
-    folder: RunFolder,
-    prepared: Prepared,
-    precision: str,
-    progress: Progress,
-    checkpoint: Path | None,
-    display: Display,
-) -> Recipe:
-    """The recipe with the `max_steps` that its `training.budget` has time for.
+def _fill_budget(recipe: Recipe, prepared: Prepared, precision: str, display: Display) -> tuple[Recipe, float]:
+    """The recipe with the `max_steps` that its `training.budget` has time for, and the seconds of one step.
 
-    Some steps are timed first, unless `training.step_seconds` is given or the training is resumed. So mixers of
-    unequal cost can be compared at equal cost: each has a schedule made for exactly the steps that it can afford,
-    which a training stopped by the clock would not have.
+    So mixers of unequal cost can be compared at equal cost: each has a schedule made for exactly the steps that it can
+    afford, which a training stopped by the clock would not have.
     """
-    if checkpoint is not None:  # as chosen when the training began
-        return replace(recipe, training=folder.recipe().training)
     budget, seconds = recipe.training.budget_seconds(), recipe.training.step_seconds
     assert budget is not None
     if seconds is None:
@@ -255,9 +244,8 @@ def _fill_budget(
             "Lower it."
         )
     steps = max(1, math.floor(budget / seconds))
-    progress.step_seconds = seconds
     display.notice(f"A step takes {seconds:.3g} s: {steps:,} steps fill {recipe.training.budget}.")
-    return replace(recipe, training=replace(recipe.training, max_steps=steps))
+    return replace(recipe, training=replace(recipe.training, max_steps=steps)), seconds
 
 
 def _check_metric(metric: str, prepared: Prepared, loop: TrainingLoop, display: Display) -> None:
