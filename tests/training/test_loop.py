@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +119,6 @@ def test_steps_are_timed_and_as_many_planned_as_fill_the_budget(tiny_recipe: Any
 def test_a_known_step_is_not_timed_and_a_resumed_run_keeps_its_plan(
     tiny_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
-    import signal
-
     budget = ("budget=2s", "training.step_seconds=0.25")
     with monkeypatch.context() as patch:
         at_step(patch, 3, lambda: os.kill(os.getpid(), signal.SIGINT))

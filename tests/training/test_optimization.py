@@ -181,7 +181,7 @@ def tiny_start(recipe: Any) -> dict[str, torch.Tensor]:
 
 
 def test_a_head_s_learning_rate_needs_new_weights(tiny_recipe: Any, tmp_path: Any) -> None:
-    with pytest.raises(PoNetError, match=r"head_learning_rate.* model\.init"):
+    with pytest.raises(PoNetError, match=r"head_learning_rate.*model\.init"):
         train(tiny_recipe("head_learning_rate=0.1"), tmp_path / "run", show=False)
     assert not (tmp_path / "run").exists()
 

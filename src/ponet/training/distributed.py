@@ -139,6 +139,7 @@ def make_accelerator(
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop divides by itself
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=find_unused_parameters)],
     )
+    accelerator.sync_gradients = True  # a state of the process, which a loop that was cut short may have left off
     if plugin is not None and accelerator.device.type == "cpu":  # accelerate shards over GPUs only: tests use gloo
         shared = accelerator.state._shared_state  # a property of the process, with no setter
         shared["distributed_type"], shared["fsdp_plugin"] = DistributedType.FSDP, plugin
