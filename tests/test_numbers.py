@@ -8,7 +8,7 @@ import pytest
 from tests.test_cli import documents, fails, ponet
 
 from ponet.data.tokenizer_training import train_wordpiece
-from ponet.training.setup import process_count, process_index
+from ponet.training.distributed import process_count, process_index
 from ponet.utils.errors import PoNetError
 
 DEEP = 100_000

@@ -11,7 +11,7 @@ from ponet.config.recipe import differences, load_recipe
 from ponet.mixers import mixer_names
 from ponet.tasks.lra import data
 from ponet.tasks.lra.modelling import build_model
-from ponet.training.schedules import warmup_steps
+from ponet.training.optimization import warmup_steps
 
 KNOWN = [name for name in available_recipes() if name.startswith("lra/")]
 PUBLISHED = {  # PAPER.md, section 5: batch, steps, warm-up, evaluate every, N

@@ -15,7 +15,7 @@ from ponet.report.registry import find_report
 from ponet.report.transfer import SETS, STARTS
 from ponet.tasks.text.corpus import load_corpus
 from ponet.tasks.text.metrics import measure
-from ponet.training.filing import file_run
+from ponet.training.export import export_run
 from ponet.training.run import train
 
 CHECKPOINT = "ponet-tiny"
@@ -71,7 +71,7 @@ def test_both_sides_train_and_are_filed(tmp_path: Path, monkeypatch: pytest.Monk
             overrides = [f"data.path={tmp_path / 'data'}", "max_steps=2", "max_length=16", f"seed={seed}"]
             run = tmp_path / start / str(seed)
             train(load_recipe(f"transfer/sst2/{start}", overrides), run, show=False)
-            target = file_run(run, tmp_path / "results")
+            target = export_run(run, tmp_path / "results")
             assert target == tmp_path / "results" / "transfer" / "sst2" / start / f"seed{seed}"
             assert str(tmp_path) not in (target / "result.json").read_text()
             assert str(tmp_path) not in (target / "recipe.yaml").read_text()

@@ -1,86 +1,21 @@
-"""A task small enough to train in a second: say whether a sequence holds the token 5."""
+"""Recipes of the tiny task, and what compares runs of it."""
 
 import gc
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification, EvalPrediction
+from tests.training.tiny import TinyOptions
 
-import ponet.tasks.registry
 from ponet.config.recipe import DATA_OPTIONS, Recipe, recipe_from_dict
-from ponet.tasks.base import Evaluation, Example, Prepared, Split
+from ponet.tasks import registry
 
 
-@dataclass
-class TinyOptions:
-    """Size of the made-up data."""
-
-    examples: int = 48
-    validation: int = 16
-    test: int = 16
-    data_seed: int = 0
-
-
-def make_split(count: int, seed: int) -> Split:
-    generator = np.random.default_rng(seed)
-    examples: list[Example] = []
-    for _ in range(count):
-        ids = generator.integers(6, 20, generator.integers(3, 12))
-        label = int(generator.integers(2))
-        if label:
-            ids[generator.integers(len(ids))] = 5
-        examples.append({"input_ids": ids.tolist(), "labels": label})
-    return Split(examples, np.array([len(example["input_ids"]) for example in examples]))
-
-
-def collate(examples: list[Example]) -> dict[str, torch.Tensor]:
-    longest = max(len(example["input_ids"]) for example in examples)
-    ids = [example["input_ids"] + [0] * (longest - len(example["input_ids"])) for example in examples]
-    input_ids = torch.tensor(ids)
-    labels = torch.tensor([example["labels"] for example in examples])
-    return {"input_ids": input_ids, "attention_mask": (input_ids != 0).long(), "labels": labels}
-
-
-def accuracy(prediction: EvalPrediction) -> dict[str, float]:
-    return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
-
-
-class TinyTask:
-    def prepare(self, recipe: Recipe) -> Prepared:
-        config = BertConfig(
-            vocab_size=20,
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=16,
-            max_position_embeddings=16,
-            num_labels=2,
-        )
-        data = recipe.data
-        return Prepared(
-            model=BertForSequenceClassification(config),
-            processing_class=None,
-            train=make_split(data.examples, data.data_seed),
-            validation=make_split(data.validation, 1) if data.validation else None,
-            test=make_split(data.test, 2) if data.test else None,
-            collate=collate,
-            compute_metrics=accuracy,
-            best_metric="accuracy",
-            notices=["The data is made up."],
-            facts={"rows": data.examples},
-        )
-
-    def evaluation(self, run: Path, recipe: Recipe, data: str | None, split: str, fresh_seed: int | None) -> Evaluation:
-        seed = {"validation": 1, "test": 2}[split] if fresh_seed is None else fresh_seed
-        return Evaluation(make_split(16, seed), collate, accuracy)
-
-    def predict(self, run: Path, recipe: Recipe, source: str, **options: Any) -> Iterator[dict[str, Any]]:
-        yield {"label": 0}
+class Crash(BaseException):
+    """Nothing catches it: the process is as good as gone."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -90,25 +25,54 @@ def _settled() -> None:
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
-def _tiny_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    get_task = ponet.tasks.registry.get_task
-
-    def with_tiny(name: str) -> Any:
-        return TinyTask() if name == "tiny" else get_task(name)
-
-    monkeypatch.setitem(DATA_OPTIONS, "tiny", TinyOptions)
-    monkeypatch.setattr(ponet.tasks.registry, "get_task", with_tiny)
-    monkeypatch.setattr("ponet.training.run.get_task", with_tiny)
-    monkeypatch.setattr("ponet.training.evaluation.get_task", with_tiny, raising=False)
+@pytest.fixture(scope="package", autouse=True)
+def _tiny_task() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry._TASKS, "tiny", "tests.training.tiny:TinyTask")
+        patch.setitem(DATA_OPTIONS, "tiny", TinyOptions)
+        yield
 
 
-@pytest.fixture
-def tiny_recipe() -> Any:
+def make_recipe(*overrides: str) -> Recipe:
+    training = {"learning_rate": 1e-2, "batch_tokens": 64, "epochs": 3, "log_every": 2, "checkpoint_every": 1}
+    return recipe_from_dict({"name": "tiny", "task": "tiny", "training": training}, overrides)
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Callable[..., Recipe]:
     """Makes a recipe of the tiny task: `tiny_recipe("max_steps=4", ...)`."""
+    return make_recipe
 
-    def make(*overrides: str) -> Recipe:
-        training = {"learning_rate": 1e-2, "batch_tokens": 64, "epochs": 3, "log_every": 2, "checkpoint_every": 1}
-        return recipe_from_dict({"name": "tiny", "task": "tiny", "training": training}, overrides)
 
-    return make
+def weights(run: Path) -> bytes:
+    return (run / "model.safetensors").read_bytes()
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without what a clock says."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "tokens_per_second")} for line in lines]
+
+
+def figures(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without what a clock says."""
+    train = {key: result["train"][key] for key in ("steps", "epochs", "tokens", "stopped_by")}
+    return {**{key: result[key] for key in ("test", "validation", "best")}, "train": train}
+
+
+def at_step(patch: pytest.MonkeyPatch, step: int, act: Callable[[], None]) -> None:
+    """Calls `act` just before the optimizer's `step`-th step from now."""
+    original, calls = torch.optim.AdamW.step, 0
+
+    def noted(self: Any, *arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == step:
+            act()
+        return original(self, *arguments, **named)
+
+    patch.setattr(torch.optim.AdamW, "step", noted)
+
+
+def crash() -> None:
+    raise Crash

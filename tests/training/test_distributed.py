@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from ponet.config.recipe import load_recipe
 from ponet.tasks.pretraining.prepare import prepare
 from ponet.training.run import train
+from ponet.utils.errors import PoNetError
 
 WORKER = Path(__file__).parent / "distributed_worker.py"
 STEPS = 6
@@ -50,14 +52,11 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
 
 
-def together(
-    out: Path, changes: list[str], stop_at: int = -1, die_at: int = -1, overwrite: bool = False
-) -> subprocess.CompletedProcess:
-    """Two processes train into `out`."""
+def together(*jobs: dict[str, Any]) -> subprocess.CompletedProcess:
+    """Two processes do the jobs one after the other, as `distributed_worker.py` reads them."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(WORKER)]
-    command += [str(out), str(stop_at), str(die_at), str(overwrite), "pretrain/tiny", *changes]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run([*command, json.dumps(jobs)], env=environment, capture_output=True, text=True, timeout=600)
 
 
 def losses(out: Path) -> list[tuple]:
@@ -86,42 +85,50 @@ def alone(changes: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("sharded", [False, True], ids=["copied", "sharded"])
-def test_two_processes_train_as_one(sharded: bool, changes: list[str], alone: Path, tmp_path: Path) -> None:
-    shutil.copytree(alone, tmp_path / "run")  # a complete run, in the place of which they train
-    done = together(tmp_path / "run", [*changes, f"sharded={str(sharded).lower()}"], overwrite=True)
+@pytest.fixture(scope="module")
+def runs(changes: list[str], alone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With the runs `copied` and `sharded` of two processes, in the place of a complete run, and the same stopped in
+    step 2 and resumed; and their stderr."""
+    folder, jobs = tmp_path_factory.mktemp("together"), []
+    for name, sharded in (("copied", "false"), ("sharded", "true")):
+        shutil.copytree(alone, folder / name)
+        job = {"changes": [*changes, f"sharded={sharded}"]}
+        resumed = {**job, "out": str(folder / f"{name}-resumed")}
+        jobs += [{**job, "out": str(folder / name), "overwrite": True}, {**resumed, "stop_at": 2}, resumed]
+    done = together(*jobs)
     assert done.returncode == 0, done.stderr
-    assert len(losses(tmp_path / "run")) == STEPS + 2
-    assert_alike(tmp_path / "run", alone)
-    ours, theirs = (json.loads((out / "result.json").read_text())["train"] for out in (tmp_path / "run", alone))
+    (folder / "stderr").write_text(done.stderr)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["copied", "sharded"])
+def test_two_processes_train_as_one(kind: str, runs: Path, alone: Path) -> None:
+    run = runs / kind
+    assert len(losses(run)) == STEPS + 2
+    assert_alike(run, alone)
+    ours, theirs = (json.loads((out / "result.json").read_text())["train"] for out in (run, alone))
     assert ours["tokens"] == theirs["tokens"]
     assert ours["flops"] == pytest.approx(theirs["flops"])
-    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["tokens"] == ours["tokens"], "curves are drawn over these"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("sharded", [False, True], ids=["copied", "sharded"])
-def test_taken_up_again(sharded: bool, changes: list[str], alone: Path, tmp_path: Path) -> None:
-    """Stopped behind step 2 and taken up, also where the optimizer's state was spread over both."""
-    changes = [*changes, f"sharded={str(sharded).lower()}"]
-    stopped = together(tmp_path / "run", changes, stop_at=2)
-    assert stopped.returncode != 0
-    assert "Stopped at step 2" in stopped.stderr
-    done = together(tmp_path / "run", changes)
-    assert done.returncode == 0, done.stderr
-    assert_alike(tmp_path / "run", alone)
+@pytest.mark.parametrize("kind", ["copied", "sharded"])
+def test_resumed(kind: str, runs: Path, alone: Path) -> None:
+    """Stopped in step 2 by a signal to one process, also where the optimizer's state was spread over both."""
+    assert f"{kind}-resumed: Stopped at step 2 of {STEPS}" in (runs / "stderr").read_text()
+    assert_alike(runs / f"{kind}-resumed", alone)
 
 
 @pytest.mark.slow
 def test_a_process_dies(changes: list[str], alone: Path, tmp_path: Path) -> None:
     """The others say so in a sentence, and nothing before the last checkpoint is lost."""
-    changes = [*changes, "checkpoint_every=2"]
-    died = together(tmp_path / "run", changes, die_at=5)
+    job = {"changes": [*changes, "checkpoint_every=2"], "out": str(tmp_path / "run")}
+    died = together({**job, "die_at": 5})
     assert died.returncode != 0
     assert "Another of the processes that train together has ended" in died.stderr
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*"))[-1] == "checkpoint-4"
-    done = together(tmp_path / "run", changes)
+    done = together(job)
     assert done.returncode == 0, done.stderr
     assert_alike(tmp_path / "run", alone)
 
@@ -136,7 +143,5 @@ def test_workers_change_nothing(changes: list[str], alone: Path, tmp_path: Path)
 
 
 def test_one_process_cant_shard(changes: list[str], tmp_path: Path) -> None:
-    from ponet.utils.errors import PoNetError
-
     with pytest.raises(PoNetError, match="start with torchrun"):
         train(load_recipe("pretrain/tiny", [*changes, "sharded=true"]), tmp_path / "run", show=False)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from tests.training.conftest import at_step
 from transformers import BertForSequenceClassification
 
 import ponet
 from ponet.config.recipe import load_recipe
 from ponet.training.evaluation import evaluate, load_model
 from ponet.training.run import train
-from ponet.training.trainer import PoNetTrainer
 from ponet.utils.errors import PoNetError
 
 
@@ -77,7 +77,7 @@ def test_a_complete_run_is_returned_and_not_trained_again(
 ) -> None:
     first = train(tiny_recipe(), tmp_path, show=False)
     with monkeypatch.context() as patch:
-        patch.setattr(PoNetTrainer, "training_step", None)
+        at_step(patch, 1, lambda: pytest.fail("a further step"))
         assert train(tiny_recipe("log_every=5"), tmp_path) == first
     assert "is complete; this is its result. --overwrite trains it again." in capsys.readouterr().err
     again = train(tiny_recipe(), tmp_path, overwrite=True, show=False)
@@ -160,7 +160,7 @@ def test_one_process_at_a_time(tiny_recipe: Any, tmp_path: Path) -> None:
 
 def test_a_loss_that_isn_t_finite_stops_the_training(tiny_recipe: Any, tmp_path: Path) -> None:
     recipe = tiny_recipe("learning_rate=1e30", "max_grad_norm=0", "schedule=constant", "warmup=0")
-    with pytest.raises(PoNetError, match=r"stopped being a finite number at step \d+. Lower training.learning_rate"):
+    with pytest.raises(PoNetError, match=r"number at step \d+ \(the last .* of step \d+\)\. Lower training.learning"):
         train(recipe, tmp_path, show=False)
     assert not (tmp_path / "result.json").exists()
 
@@ -191,10 +191,7 @@ def test_a_full_disk_stops_the_training_and_leaves_the_checkpoints(
 
 
 def test_too_little_memory_is_a_sentence(tiny_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_much(*arguments: Any, **named: Any) -> None:
-        torch.empty(2**60)
-
-    monkeypatch.setattr(PoNetTrainer, "compute_loss", too_much)
+    at_step(monkeypatch, 2, lambda: torch.empty(2**60))
     with pytest.raises(PoNetError, match="memory isn't enough"):
         train(tiny_recipe(), tmp_path, show=False)
 

@@ -23,8 +23,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ponet.training.distributed import check_environment
 from ponet.training.result import origin
-from ponet.training.setup import check_environment
 from ponet.utils.errors import PoNetError, suggest
 from ponet.utils.files import explain, is_stream, write_json
 

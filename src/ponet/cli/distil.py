@@ -60,7 +60,7 @@ def distil(
     from ponet.cli.runs import run_seeds
     from ponet.config.recipe import load_recipe
     from ponet.models.checkpoints import write_modules
-    from ponet.training.setup import process_index
+    from ponet.training.distributed import process_index
     from ponet.utils.errors import PoNetError
 
     changes = [each for each in corpus if "=" in each and not Path(each).exists()]
@@ -89,7 +89,7 @@ def _prepared(
     from ponet.tasks.distillation.models import open_teacher
     from ponet.tasks.pretraining.folder import MANIFEST
     from ponet.tasks.pretraining.prepare import prepare
-    from ponet.training.setup import process_index, wait_for_all
+    from ponet.training.distributed import process_index, wait_for_all
 
     ready = [each for each in corpus if (Path(each) / MANIFEST).is_file()]
     raw = [each for each in corpus if each not in ready]

@@ -25,7 +25,7 @@ INTERRUPTED = 128 + int(signal.SIGINT)
 def set_up(verbose: bool) -> None:
     """Before any command: whether the libraries may speak, whether our errors come with a traceback, and that freed
     memory is kept for the next tensor."""
-    from ponet.training import libraries
+    from ponet.utils import libraries
 
     keep_freed_memory()
     libraries.verbose = verbose
@@ -39,7 +39,7 @@ def handle_errors(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
-        from ponet.training import libraries
+        from ponet.utils import libraries
 
         try:
             command(*args, **kwargs)

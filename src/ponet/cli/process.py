@@ -9,7 +9,7 @@ import typer
 
 from ponet.cli.app import app
 from ponet.cli.errors import CLOSED_PIPE, INTERRUPTED, MISTAKE, drop_output
-from ponet.training import libraries
+from ponet.utils import libraries
 from ponet.utils.errors import printable
 from ponet.utils.files import explain
 

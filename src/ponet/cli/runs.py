@@ -108,10 +108,10 @@ def file(
 
       ponet file runs/lra/*/*/seed*
     """
-    from ponet.training.filing import file_run
+    from ponet.training.export import export_run
 
     for run in runs:
-        say(str(file_run(run, results, weights_mb, overwrite)))
+        say(str(export_run(run, results, weights_mb, overwrite)))
 
 
 def run_seeds(
@@ -132,8 +132,8 @@ def run_seeds(
 
 
 def _run(recipe: "Recipe", out: Path, overwrite: bool) -> None:
+    from ponet.training.distributed import process_index
     from ponet.training.run import train as train_recipe
-    from ponet.training.setup import process_index
 
     result = train_recipe(recipe, out, overwrite)
     if process_index() == 0:

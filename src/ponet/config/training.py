@@ -31,6 +31,12 @@ class TrainingOptions:
 
     learning_rate: PositiveFloat = 1e-4
     """AdamW's highest learning rate."""
+    head_learning_rate: PositiveFloat | None = None
+    """The highest learning rate of the weights that `model.init` lacks, such as a new classifier's. null:
+    `learning_rate`."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Layer-wise decay of the learning rate: that of an encoder layer is multiplied by this to the power of the number
+    of layers above it, so that of embeddings is the lowest and that of the head is `learning_rate` itself. 1: none."""
     weight_decay: NonNegativeFloat = 0.01
     """Decoupled weight decay, on everything but biases and normalisation weights."""
     adam_beta1: Beta = 0.9

@@ -19,8 +19,8 @@ from ponet.config.recipe import check_seed
 from ponet.demo.race import BATCH, MODELS, SHAPE, Learned, learn, make_data, memory_by_length, time_by_length
 from ponet.demo.show import plot, table
 from ponet.tasks.lra.listops import decode
+from ponet.training.distributed import check_environment
 from ponet.training.result import PACKAGES, commit, machine
-from ponet.training.setup import check_environment
 from ponet.utils.errors import PoNetError, printable
 from ponet.utils.extras import MissingExtraError
 from ponet.utils.files import explain, read_json, write_json

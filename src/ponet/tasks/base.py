@@ -20,7 +20,7 @@ Example = dict[str, Any]
 Collate = Callable[[list[Example]], "dict[str, Tensor]"]
 Metrics = Callable[["EvalPrediction"], dict[str, float]]
 ComputeLoss = Callable[..., "Tensor"]
-"""`compute_loss(outputs, labels, num_items_in_batch=None)`, as the Trainer's `compute_loss_func`."""
+"""`compute_loss(outputs, labels, num_items_in_batch=None)`, as the `compute_loss_func` of Hugging Face's Trainer."""
 
 
 class Indexed(Protocol):
@@ -125,6 +125,8 @@ class Prepared:
     """Makes the batches, where they aren't drawn from `train.lengths`."""
     fingerprint: str | None = None
     """Tells the training data from any other, where `train` can't be read through."""
+    new_weights: frozenset[str] = frozenset()
+    """The names of the model's weights that `model.init` lacks; empty where it has all, or the model has no init."""
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""The engine: a recipe becomes a run folder, on the Hugging Face Trainer."""
+"""From a recipe to a run folder: `run.train` prepares and finishes, `loop.TrainingLoop` trains."""

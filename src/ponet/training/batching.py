@@ -1,18 +1,19 @@
-"""Batches by token budget: a whole training as one stream, a function of (seed, epoch), so it can be re-entered."""
+"""Batches by token budget. A whole training is one stream, a function of (seed, epoch), so it can be resumed."""
 
 import bisect
 import math
-from collections.abc import Container, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Container, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch.utils.data import Sampler
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ponet.config.training import COUNTED_EPOCHS, check_steps
 
 if TYPE_CHECKING:
     from ponet.config.training import TrainingOptions
-    from ponet.tasks.base import BatchStream, Prepared
+    from ponet.tasks.base import BatchStream, Collate, Example, Prepared, Split
 
 POOL_BATCHES = 32
 """Documents are sorted by length within random pools of about this many batches: like lengths meet, at random."""
@@ -260,3 +261,36 @@ class EvaluationBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         return (batch.tolist() for batch in self._batches)
+
+
+class _Examples(Dataset["Example"]):
+    """A split's examples, for a `DataLoader`; a class of this module, since worker processes receive it."""
+
+    def __init__(self, split: "Split") -> None:
+        self.examples = split.examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> "Example":
+        return self.examples[index]
+
+
+def data_loader(
+    split: "Split", batches: Iterable[list[int]], collate: "Collate", workers: int = 0
+) -> "DataLoader[dict[str, Any]]":
+    """Collated batches of a split.
+
+    Args:
+        batches: the indices of each batch.
+        workers: processes that collate ahead; started by spawn, since Numba's threads don't survive a fork.
+    """
+    return DataLoader(
+        _Examples(split),
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        multiprocessing_context="spawn" if workers else None,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # a new loader draws a number: it must not be one of the training's
+    )

@@ -19,7 +19,7 @@ TORCH_CANT_WRITE = ("PytorchStreamWriter", "inline_container", "file write faile
 
 
 class CheckpointStore:
-    """The checkpoints of one run, `checkpoint-<step>` folders that HF's Trainer can resume from.
+    """The checkpoints of one run, `checkpoint-<step>` folders.
 
     A folder whose name starts with a dot was being written or removed when the process died; it is never read.
 

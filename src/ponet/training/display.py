@@ -1,12 +1,13 @@
-"""What a person sees while training: a bar with rate and time left, or plain lines where nobody looks at a terminal."""
+"""Progress on a terminal: a bar with rate and time left, or plain lines where stderr isn't a terminal."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ponet.training.progress import Progress as Counts
 from ponet.utils.errors import printable
@@ -15,8 +16,8 @@ QUIET_SECONDS = 30.0
 """Between plain lines."""
 
 
-class Display(TrainerCallback):
-    """Progress on stderr, as a callback and as a context manager around the training.
+class Display:
+    """Progress on stderr; a context manager around whatever moves the bars.
 
     Args:
         shown: whether anything is written.
@@ -27,20 +28,14 @@ class Display(TrainerCallback):
         self.live = shown and self.console.is_terminal
         self._bars: Progress | None = None
         self._training: TaskID | None = None
-        self._evaluating: TaskID | None = None
-        self._counts = Counts()
-        self._metric = ""
+        self._counts, self._steps, self._metric = Counts(), 0, ""
         self._latest: dict[str, str] = {}
         self._begun = (0.0, 0, 0)  # when, at which step, with how many tokens
-        self._said = 0.0
+        self._printed = 0.0
 
     def notice(self, text: str) -> None:
         """One sentence for the user."""
         self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
-
-    def watch(self, counts: Counts, metric: str | None) -> None:
-        """What to show: the counts of a training, and the validation metric that matters in it."""
-        self._counts, self._metric = counts, metric or ""
 
     def __enter__(self) -> "Display":
         if self.live:
@@ -62,82 +57,58 @@ class Display(TrainerCallback):
     ) -> None:
         if self._bars is not None:
             self._bars.stop()
-            self._bars = self._training = self._evaluating = None
+            self._bars = self._training = None
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._begun = (time.monotonic(), state.global_step, self._counts.tokens)
-        self._said = time.monotonic()
+    def training(self, counts: Counts, steps: int, metric: str) -> None:
+        """Begins the bar of a training of so many steps; `metric` is the validation metric to show."""
+        self._counts, self._steps, self._metric = counts, steps, metric
+        self._begun = (time.monotonic(), counts.step, counts.tokens)
+        self._printed = time.monotonic()
         if self._bars is not None:
-            self._training = self._bars.add_task(
-                "training", total=state.max_steps, completed=state.global_step, latest=""
-            )
+            self._training = self._bars.add_task("training", total=steps, completed=counts.step, latest="")
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def step(self) -> None:
+        """Shows that a step is done."""
         if self._bars is not None and self._training is not None:
-            self._bars.update(self._training, completed=state.global_step)
-        elif time.monotonic() - self._said >= QUIET_SECONDS:
-            self._say(state)
+            self._bars.update(self._training, completed=self._counts.step)
+        elif time.monotonic() - self._printed >= QUIET_SECONDS:
+            self._print_line()
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if logs is None or "loss" not in logs:
-            return
+    def logged(self, loss: float) -> None:
+        """Shows the loss of the last steps."""
         seconds = time.monotonic() - self._begun[0]
-        self._latest["loss"] = f"loss {logs['loss']:.4f}"
+        self._latest["loss"] = f"loss {loss:.4f}"
         self._latest["rate"] = f"{(self._counts.tokens - self._begun[2]) / max(seconds, 1e-9):,.0f} tokens/s"
-        self._show()
+        self._update()
 
-    def on_prediction_step(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        eval_dataloader: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        if self._bars is None or eval_dataloader is None:
-            return
-        if self._evaluating is None:
-            self._evaluating = self._bars.add_task("evaluating", total=len(eval_dataloader), latest="")
-        self._bars.update(self._evaluating, advance=1)
-
-    def on_evaluate(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        metrics: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if self._bars is not None and self._evaluating is not None:
-            self._bars.remove_task(self._evaluating)
-            self._evaluating = None
-        value = (metrics or {}).get(f"eval_{self._metric}")
-        if value is not None and self._training_started():
+    def evaluated(self, metrics: dict[str, Any]) -> None:
+        """Shows the metric of an evaluation during the training."""
+        if self._metric in metrics:
             name = "validation loss" if self._metric == "loss" else self._metric
-            self._latest["metric"] = f"{name} {value:.4f}"
-            self._show()
+            self._latest["metric"] = f"{name} {metrics[self._metric]:.4f}"
+            self._update()
             if self._bars is None:
-                self._say(state)
+                self._print_line()
 
-    def _training_started(self) -> bool:
-        return self._begun[0] > 0
+    @contextmanager
+    def evaluating(self, batches: int) -> Iterator[Callable[[], None]]:
+        """A bar for an evaluation of so many batches; gives the function to call after each."""
+        if self._bars is None:
+            yield lambda: None
+            return
+        bars, task = self._bars, self._bars.add_task("evaluating", total=batches, latest="")
+        try:
+            yield lambda: bars.update(task, advance=1)
+        finally:
+            bars.remove_task(task)
 
-    def _show(self) -> None:
+    def _update(self) -> None:
         if self._bars is not None and self._training is not None:
             self._bars.update(self._training, latest=printable("  ".join(self._latest.values())))
 
-    def _say(self, state: TrainerState) -> None:
-        self._said = time.monotonic()
-        done = state.global_step - self._begun[1]
-        left = (self._said - self._begun[0]) / max(done, 1) * (state.max_steps - state.global_step)
-        parts = [f"step {state.global_step}/{state.max_steps}", f"epoch {self._counts.epoch:.2f}"]
+    def _print_line(self) -> None:
+        self._printed = time.monotonic()
+        done = self._counts.step - self._begun[1]
+        left = (self._printed - self._begun[0]) / max(done, 1) * (self._steps - self._counts.step)
+        parts = [f"step {self._counts.step}/{self._steps}", f"epoch {self._counts.epoch:.2f}"]
         self.notice("  ".join([*parts, *self._latest.values(), f"{left:.0f} s left"]))

@@ -1,25 +1,81 @@
-"""`evaluate` and `predict`: what a complete run's model says of other data."""
+"""Metrics of a model on a split, and `evaluate` and `predict` for the model of a complete run."""
 
 import json
-import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+from accelerate.utils import send_to_device
+from transformers import EvalPrediction
+from transformers.trainer_utils import denumpify_detensorize
+
 from ponet.config.recipe import check_seed
+from ponet.config.training import TrainingOptions
+from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.registry import get_task
-from ponet.training.callbacks import finite
+from ponet.training.batching import EvaluationBatches, data_loader
 from ponet.training.display import Display
+from ponet.training.distributed import check_environment, make_accelerator, resolve_precision
 from ponet.training.folder import RunFolder
-from ponet.training.libraries import quiet_libraries
-from ponet.training.setup import check_environment, resolve_precision, training_arguments
-from ponet.training.trainer import PoNetTrainer
+from ponet.training.progress import finite
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import explain
+from ponet.utils.libraries import quiet_libraries
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+@torch.no_grad()
+def evaluate_split(
+    model: "PreTrainedModel", split: Split, task: Prepared | Evaluation, options: TrainingOptions, display: Display
+) -> dict[str, Any]:
+    """Metrics of a model on a split; `loss` is the mean over its examples. Leaves the model in evaluation mode.
+
+    With several processes each one evaluates the whole split.
+
+    Args:
+        model: on the device to compute on, prepared by accelerate where the precision isn't float32.
+        task: what collates the examples and computes the metrics.
+        options: limit the batches, as in training.
+    """
+    model.eval()
+    batches = EvaluationBatches(split.lengths, options.batch_tokens, options.batch_size)
+    compute_loss = task.compute_loss if isinstance(task, Prepared) else None
+    loss_sum, sums = 0.0, None
+    all_logits, all_labels = [], []
+    with display.evaluating(len(batches)) as advance:
+        for batch in data_loader(split, batches, task.collate):
+            batch = send_to_device(batch, model.device)
+            if task.objective is not None:
+                _, batch_sums = task.objective(model, batch, task.objective.counts(batch).to(model.device))
+                sums = batch_sums if sums is None else sums + batch_sums
+            else:
+                labels = batch["labels"]
+                if compute_loss is None:
+                    outputs = model(**batch)
+                    loss = outputs["loss"]
+                else:
+                    outputs = model(**{name: value for name, value in batch.items() if name != "labels"})
+                    loss = compute_loss(outputs, labels)
+                loss_sum += float(loss) * len(labels)
+                all_logits.append(outputs["logits"].cpu().numpy())
+                all_labels.append(labels.cpu().numpy())
+            advance()
+    if task.objective is not None:
+        return {} if sums is None else task.objective.figures(sums)
+    metrics: dict[str, Any] = {}
+    if task.compute_metrics is not None and all_logits:
+        logits, labels = np.concatenate(all_logits), np.concatenate(all_labels)
+        in_order = np.argsort(batches.order)
+        prediction = EvalPrediction(predictions=logits[in_order], label_ids=labels[in_order])
+        metrics = dict(task.compute_metrics(prediction))
+    if all_logits:
+        metrics["loss"] = loss_sum / len(split)
+    converted: dict[str, Any] = denumpify_detensorize(metrics)
+    return converted
 
 
 def evaluate(
@@ -49,22 +105,12 @@ def evaluate(
         check_seed(fresh_test_seed, "--fresh-test-seed")
     folder, display = RunFolder(run), Display(show)
     recipe = folder.require_complete()
-    with quiet_libraries(), tempfile.TemporaryDirectory() as scratch, display:
+    with quiet_libraries(), display:
         evaluation = get_task(recipe.task).evaluation(folder.path, recipe, data, split, fresh_test_seed)
         for notice in evaluation.notices:
             display.notice(notice)
-        options = replace(recipe.training, compile=False)  # compiling takes longer than one pass over the data
-        precision = resolve_precision(options.precision)
-        trainer = PoNetTrainer(
-            model=load_model(folder.path),
-            args=training_arguments(options, Path(scratch), recipe.seed, 1, precision),
-            options=options,
-            collate=evaluation.collate,
-            compute_metrics=evaluation.compute_metrics,
-            objective=evaluation.objective,
-            callbacks=[display],
-        )
-        metrics = trainer.evaluate_split(evaluation.split)
+        model = load_for_evaluation(folder.path, resolve_precision(recipe.training.precision))
+        metrics = evaluate_split(model, evaluation.split, evaluation, recipe.training, display)
     result: dict[str, Any] = finite(
         {
             "run": str(run),
@@ -89,6 +135,16 @@ def predict(run: Path | str, source: str, **options: Any) -> Iterator[dict[str, 
     recipe = folder.require_complete()
     with quiet_libraries():
         yield from get_task(recipe.task).predict(folder.path, recipe, source, **options)
+
+
+def load_for_evaluation(run: Path, precision: str) -> "PreTrainedModel":
+    """As `load_model`, on the device, with autocast where the precision isn't float32; not compiled or sharded.
+
+    Raises:
+        PoNetError: as `load_model`.
+    """
+    model: PreTrainedModel = make_accelerator(precision).prepare_model(load_model(run), evaluation_mode=True)
+    return model
 
 
 def load_model(run: Path) -> "PreTrainedModel":

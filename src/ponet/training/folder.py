@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ponet.config.recipe import Recipe, differences, load_recipe
 from ponet.training.checkpoints import CheckpointStore, explained
-from ponet.training.setup import process_index, wait_for_all
+from ponet.training.distributed import process_index, wait_for_all
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import MODEL_FILES, check_utf8_name, explain, leftovers, write_json, write_text
 

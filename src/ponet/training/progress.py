@@ -1,15 +1,22 @@
-"""What a training has come to: counted once, saved with every checkpoint, and taken up again behind it."""
+"""The counts of a training, saved with every checkpoint, and the lines of metrics.jsonl."""
 
+import json
 import math
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
 
-from ponet.config.schema import build
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import explain
 
 
 @dataclass
 class Progress:
-    """Sums over a training, across every time that it was cut off and taken up again."""
+    """Sums over a training, across all interruptions."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, allow_inf_nan=False)
 
     step: int = 0
     """Optimizer steps done."""
@@ -26,7 +33,7 @@ class Progress:
     loss_sum: float = 0.0
     """Sum of the losses of the steps since the last logged one."""
     figure_sums: list[float] = field(default_factory=list)
-    """What an objective's figures are made of, since the last logged step."""
+    """The sums behind an objective's figures, since the last logged step."""
     flops: float = 0.0
     """Floating-point operations that the model needed, where the task counts them."""
     logged_step: int = 0
@@ -47,31 +54,92 @@ class Progress:
     """Why training is over: "steps" (all done) or "patience"; None while it isn't."""
 
     def evaluated(self, metrics: dict[str, Any], metric: str, greater_is_better: bool) -> bool:
-        """Takes note of an evaluation; whether it is the best so far. NaN never is."""
+        """Registers an evaluation; whether it is the best so far. NaN never is."""
         value = metrics[metric]
         good = isinstance(value, (int, float)) and math.isfinite(value)
-        ahead = good and (
+        better = good and (
             self.best_value is None or (value > self.best_value if greater_is_better else value < self.best_value)
         )
-        if ahead:
+        if better:
             self.best_step, self.best_epoch, self.best_value = self.step, self.epoch, float(value)
             self.best_metrics = dict(metrics)
             self.waited = 0
         else:
             self.waited += 1
-        return bool(ahead)
+        return bool(better)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+    def to_json(self) -> str:
+        """The counts as a JSON object."""
+        return json.dumps(asdict(self), indent=2)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Progress":
-        """Reads `to_dict` back; keys of another version are left out.
+    def from_json(cls, text: str) -> "Progress":
+        """Reads `to_json` back; keys of another version are left out.
 
         Raises:
-            PoNetError: a value of another type.
+            PoNetError: something else than counts, or a value of another type.
         """
-        known = {entry.name for entry in fields(cls)}
-        progress: Progress = build(cls, {key: value for key, value in values.items() if key in known}, "progress")
-        return progress
+        try:
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise PoNetError(f"{place}: {first['msg']}" if place else str(first["msg"])) from error
+
+
+class MetricsFile:
+    """Appends lines to metrics.jsonl: one JSON object a logged step or evaluation, written at once.
+
+    Args:
+        path: of the file.
+        progress: the counts that each line begins with.
+        peak_flops: operations a second that this machine can do, where the task counts the model's.
+    """
+
+    def __init__(self, path: Path, progress: Progress, peak_flops: float | None = None) -> None:
+        self.path, self.progress, self.peak_flops = path, progress, peak_flops
+        self._logged = (progress.tokens, progress.seconds, progress.flops)
+
+    def log(self, values: dict[str, float]) -> None:
+        """A line of training figures, with the rates since the line before."""
+        progress = self.progress
+        tokens, seconds, flops = (
+            now - before
+            for now, before in zip((progress.tokens, progress.seconds, progress.flops), self._logged, strict=True)
+        )
+        self._logged = (progress.tokens, progress.seconds, progress.flops)
+        line = {**values, "tokens_per_second": round(tokens / seconds, 1) if seconds > 0 else 0.0}
+        if flops and seconds > 0:
+            line["flops_per_second"] = float(f"{flops / seconds:.4g}")
+            if self.peak_flops:
+                line["utilisation"] = round(flops / seconds / self.peak_flops, 4)
+        self._write(line)
+
+    def evaluated(self, metrics: dict[str, Any]) -> None:
+        """A line of validation metrics."""
+        self._write({"validation": metrics})
+
+    def _write(self, values: dict[str, Any]) -> None:
+        progress = self.progress
+        head = {
+            "step": progress.step,
+            "epoch": round(progress.epoch, 6),
+            "tokens": progress.tokens,
+            "seconds": round(progress.seconds, 3),
+        }
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(finite({**head, **values})) + "\n")
+        except OSError as error:
+            raise explain(error, self.path) from error
+
+
+def finite(value: Any) -> Any:
+    """The value with NaN and infinity as null: JSON has no name for them."""
+    if isinstance(value, dict):
+        return {key: finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,10 +1,13 @@
-"""What a result says about where it comes from: commit, versions, machine, command."""
+"""Where a result comes from: commit, versions, machine, command; and what the machine can do and had to hold."""
 
 import os
 import platform
+import resource
 import shlex
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -62,6 +65,47 @@ def machine() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def reset_peak_memory() -> None:
+    """Starts the peak of `peak_memory` again, so that preparing the data doesn't count. On a CPU this needs Linux."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> int:
+    """The most bytes held at once since `reset_peak_memory`: allocated on the GPU where there is one, else resident."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def peak_flops(precision: str, repeats: int = 5) -> float:
+    """Floating-point operations a second of a large matrix product on the device that trains, the best of `repeats`.
+
+    Measured, not from a data sheet: on shared or throttled hardware the sheet says nothing.
+
+    Args:
+        precision: float32, bf16 or fp16.
+    """
+    gpu = torch.cuda.is_available()
+    size = 8192 if gpu else 1024
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    matrix = torch.ones(size, size, dtype=dtype, device="cuda" if gpu else "cpu")
+    best = float("inf")
+    for _ in range(repeats):
+        started = time.perf_counter()
+        torch.mm(matrix, matrix)
+        if gpu:
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best
 
 
 def _cpu_model() -> str:

@@ -21,7 +21,7 @@ from ponet.report.registry import find_report
 from ponet.tasks.pretraining.prepare import prepare
 from ponet.tasks.pretraining.ship import ship
 from ponet.tasks.pretraining.task import PretrainingTask
-from ponet.training.filing import file_run
+from ponet.training.export import export_run
 from ponet.training.run import train
 from ponet.utils.errors import PoNetError
 
@@ -133,7 +133,7 @@ def test_the_card_tells_the_run_s_figures(run: Path, checkpoint: Path) -> None:
 
 
 def test_a_run_is_filed_by_size_and_mixer(run: Path, tmp_path: Path) -> None:
-    target = file_run(run, tmp_path, weights_mb=0.0)
+    target = export_run(run, tmp_path, weights_mb=0.0)
     assert target == tmp_path / "pretraining" / "tiny" / "pooling" / "seed0"
     assert not (target / "model.safetensors").exists()
     for path in target.iterdir():

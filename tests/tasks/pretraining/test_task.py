@@ -15,7 +15,6 @@ from ponet.tasks.pretraining.prepare import prepare
 from ponet.tasks.pretraining.task import PretrainingTask
 from ponet.training.evaluation import evaluate, predict
 from ponet.training.run import train
-from ponet.training.trainer import PoNetTrainer
 from ponet.utils.errors import PoNetError
 
 SMALL = (
@@ -43,7 +42,7 @@ def recipe(data: Path | None, *changes: str) -> Recipe:
 
 def crash(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """The process dies in its `at`-th step."""
-    original = PoNetTrainer.training_step
+    original = torch.optim.AdamW.step
     calls = 0
 
     def dying(self: Any, *arguments: Any, **named: Any) -> Any:
@@ -53,7 +52,7 @@ def crash(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
             raise Crash
         return original(self, *arguments, **named)
 
-    monkeypatch.setattr(PoNetTrainer, "training_step", dying)
+    monkeypatch.setattr(torch.optim.AdamW, "step", dying)
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

@@ -232,6 +232,7 @@ def test_a_classifier_for_other_classes_gets_a_new_head(
     save(TextTask().prepare(recipe(path="three.csv", max_length=16)), folder / "three")
     prepared = TextTask().prepare(recipe(path="a.csv", max_length=16, model={"init": "three"}))
     assert prepared.model.config.id2label == {0: "bad", 1: "good"}
+    assert prepared.new_weights == {"classifier.weight", "classifier.bias"}, "they may have head_learning_rate"
     assert prepared.model(**batch(prepared)).logits.shape == (4, 2)
 
 

@@ -94,11 +94,14 @@ def build_model(
     labels: "np.ndarray",
     options: TextOptions,
     notices: list[str],
-) -> "PoNetForSequenceClassification":
+) -> "tuple[PoNetForSequenceClassification, frozenset[str]]":
     """The classifier that the recipe's `model` section describes, with room for `max_length` tokens.
 
     Args:
         labels: of the training rows; a new regression head begins at their mean.
+
+    Returns:
+        The model, and the names of the weights that its checkpoint lacks; none where there is no checkpoint.
 
     Raises:
         PoNetError: an unreadable or unfitting checkpoint, or fields that don't go together.
@@ -108,7 +111,7 @@ def build_model(
     if init is None:
         model = _from_scratch(fields, tokenizer, space, options)
         _begin_at_mean(model, space, labels, notices)
-        return model
+        return model, frozenset()
     vocabulary_advice = (
         "leave tokenizer out to take the checkpoint's own"
         if options.tokenizer is not None
@@ -118,10 +121,10 @@ def build_model(
         model = _as_checkpoint(str(init), fields, space, options)
         check_vocabulary(tokenizer, model, str(init), vocabulary_advice)
         _begin_at_mean(model, space, labels, notices)
-        return model
-    model, new_head = _from_checkpoint(str(init), fields, space, notices)
+        return model, frozenset()
+    model, new = _from_checkpoint(str(init), fields, space, notices)
     check_vocabulary(tokenizer, model, str(init), vocabulary_advice)
-    if new_head:
+    if any(name.startswith("classifier.") for name in new):
         _begin_at_mean(model, space, labels, notices)
     positions = model.config.max_position_embeddings
     if options.max_length > positions:
@@ -129,7 +132,7 @@ def build_model(
         notices.append(
             f"The checkpoint's {positions:,} positions are repeated to {options.max_length:,}, for max_length."
         )
-    return model
+    return model, new
 
 
 def _from_scratch(
@@ -160,8 +163,8 @@ def _from_scratch(
 
 def _from_checkpoint(
     init: str, fields: dict[str, Any], space: LabelSpace, notices: list[str]
-) -> "tuple[PoNetForSequenceClassification, bool]":
-    """The model, and whether its classifier is new."""
+) -> "tuple[PoNetForSequenceClassification, frozenset[str]]":
+    """The model, and the names of its head's weights that the checkpoint lacks."""
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
 
     model, info = load_checkpoint(PoNetForSequenceClassification, init, {**fields, **space.config_fields()})
@@ -170,7 +173,7 @@ def _from_checkpoint(
     new = [name for name in new if name.startswith(HEAD)]
     if new:
         notices.append(f"{len(new)} weights are new, since '{init}' has none that fit: {', '.join(new)}.")
-    return model, any(name.startswith("classifier.") for name in new)
+    return model, frozenset(new)
 
 
 def _as_checkpoint(

@@ -35,7 +35,7 @@ class TextTask:
         tokenizer = make_tokenizer(options, init, corpus.splits["train"], notices)
         set_seed(recipe.seed)  # the weights of a run depend on its seed alone, not on what was drawn before
         labels = corpus.splits["train"].labels
-        model = build_model(recipe.model, tokenizer, corpus.space, labels, options, notices)
+        model, new_weights = build_model(recipe.model, tokenizer, corpus.space, labels, options, notices)
         weights = class_weights(options.class_weights, corpus.space, labels)
         splits: dict[str, Split] = {}
         for name, documents in corpus.splits.items():
@@ -61,6 +61,7 @@ class TextTask:
             compute_loss=None if weights is None else weighted_loss(weights, corpus.space),
             notices=notices,
             facts=facts,
+            new_weights=new_weights,
         )
 
     def evaluation(

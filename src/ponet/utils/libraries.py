@@ -1,11 +1,11 @@
-"""Keeps the libraries' own bars and reports off the terminal while ours are on it."""
+"""Silences the log messages and progress bars of the libraries that commands use."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SPEAKERS = ("transformers", "accelerate", "datasets", "torch", "huggingface_hub")
+LOGGERS = ("transformers", "accelerate", "datasets", "torch", "huggingface_hub")
 
 verbose = False
 """Set by `--verbose`: everything is shown."""
@@ -13,16 +13,16 @@ verbose = False
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Inside, only errors of the libraries are shown, and none of their progress bars and warnings."""
+    """Inside, the libraries show errors only: neither warnings nor progress bars."""
     if verbose:
         yield
         return
     from transformers.utils import logging as hf_logging
 
     bars = hf_logging.is_progress_bar_enabled()
-    levels = {name: logging.getLogger(name).level for name in SPEAKERS}
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
     hf_logging.disable_progress_bar()
-    for name in SPEAKERS:
+    for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():

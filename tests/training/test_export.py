@@ -9,7 +9,7 @@ import pytest
 
 from ponet.config.recipe import load_recipe
 from ponet.training.evaluation import evaluate
-from ponet.training.filing import TRAINING_LINES, file_run
+from ponet.training.export import TRAINING_LINES, export_run
 from ponet.training.run import train
 from ponet.utils.errors import PoNetError
 
@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parents[2] / "results"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("filing")
+    folder = tmp_path_factory.mktemp("export")
     small = ["train_size=24", "validation_size=8", "test_size=8", "data.workers=1", "batch_size=4", "max_steps=4"]
     overrides = [*small, f"data.cache={folder / 'cache'}", "seed=3", "log_every=1", "eval_every=2"]
     command = f"ponet train lra/listops/pooling data.cache={folder / 'cache'} max_steps=4 --out {folder / 'run'} seed=3"
@@ -26,10 +26,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def test_a_filed_run_is_small_and_evaluates_as_the_run_does(
+def test_an_exported_run_is_small_and_evaluates_as_the_run_does(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = file_run(run, tmp_path / "results")
+    target = export_run(run, tmp_path / "results")
     assert target == tmp_path / "results" / "lra" / "listops" / "pooling" / "seed3"
     names = {path.name for path in target.iterdir()}
     assert names == {"README.md", "config.json", "metrics.jsonl", "model.safetensors", "recipe.yaml", "result.json"}
@@ -55,7 +55,7 @@ def test_the_data_folder_is_not_named(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PONET_DATA", str(data))
     shape = "data.path=few hidden_size=8 num_attention_heads=2 num_hidden_layers=1 intermediate_size=8 max_steps=1"
     train(load_recipe("documents/imdb/pooling", shape.split()), tmp_path / "run", show=False)
-    target = file_run(tmp_path / "run", tmp_path / "results")
+    target = export_run(tmp_path / "run", tmp_path / "results")
     splits = json.loads((target / "result.json").read_text())["data"]["splits"]
     assert splits["test"]["from"] == "few/test.csv"
     for path in target.iterdir():
@@ -71,24 +71,24 @@ def test_no_result_of_this_project_names_a_folder_of_a_machine() -> None:
 
 
 def test_a_result_that_is_there_is_replaced_only_if_wanted(run: Path, tmp_path: Path) -> None:
-    target = file_run(run, tmp_path)
+    target = export_run(run, tmp_path)
     (target / "stray.md").write_text("of another run")
     with pytest.raises(PoNetError, match="--overwrite replaces what is there"):
-        file_run(run, tmp_path)
+        export_run(run, tmp_path)
     with pytest.raises(PoNetError, match="is a result already"):
-        file_run(target, tmp_path, overwrite=True)
+        export_run(target, tmp_path, overwrite=True)
     with pytest.raises(PoNetError, match=r"holds other things too, such as 'stray.md'"):
-        file_run(run, tmp_path, overwrite=True)
+        export_run(run, tmp_path, overwrite=True)
     assert (target / "stray.md").read_text() == "of another run"
     (target / "stray.md").unlink()
     (target / "vocab.txt").write_text("of the result before")
-    assert file_run(run, tmp_path, overwrite=True) == target
+    assert export_run(run, tmp_path, overwrite=True) == target
     assert not (target / "vocab.txt").exists()
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
 def test_large_weights_stay_where_they_are(run: Path, tmp_path: Path) -> None:
-    target = file_run(run, tmp_path, weights_mb=0.1)
+    target = export_run(run, tmp_path, weights_mb=0.1)
     assert {path.name for path in target.iterdir()} == {"README.md", "metrics.jsonl", "recipe.yaml", "result.json"}
 
 
@@ -103,7 +103,7 @@ def test_long_metrics_are_thinned_and_evaluations_kept(run: Path, tmp_path: Path
     for path in run.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
     (copy / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    filed = (file_run(copy, tmp_path / "results") / "metrics.jsonl").read_text().splitlines()
+    filed = (export_run(copy, tmp_path / "results") / "metrics.jsonl").read_text().splitlines()
     kept: list[dict[str, Any]] = [json.loads(line) for line in filed]
     assert sum("validation" in line for line in kept) == 10
     assert TRAINING_LINES * 0.8 < len(kept) - 10 <= TRAINING_LINES
@@ -113,7 +113,7 @@ def test_long_metrics_are_thinned_and_evaluations_kept(run: Path, tmp_path: Path
 
 def test_what_can_t_be_filed(tiny_recipe: Any, tmp_path: Path) -> None:
     with pytest.raises(PoNetError, match="isn't a run folder"):
-        file_run(tmp_path)
+        export_run(tmp_path)
     train(tiny_recipe("max_steps=2"), tmp_path / "run", show=False)
     with pytest.raises(PoNetError, match="a result's place is suite/task/mixer"):
-        file_run(tmp_path / "run", tmp_path / "results")
+        export_run(tmp_path / "run", tmp_path / "results")

@@ -1,4 +1,4 @@
-"""A complete run among the measured results: what is worth keeping in a repository, and `ponet evaluate` can open."""
+"""Exports a complete run to the measured results: what a repository keeps of it, and `ponet evaluate` can open."""
 
 import json
 import shlex
@@ -15,13 +15,13 @@ from ponet.utils.files import data_folder, replacing_folder, write_json, write_t
 MODEL = ("config.json", "model.safetensors")
 TRAINING_LINES = 200
 """Lines of metrics.jsonl that are kept of the training steps, at even distances; every evaluation is kept."""
-WHEREABOUTS = ("cache", "workers")
-"""Keys of the data section that say where this machine kept things, and change nothing in the data."""
-PLACES = (("data", "path"), ("data", "tokenizer"), ("model", "init"))
-"""Keys that may name a folder of this machine; of such a one a result has the last part."""
+LOCAL_KEYS = ("cache", "workers")
+"""Keys of the data section that name places or settings of this machine, and change nothing in the data."""
+LOCAL_PATHS = (("data", "path"), ("data", "tokenizer"), ("model", "init"))
+"""Keys that may name a folder of this machine, of which a result has the last part only."""
 
 
-def file_run(
+def export_run(
     run: Path | str, results: Path = Path("results"), weights_mb: float = 2.0, overwrite: bool = False
 ) -> Path:
     """Copies a run to `results/<suite>/<task>/<mixer>/seed<k>`, after its recipe's name.
@@ -35,7 +35,7 @@ def file_run(
     Args:
         run: a complete run's folder.
         results: the folder of result files.
-        weights_mb: the most megabytes of weights that go along.
+        weights_mb: the most megabytes of weights that are copied.
         overwrite: whether a result that is there is replaced.
 
     Returns:
@@ -46,7 +46,7 @@ def file_run(
     """
     folder = RunFolder(run)
     trained = folder.require_complete()
-    recipe, place = _without_whereabouts(trained), _place(trained)
+    recipe, place = _portable(trained), _place(trained)
     if len(place.parts) != 3 or place.is_absolute() or ".." in place.parts:
         raise PoNetError(
             f"The run in '{run}' is called '{recipe.name}': a result's place is suite/task/mixer, so train it from a "
@@ -60,7 +60,7 @@ def file_run(
     assert result is not None
     result |= {"recipe": recipe.to_dict(), "command": _plain_command(result["command"])}
     (result.get("data") or {}).pop("file", None)
-    result = _renamed(result, _private(trained))
+    result = _renamed(result, _local_names(trained))
     with replacing_folder(target) as made:
         for file in _files(folder.path, weights_mb):
             shutil.copyfile(file, made / file.name)
@@ -99,16 +99,16 @@ def _place(recipe: Recipe) -> Path:
     return Path("pretraining", name.parts[1], mixer + suffix)
 
 
-def _without_whereabouts(recipe: Recipe) -> Recipe:
+def _portable(recipe: Recipe) -> Recipe:
     values = recipe.to_dict()
-    values["data"] = {key: value for key, value in values["data"].items() if key not in WHEREABOUTS}
-    return recipe_from_dict(_renamed(values, _private(recipe)))
+    values["data"] = {key: value for key, value in values["data"].items() if key not in LOCAL_KEYS}
+    return recipe_from_dict(_renamed(values, _local_names(recipe)))
 
 
-def _private(recipe: Recipe) -> dict[str, str]:
+def _local_names(recipe: Recipe) -> dict[str, str]:
     """The folders of this machine that a recipe or its data's files name, longest first, and what takes their place."""
     values = recipe.to_dict()
-    named = [str(values[section].get(key) or "") for section, key in PLACES]
+    named = [str(values[section].get(key) or "") for section, key in LOCAL_PATHS]
     private = {name: Path(name).name for name in named if Path(name).is_absolute() or ".." in Path(name).parts}
     data = data_folder()
     if data is not None:
@@ -128,12 +128,12 @@ def _renamed(value: Any, names: dict[str, str]) -> Any:
 
 
 def _plain_command(command: str) -> str:
-    """Without what says where this machine kept things."""
+    """The command without the folders of this machine."""
     parts, kept = iter(shlex.split(command)), []
     for part in parts:
         if part == "--out":
             next(parts, None)
-        elif not part.startswith("--out=") and part.partition("=")[0].rpartition(".")[2] not in WHEREABOUTS:
+        elif not part.startswith("--out=") and part.partition("=")[0].rpartition(".")[2] not in LOCAL_KEYS:
             kept.append(part)
     return shlex.join(kept)
 
