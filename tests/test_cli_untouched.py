@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from ponet.cli.app import app
 from ponet.cli.errors import MISTAKE
-from ponet.tasks.lra.data import DataOptions, open_data
+from ponet.tasks.lra.data import open_data
+from ponet.tasks.lra.spec import DataOptions
 
 SMALL = ["hidden_size=8", "intermediate_size=8", "num_attention_heads=1", "num_hidden_layers=1", "max_steps=1"]
 

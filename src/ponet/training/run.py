@@ -19,7 +19,6 @@ from ponet.training.batching import training_stream
 from ponet.training.budget import fill_budget
 from ponet.training.callbacks import Flow, Interruption, MetricsFile, finite
 from ponet.training.card import model_card
-from ponet.training.checkpoints import explained
 from ponet.training.display import Display
 from ponet.training.folder import RunFolder
 from ponet.training.libraries import quiet_libraries
@@ -38,6 +37,7 @@ from ponet.training.setup import (
 )
 from ponet.training.trainer import PROGRESS_FILE, PoNetTrainer
 from ponet.utils.errors import PoNetError, suggest
+from ponet.utils.files import explained
 
 CHECKED_EXAMPLES = 8
 LOST_PROCESS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")

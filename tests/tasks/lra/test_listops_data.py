@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ponet.tasks.lra.data import DataOptions, fresh_test, open_data
+from ponet.tasks.lra.data import fresh_test, open_data
 from ponet.tasks.lra.listops import decode, generate
+from ponet.tasks.lra.spec import DataOptions
 from ponet.utils.errors import PoNetError
 
 SMALL = {"train_size": 1200, "validation_size": 20, "test_size": 30, "workers": 1}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label, maximum_filter
 from tests.tasks.lra import pathfinder_slowly
 
-from ponet.tasks.lra.pathfinder import Pathfinder, generate
+from ponet.tasks.lra.pathfinder_generator import Pathfinder, generate
 from ponet.tasks.lra.pathfinder_shapes import shapes
 from ponet.utils.errors import PoNetError
 

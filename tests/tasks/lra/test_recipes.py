@@ -6,9 +6,9 @@ import pytest
 
 from ponet.config.recipe import RECIPES, available_recipes, load_recipe
 from ponet.mixers import mixer_names
-from ponet.tasks.lra import data
-from ponet.tasks.lra.modelling import build_model
+from ponet.tasks.lra import spec as data
 from ponet.tasks.lra.recipes import MIXERS, TASKS, recipe_files
+from ponet.tasks.lra.task import build_model
 from ponet.training.schedules import warmup_steps
 
 KNOWN = [name for name in available_recipes() if name.startswith("lra/")]

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from ponet.tasks.lra import published, retrieval
-from ponet.tasks.lra.data import DataOptions, LraData, open_data
+from ponet.tasks.lra.cache import LraData
+from ponet.tasks.lra.data import open_data
+from ponet.tasks.lra.spec import DataOptions
 from ponet.utils.errors import PoNetError
 
 ROWS = [f"{i % 2}.0\tP{i}\tQ{i}\tb'paper {i}'\tb'other {i}'{'y' * 4100 * (i == 3)}\n" for i in range(12)]

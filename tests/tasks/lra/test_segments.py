@@ -5,10 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ponet.tasks.lra.data import TASKS
+from ponet.tasks.lra.batches import fixed, lists, segment_rule, words
 from ponet.tasks.lra.listops import TOKENS, Shape, generate
-from ponet.tasks.lra.options import LraOptions
-from ponet.tasks.lra.segments import fixed, lists, segment_rule, words
+from ponet.tasks.lra.spec import TASKS, LraOptions
 
 
 def grouping(segments: np.ndarray) -> list[int]:

@@ -12,11 +12,9 @@ from typer.testing import CliRunner
 
 from ponet.cli.app import app
 from ponet.config.recipe import load_recipe
-from ponet.tasks.lra.collate import ImageCollator, SequenceCollator
-from ponet.tasks.lra.data import TASKS
-from ponet.tasks.lra.modelling import build_model
-from ponet.tasks.lra.segments import fixed
-from ponet.tasks.lra.task import accuracy
+from ponet.tasks.lra.batches import ImageCollator, SequenceCollator, fixed
+from ponet.tasks.lra.spec import TASKS
+from ponet.tasks.lra.task import accuracy, build_model
 from ponet.tasks.registry import get_task
 from ponet.training.evaluation import evaluate
 from ponet.training.run import train

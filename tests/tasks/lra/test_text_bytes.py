@@ -10,8 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ponet.tasks.lra.data import DataOptions, LraData, fresh_test, open_data
+from ponet.tasks.lra.cache import LraData
+from ponet.tasks.lra.data import fresh_test, open_data
 from ponet.tasks.lra.image import to_gray
+from ponet.tasks.lra.spec import DataOptions
 from ponet.utils.errors import PoNetError
 
 

@@ -9,10 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ponet.tasks.base import Example
-from ponet.tasks.pretraining.chunks import Objective
-from ponet.tasks.pretraining.corpus import ShardArrays, TokenCorpus
-from ponet.tasks.pretraining.examples import Drawing, Key, PretrainingExamples
-from ponet.tasks.pretraining.masking import IGNORED
+from ponet.tasks.pretraining.examples import IGNORED, Drawing, Key, Objective, PretrainingExamples
+from ponet.tasks.pretraining.shards import ShardArrays, TokenCorpus
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 
 Shape = list[list[int]]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tasks.pretraining.stream_fixtures import OBJECTIVES, Shape, document_of, random_shape, shapes, shard_arrays
 
-from ponet.tasks.pretraining.chunks import (
+from ponet.tasks.pretraining.examples import (
     CLASSES,
     ELSEWHERE,
     FOLLOWS,

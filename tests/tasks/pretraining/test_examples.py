@@ -25,9 +25,15 @@ from tests.tasks.pretraining.stream_fixtures import (
 )
 from torch.utils.data import DataLoader
 
-from ponet.tasks.pretraining.chunks import ELSEWHERE, FOLLOWS, SPECIAL_TOKENS, SWAPPED
-from ponet.tasks.pretraining.examples import Key, PretrainingExamples
-from ponet.tasks.pretraining.masking import IGNORED
+from ponet.tasks.pretraining.examples import (
+    ELSEWHERE,
+    FOLLOWS,
+    IGNORED,
+    SPECIAL_TOKENS,
+    SWAPPED,
+    Key,
+    PretrainingExamples,
+)
 
 # ---- a function of the key
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ponet.tasks.pretraining.masking import IGNORED, mask_tokens
+from ponet.tasks.pretraining.examples import IGNORED, mask_tokens
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 
 CLS, SEP, MASK, UNUSED = 90, 91, 7, 8

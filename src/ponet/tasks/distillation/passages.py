@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from ponet.tasks.base import Example
-from ponet.tasks.pretraining.chunks import ChunkPlan
-from ponet.tasks.pretraining.corpus import JoinedCorpus, ShardArrays, TokenCorpus
-from ponet.tasks.pretraining.examples import Key, PlannedExamples, PretrainingExamples
+from ponet.tasks.pretraining.examples import ChunkPlan, Key, PlannedExamples, PretrainingExamples
+from ponet.tasks.pretraining.shards import JoinedCorpus, ShardArrays, TokenCorpus
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 
 SPECIAL_TOKENS = 2

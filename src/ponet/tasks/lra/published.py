@@ -33,8 +33,14 @@ def find(source: str, name: str) -> Path:
 
 
 def sizes(paths: Iterable[Path]) -> dict[str, int]:
-    """The bytes of the files that are there, by path, as a plan names its inputs."""
+    """The bytes of the files that are there, by path, as a data set's spec names its inputs."""
     return {str(path): path.stat().st_size for path in paths if path.is_file()}
+
+
+def identity(source: str) -> str:
+    """What names a source in the cache: the whole path of one that is on this machine, else the name itself."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if path.exists() else source
 
 
 def source_sizes(source: str) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ponet.tasks.pretraining.chunks import CLASSES
+from ponet.tasks.pretraining.examples import CLASSES
 from ponet.tasks.pretraining.options import PretrainingOptions
 from ponet.tasks.pretraining.vocabulary import fingerprint
 from ponet.tasks.text.modelling import (
@@ -27,7 +27,9 @@ BY_DATA = ("vocab_size", "num_sentence_labels", *BY_TOKENIZER)
 def build_model(
     values: dict[str, Any], tokenizer: "PoNetTokenizer", options: PretrainingOptions, notices: list[str]
 ) -> "PoNetForPreTraining":
-    """What the recipe's `model` section describes, with a head for the objective's classes and room for its lengths.
+    """The model that the recipe's `model` section describes, with a head for the objective's classes.
+
+    It has positions for the lengths of the data.
 
     Raises:
         PoNetError: fields that don't go together or follow from the data, or a checkpoint that doesn't fit.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ponet.tasks.pretraining.chunks import SHORTEST, SPECIAL_TOKENS, Objective
+from ponet.tasks.pretraining.examples import SHORTEST, SPECIAL_TOKENS, Objective
 from ponet.utils.errors import PoNetError
 
 

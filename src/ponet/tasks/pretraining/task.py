@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ponet.tasks.base import Evaluation, Prepared, Split
-from ponet.tasks.pretraining.collate import PretrainingCollator
-from ponet.tasks.pretraining.corpus import TokenCorpus
-from ponet.tasks.pretraining.examples import Drawing, PretrainingExamples
+from ponet.tasks.pretraining.examples import Drawing, PretrainingCollator, PretrainingExamples
 from ponet.tasks.pretraining.objective import PretrainingObjective
 from ponet.tasks.pretraining.options import PretrainingOptions
-from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
+from ponet.tasks.pretraining.shards import TRAIN, VALIDATION, TokenCorpus
 from ponet.tasks.pretraining.stream import PretrainingStream, stream_maker
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 from ponet.utils.errors import PoNetError

@@ -1,0 +1,224 @@
+"""What Long Range Arena's data sets are: the tasks, what may be chosen about them, and how one is to be made."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ponet.tasks.lra.store import Examples
+from ponet.utils.errors import PoNetError, suggest
+
+SPLITS = ("train", "validation", "test")
+FORMAT = 1
+"""Of the files in the cache; part of every folder's name."""
+
+
+@dataclass(frozen=True)
+class LraTask:
+    """What is fixed about a task."""
+
+    name: str
+    title: str
+    """One line for people."""
+    vocab_size: int
+    """Of the published models; not all ids occur."""
+    classes: int
+    max_length: int
+    """Tokens kept of an example (of each text of a pair), the published models' input length N."""
+    official: Mapping[str, int]
+    """Published number of examples by split; for `retrieval-wikipedia`, a set of our own, what is made by default."""
+    pairs: bool = False
+    """Whether an example is two texts."""
+    images: bool = False
+    """Whether an example is an image of 32 rows with 32 pixels each."""
+
+
+TASKS: dict[str, LraTask] = {
+    task.name: task
+    for task in (
+        LraTask(
+            "listops",
+            "the value of nested lists of digits",
+            vocab_size=32,
+            classes=10,
+            max_length=2000,
+            official={"train": 96_000, "validation": 2_000, "test": 2_000},
+        ),
+        LraTask(
+            "text",
+            "sentiment of film reviews (IMDb), byte by byte",
+            vocab_size=512,
+            classes=2,
+            max_length=4000,
+            official={"train": 25_000, "validation": 25_000, "test": 25_000},
+        ),
+        LraTask(
+            "retrieval",
+            "whether two papers (AAN) share citations, byte by byte",
+            vocab_size=512,
+            classes=2,
+            max_length=4000,
+            official={"train": 147_086, "validation": 18_090, "test": 17_437},
+            pairs=True,
+        ),
+        LraTask(
+            "retrieval-wikipedia",
+            "whether two texts are of one Wikipedia article, byte by byte; not an official task",
+            vocab_size=512,
+            classes=2,
+            max_length=4000,
+            official={"train": 40_000, "validation": 4_000, "test": 4_000},
+            pairs=True,
+        ),
+        LraTask(
+            "image",
+            "classes of gray 32 x 32 images (CIFAR-10), pixel by pixel",
+            vocab_size=256,
+            classes=10,
+            max_length=1024,
+            official={"train": 45_000, "validation": 5_000, "test": 10_000},
+            images=True,
+        ),
+        LraTask(
+            "pathfinder",
+            "whether a dashed curve joins two circles, pixel by pixel",
+            vocab_size=256,
+            classes=2,
+            max_length=1024,
+            official={"train": 160_000, "validation": 20_000, "test": 20_000},
+            images=True,
+        ),
+    )
+}
+
+
+def get_lra_task(name: str) -> LraTask:
+    """The task of that name.
+
+    Raises:
+        PoNetError: for an unknown name, with the nearest known one.
+    """
+    if name not in TASKS:
+        raise PoNetError(f"Long Range Arena has no task '{name}'.{suggest(str(name), TASKS)}")
+    return TASKS[name]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What may be chosen about the data. The defaults are the official sets."""
+
+    source: str | None = None
+    """Where the data is read from: the published `lra_release` folder, a folder or hub name of the same data set, or
+    None: generated where that is possible, else `imdb`, `cifar10` or `wikipedia` in the data folder ($PONET_DATA)."""
+    cache: Path | None = None
+    """The folder for prepared data. None: `$PONET_CACHE/lra`, else `~/.cache/ponet/lra`."""
+    seed: int = 0
+    """Of generated data."""
+    contour_length: int = 14
+    """Pathfinder: dashes in a curve, 6, 9 or 14. Published results are for 14."""
+    train_size: int | None = None
+    """So many training examples instead of the official number."""
+    validation_size: int | None = None
+    test_size: int | None = None
+    workers: int | None = None
+    """Processes that prepare data. None: one a core. It doesn't change the data."""
+
+    @property
+    def chosen(self) -> dict[str, int | None]:
+        """How many examples of each split are asked for; None: the official number."""
+        return {"train": self.train_size, "validation": self.validation_size, "test": self.test_size}
+
+    def sizes(self, task: LraTask) -> dict[str, int]:
+        """Examples wanted of each split.
+
+        Raises:
+            PoNetError: for a number below 1.
+        """
+        for split, size in self.chosen.items():
+            if size is not None and size < 1:
+                raise PoNetError(f"{split}_size is {size}: give at least 1, or leave it out for the official number.")
+        return {split: task.official[split] if size is None else size for split, size in self.chosen.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LraOptions(DataOptions):
+    """Which of Long Range Arena's data sets, how much of it, and what a segment of it is."""
+
+    dataset: str
+    """listops, text, retrieval, retrieval-wikipedia, image or pathfinder."""
+    segments: Literal["fixed", "aligned"] = "fixed"
+    """fixed: runs of `padded length // segment_num + 1` tokens, as published. aligned: what the data is made of: the
+    list a token stands in (ListOps), words (Text, Retrieval), rows of pixels (Image, Pathfinder)."""
+    segment_num: int = 64
+    """Segments of a full row, about, where they are fixed."""
+    fresh_size: int | None = None
+    """Examples that `--fresh-test-seed` makes; default: as many as the test split has."""
+
+    def __post_init__(self) -> None:
+        get_lra_task(self.dataset)  # tells an unknown name with the nearest
+        for name in ("segment_num", "fresh_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise PoNetError(f"data.{name} is {value}: give at least 1.")
+
+
+def cache_folder(options: DataOptions) -> Path:
+    """Where prepared data lies: the option, `$PONET_CACHE/lra`, or `~/.cache/ponet/lra`."""
+    if options.cache is not None:
+        return Path(options.cache).expanduser()
+    named = os.environ.get("PONET_CACHE")
+    return (Path(named).expanduser() if named else Path.home() / ".cache" / "ponet") / "lra"
+
+
+@dataclass(frozen=True)
+class ExampleSource:
+    """Where examples come from: independent jobs, whose results stand end to end and are cut into splits."""
+
+    make: Callable[[Any], Examples]
+    """The examples of a job; a function that another process can import, and no random state but its job's."""
+    jobs: Sequence[Any] | None
+    """None: the numbers 0, 1, 2, ... until there are enough examples."""
+    sizes: Mapping[str, int | None]
+    """Examples of each split, in the order in which they are cut off; None takes all that is left."""
+    per_job: int
+    """What the progress bar counts for each job (and, without `jobs`, about how many examples it makes)."""
+    unit: str = "examples"
+    distinct: bool = False
+    """Whether an example that has occurred before is left out."""
+    parallel: bool = True
+    """Whether a job is enough work for another process."""
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """All that decides what a data set holds, and how it is made."""
+
+    task: str
+    version: int
+    """Of the generator or reader: raised whenever it makes other data of the same parameters."""
+    parameters: Mapping[str, Any]
+    """JSON-able. With the version they name the folder in the cache."""
+    source: str
+    """Where the data comes from, in words."""
+    sources: Callable[[], list[ExampleSource]]
+    """Called only when something has to be made, so that a prepared set opens without its source."""
+    inputs: Callable[[], Mapping[str, int]] = dict
+    """The size in bytes of each source file, by path: those that are there."""
+    shift: int = 0
+    """Added to stored bytes to make ids."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Splits that are another one under a second name."""
+    shown: Mapping[str, int | None] = field(default_factory=dict)
+    """How many examples of a complete split are wanted, spread evenly."""
+    differences: Callable[[Mapping[str, int], Mapping[str, int]], list[str]] = lambda examples, notes: []
+    """From the number of examples by split and the notes: how this differs from the official data, in sentences."""
+
+    @property
+    def folder(self) -> str:
+        """The folder's name in the cache: another one for other data."""
+        identity = {"format": FORMAT, "version": self.version, **self.parameters}
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return f"{self.task}-{digest[:12]}"
