@@ -96,18 +96,20 @@ def test_a_build_killed_while_it_moves_its_files_is_completed(tmp_path: Path) ->
     assert content(tmp_path / "folder") == sorted([*WHOLE, "late"])
 
 
-def test_a_second_process_can_wait(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_second_process_can_wait(tmp_path: Path, capfd: pytest.CaptureFixture[str], fails: bool) -> None:
     folder, log = tmp_path / "folder", tmp_path / "log"
 
     def work() -> None:
         log.write_text("begun")
         time.sleep(0.3)
+        assert not fails
 
     process = in_another_process(build, folder, "first", False, work)
     until(log.exists, process)
-    assert not build(folder, "second", wait=True)
+    assert build(folder, "second", wait=True) == fails
     process.join()
-    assert (folder / "below" / "file").read_text() == "first"
+    assert (folder / "below" / "file").read_text() == ("second" if fails else "first")
     assert "busy" in capfd.readouterr().err
 
 

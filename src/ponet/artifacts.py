@@ -52,15 +52,19 @@ def locked(folder: Path, busy: str, wait: bool = False) -> Iterator[None]:
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         with explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(folder / LOCK)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout as error:
-                if not wait:
-                    raise PoNetError(busy) from error
-                print(busy, file=sys.stderr)
-                lock.acquire()
+            timeout = 0
+            while not lock.is_locked:
+                folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    lock.acquire(timeout)
+                except Timeout as error:
+                    if not wait:
+                        raise PoNetError(busy) from error
+                    print(busy, file=sys.stderr)
+                    timeout = -1
+                except FileNotFoundError:  # the other one came to nothing, and removed the folder
+                    continue
         try:
             yield
         finally:

@@ -9,8 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ponet import artifacts
-from ponet.artifacts import MANIFEST
+from ponet.artifacts import MANIFEST, checksums, damage
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import explained
 
@@ -61,7 +60,7 @@ class CheckpointStore:
                 shutil.rmtree(staging, ignore_errors=True)
                 staging.mkdir(parents=True)
                 yield staging
-                listed = {name: list(facts.values()) for name, facts in artifacts.checksums(staging).items()}
+                listed = {name: list(facts.values()) for name, facts in checksums(staging).items()}
                 (staging / MANIFEST).write_text(json.dumps(listed), encoding="utf-8")
                 self._remove(step)
                 os.replace(staging, self.path(step))
@@ -99,7 +98,7 @@ class CheckpointStore:
         for name, (size, digest) in listed.items():
             if name not in there:  # nor is a path out of the folder
                 return f"{name} is missing or can't be read"
-            if found := artifacts.damage(there[name], size, digest):
+            if found := damage(there[name], size, digest):
                 return f"{name} {found}"
         return None
 

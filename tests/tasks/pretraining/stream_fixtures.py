@@ -121,11 +121,11 @@ def same(one: Example, other: Example) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def made_up_texts(count: int = 260, seed: int = 0) -> list[str]:
+def made_up_texts(count: int = 130, seed: int = 0) -> list[str]:
     """Documents of one sentence to forty, of words made of syllables; some sentences are longer than any example."""
     generator = np.random.default_rng(seed)
     syllables = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
-    words = ["".join(generator.choice(syllables, generator.integers(1, 5))) for _ in range(300)]
+    words = np.array(["".join(generator.choice(syllables, generator.integers(1, 5))) for _ in range(300)])
     texts = []
     for number in range(count):
         sentences = []

@@ -120,7 +120,7 @@ def test_a_file_that_vanishes_is_told(copy: Path) -> None:
 def test_no_data(prepared: bool, copy: Path, tmp_path: Path) -> None:
     if prepared:
         (copy / "manifest.json").unlink()
-        with pytest.raises(PoNetError, match="isn't complete: run the same `ponet pretrain prepare` again"):
+        with pytest.raises(PoNetError, match="isn't complete: prepare it again"):
             TokenCorpus(copy)
     else:
         with pytest.raises(PoNetError, match="holds no pre-training data: `ponet pretrain prepare` makes it"):

@@ -173,7 +173,7 @@ def open_cache(folder: Path, spec: DatasetSpec, task: LraTask, options: DataOpti
         if stored in manifest["examples"]:
             splits[split] = _open_split(folder, stored, manifest).spread(spec.shown.get(split))
     examples = {split: len(store) for split, store in splits.items()}
-    differences = spec.differences(examples, manifest["notes"])
+    differences = [*_count_differences(task, examples, options), *spec.remarks(manifest["notes"])]
     facts = {
         "task": task.name,
         "source": manifest["source"],
@@ -185,6 +185,17 @@ def open_cache(folder: Path, spec: DatasetSpec, task: LraTask, options: DataOpti
     if "seed" in spec.parameters:
         facts["seed"] = spec.parameters["seed"]
     return LraData(task, splits, facts, folder, list(differences))
+
+
+def _count_differences(task: LraTask, examples: Mapping[str, int], options: DataOptions) -> list[str]:
+    """A sentence for each split that has another number of examples than the official one."""
+    sentences = []
+    for split, number in examples.items():
+        if number != task.official[split]:
+            reason = " as chosen" if options.chosen[split] == number else ""
+            usual = "by default" if task.own else "officially"
+            sentences.append(f"{split}: {number:,} examples{reason}, {usual} {task.official[split]:,}.")
+    return sentences
 
 
 def _open_split(folder: Path, split: str, manifest: Mapping[str, Any]) -> TokenStore:

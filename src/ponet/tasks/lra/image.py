@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ponet.tasks.lra.published import count_differences, identity, source_sizes
-from ponet.tasks.lra.spec import TASKS, DataOptions, DatasetSpec, ExampleSource
+from ponet.tasks.lra.published import identity, source_sizes
+from ponet.tasks.lra.spec import DataOptions, DatasetSpec, ExampleSource
 from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
 
@@ -34,7 +34,6 @@ Job = tuple[str, str, int, int]
 
 def spec(options: DataOptions) -> DatasetSpec:
     """The whole data set."""
-    about = TASKS["image"]
     source = options.source or DEFAULT
 
     def sources() -> list[ExampleSource]:
@@ -53,8 +52,8 @@ def spec(options: DataOptions) -> DatasetSpec:
             found.append(ExampleSource(_read, jobs, {split: None}, per_job=_ROWS, unit="images", parallel=False))
         return found
 
-    def differences(examples: Mapping[str, int], notes: Mapping[str, int]) -> list[str]:
-        found = count_differences(about.official, examples, options.chosen)
+    def remarks(notes: Mapping[str, int]) -> list[str]:
+        found = []
         if notes.get("jpeg"):
             found.append(
                 f"CIFAR-10, JPEG: {notes['jpeg']:,} images are compressed with loss; the published ones aren't."
@@ -64,14 +63,14 @@ def spec(options: DataOptions) -> DatasetSpec:
         return found
 
     return DatasetSpec(
-        task=about.name,
+        task="image",
         version=VERSION,
         parameters={"source": DEFAULT if options.source is None else identity(source)},
         source=f"CIFAR-10 from '{source}', gray with ITU-R BT.601 weights as in TensorFlow",
         sources=sources,
         inputs=lambda: source_sizes(source),
         shown=options.chosen,
-        differences=differences,
+        remarks=remarks,
     )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ponet.tasks.lra.pathfinder_generator import Pathfinder, check_contour_length, generate
 from ponet.tasks.lra.pathfinder_shapes import PIXELS, SIDE
-from ponet.tasks.lra.published import count_differences, find, sizes, wrong
+from ponet.tasks.lra.published import find, sizes, wrong
 from ponet.tasks.lra.spec import TASKS, DataOptions, DatasetSpec, ExampleSource
 from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
@@ -42,12 +42,11 @@ _LINE = 22
 def spec(options: DataOptions) -> DatasetSpec:
     """The whole data set."""
     check_contour_length(options.contour_length)
-    about = TASKS["pathfinder"]
     if options.source is not None:
         return _published(options, options.source)
-    wanted = options.sizes(about)
+    wanted = options.sizes(TASKS["pathfinder"])
     return DatasetSpec(
-        task=about.name,
+        task="pathfinder",
         version=VERSION,
         parameters={
             "source": "generated",
@@ -57,10 +56,7 @@ def spec(options: DataOptions) -> DatasetSpec:
         },
         source=_SOURCE,
         sources=lambda: [_source(options.seed, 0, options.contour_length, wanted)],
-        differences=lambda examples, notes: [
-            *count_differences(about.official, examples, wanted),
-            *_contour_difference(options),
-        ],
+        remarks=lambda notes: _contour_remark(options),
     )
 
 
@@ -93,7 +89,6 @@ def _make(seed: int, split: int, contour_length: int, block: int) -> Examples:
 
 
 def _published(options: DataOptions, source: str) -> DatasetSpec:
-    about = TASKS["pathfinder"]
 
     def sources() -> list[ExampleSource]:
         return [
@@ -101,8 +96,8 @@ def _published(options: DataOptions, source: str) -> DatasetSpec:
             for split, jobs in row_jobs(source, options.contour_length, _PER_BLOCK).items()
         ]
 
-    def differences(examples: Mapping[str, int], notes: Mapping[str, int]) -> list[str]:
-        found = [*count_differences(about.official, examples, options.chosen), *_contour_difference(options)]
+    def remarks(notes: Mapping[str, int]) -> list[str]:
+        found = _contour_remark(options)
         if notes.get("empty"):
             found.append(f"{notes['empty']:,} empty images left out; of the published set, one is known to be empty.")
         found.append(
@@ -111,7 +106,7 @@ def _published(options: DataOptions, source: str) -> DatasetSpec:
         return found
 
     return DatasetSpec(
-        task=about.name,
+        task="pathfinder",
         version=VERSION,
         parameters={
             "source": str(Path(source).expanduser().resolve()),
@@ -121,11 +116,11 @@ def _published(options: DataOptions, source: str) -> DatasetSpec:
         sources=sources,
         inputs=lambda: sizes(metadata_files(source, options.contour_length)),
         shown=options.chosen,
-        differences=differences,
+        remarks=remarks,
     )
 
 
-def _contour_difference(options: DataOptions) -> list[str]:
+def _contour_remark(options: DataOptions) -> list[str]:
     if options.contour_length == 14:
         return []
     return [f"Curves of {options.contour_length} dashes; published results are for 14."]

@@ -138,14 +138,6 @@ def wrong(path: Path, line: int, problem: str) -> PoNetError:
     return PoNetError(f"'{path}', line {line:,}, {problem}. Copy the file from its archive again.")
 
 
-def count_differences(
-    official: Mapping[str, int], examples: Mapping[str, int], wanted: Mapping[str, int | None] | None = None
-) -> list[str]:
-    """A sentence for each split that has another number of examples than the official one."""
-    sentences = []
-    for split, count in examples.items():
-        if count != official[split]:
-            chosen = wanted is not None and wanted.get(split) == count
-            reason = " as chosen" if chosen else ""
-            sentences.append(f"{split}: {count:,} examples{reason}, officially {official[split]:,}.")
-    return sentences
+def left_out(notes: Mapping[str, int], what: str) -> list[str]:
+    """The sentence that says how many examples were empty, none where none were."""
+    return [f"{notes['empty']:,} {what} left out."] if notes.get("empty") else []

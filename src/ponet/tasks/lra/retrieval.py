@@ -5,11 +5,10 @@ without a header. The texts are taken as they stand in the file, with `b'...'` a
 does.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from ponet.tasks.lra.published import Block, blocks, check_end, count_differences, find, sizes, wrong
-from ponet.tasks.lra.spec import TASKS, DataOptions, DatasetSpec, ExampleSource
+from ponet.tasks.lra.published import Block, blocks, check_end, find, left_out, sizes, wrong
+from ponet.tasks.lra.spec import DataOptions, DatasetSpec, ExampleSource
 from ponet.tasks.lra.store import Examples
 from ponet.tasks.lra.text import from_texts
 from ponet.utils.errors import PoNetError
@@ -23,7 +22,6 @@ _COLUMNS = 5
 
 def spec(options: DataOptions) -> DatasetSpec:
     """The whole data set."""
-    about = TASKS["retrieval"]
     source = options.source or _default()
 
     def files() -> dict[str, Path]:
@@ -38,12 +36,8 @@ def spec(options: DataOptions) -> DatasetSpec:
             for split, path in found.items()
         ]
 
-    def differences(examples: Mapping[str, int], notes: Mapping[str, int]) -> list[str]:
-        empty = [f"{notes['empty']:,} pairs with an empty text left out."] if notes.get("empty") else []
-        return [*count_differences(about.official, examples, options.chosen), *empty]
-
     return DatasetSpec(
-        task=about.name,
+        task="retrieval",
         version=VERSION,
         parameters={"source": str(Path(source).expanduser().resolve())},
         source="the published archive",
@@ -51,7 +45,7 @@ def spec(options: DataOptions) -> DatasetSpec:
         inputs=lambda: sizes(files().values()),
         shift=1,
         shown=options.chosen,
-        differences=differences,
+        remarks=lambda notes: left_out(notes, "pairs with an empty text"),
     )
 
 

@@ -34,6 +34,8 @@ class LraTask:
     """Whether an example is two texts."""
     images: bool = False
     """Whether an example is an image of 32 rows with 32 pixels each."""
+    own: bool = False
+    """Whether this is a task of our own."""
 
 
 TASKS: dict[str, LraTask] = {
@@ -72,6 +74,7 @@ TASKS: dict[str, LraTask] = {
             max_length=4000,
             official={"train": 40_000, "validation": 4_000, "test": 4_000},
             pairs=True,
+            own=True,
         ),
         LraTask(
             "image",
@@ -213,8 +216,8 @@ class DatasetSpec:
     """Splits that are another one under a second name."""
     shown: Mapping[str, int | None] = field(default_factory=dict)
     """How many examples of a complete split are wanted, spread evenly."""
-    differences: Callable[[Mapping[str, int], Mapping[str, int]], list[str]] = lambda examples, notes: []
-    """From the number of examples by split and the notes: how this differs from the official data, in sentences."""
+    remarks: Callable[[Mapping[str, int]], list[str]] = lambda notes: []
+    """From the notes: how this differs from the official data, besides the number of examples, in sentences."""
 
     @property
     def folder(self) -> str:

@@ -1,13 +1,13 @@
 """Text: IMDb's film reviews as bytes, negative 0 and positive 1. The published validation split is the test split."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ponet.tasks.lra.published import count_differences, identity, source_sizes
-from ponet.tasks.lra.spec import TASKS, DataOptions, DatasetSpec, ExampleSource
+from ponet.tasks.lra.published import identity, left_out, source_sizes
+from ponet.tasks.lra.spec import DataOptions, DatasetSpec, ExampleSource
 from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
 
@@ -28,7 +28,6 @@ Job = tuple[str, str, int]
 
 def spec(options: DataOptions) -> DatasetSpec:
     """The whole data set."""
-    about = TASKS["text"]
     source = options.source or DEFAULT
 
     def sources() -> list[ExampleSource]:
@@ -39,12 +38,8 @@ def spec(options: DataOptions) -> DatasetSpec:
             found.append(ExampleSource(_read, jobs, {split: None}, per_job=_ROWS, unit="reviews", parallel=False))
         return found
 
-    def differences(examples: Mapping[str, int], notes: Mapping[str, int]) -> list[str]:
-        empty = [f"{notes['empty']:,} empty reviews left out."] if notes.get("empty") else []
-        return [*count_differences(about.official, examples, options.chosen), *empty]
-
     return DatasetSpec(
-        task=about.name,
+        task="text",
         version=VERSION,
         parameters={"source": DEFAULT if options.source is None else identity(source)},
         source=f"IMDb from '{source}'",
@@ -53,7 +48,7 @@ def spec(options: DataOptions) -> DatasetSpec:
         shift=1,
         aliases={"validation": "test"},
         shown=options.chosen,
-        differences=differences,
+        remarks=lambda notes: left_out(notes, "empty reviews"),
     )
 
 

@@ -41,9 +41,8 @@ Row = tuple[int, int, int, bool, int]
 
 def spec(options: DataOptions) -> DatasetSpec:
     """The whole data set."""
-    about = TASKS["retrieval-wikipedia"]
     source = options.source or DEFAULT
-    wanted = options.sizes(about)
+    wanted = options.sizes(TASKS["retrieval-wikipedia"])
 
     def sources() -> list[ExampleSource]:
         articles = read_articles(source, options.seed, max(sum(wanted.values()) // 2, 2 * len(wanted)))
@@ -57,19 +56,8 @@ def spec(options: DataOptions) -> DatasetSpec:
             )
         return found
 
-    def differences(examples: Mapping[str, int], notes: Mapping[str, int]) -> list[str]:
-        return [
-            "Not an official task: Wikipedia articles in the place of AAN papers, one article or two of like topic in "
-            "the place of shared citations.",
-            *(
-                f"{split}: {count:,} pairs as chosen, by default {about.official[split]:,}."
-                for split, count in examples.items()
-                if count != about.official[split]
-            ),
-        ]
-
     return DatasetSpec(
-        task=about.name,
+        task="retrieval-wikipedia",
         version=VERSION,
         parameters={
             "source": identity(source),
@@ -80,7 +68,10 @@ def spec(options: DataOptions) -> DatasetSpec:
         sources=sources,
         inputs=lambda: source_sizes(source),
         shift=1,
-        differences=differences,
+        remarks=lambda notes: [
+            "Not an official task: Wikipedia articles in the place of AAN papers, one article or two of like topic in "
+            "the place of shared citations."
+        ],
     )
 
 

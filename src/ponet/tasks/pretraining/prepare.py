@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ponet.artifacts import MANIFEST, available_cores, building, parallel_map, progress
+from ponet.artifacts import available_cores, building, parallel_map, progress
 from ponet.data.corpora import Source, open_sources
 from ponet.tasks.pretraining.encode import BLOCK_CHARACTERS, BlockEncoder, BlockReader
 from ponet.tasks.pretraining.shards import (
@@ -108,8 +108,6 @@ def prepare(
     }
     if out.exists() and not out.is_dir():
         raise PoNetError(f"'{out}' is a file: name a folder for the data.")
-    if (out / SETTINGS).is_file():
-        _compare(out, settings)
     written, learned, started = 0, 0.0, time.monotonic()
     busy = f"Another process is preparing data in '{out}': wait for it, or stop it."
     with building(out, busy) as made:
@@ -122,10 +120,9 @@ def prepare(
             learned = time.monotonic() - started
             few = reader.bytes < block_characters // 4  # of Parquet the text is larger: still about a block
             written = _encode(made, reader, chosen, processes or (1 if few else available_cores()))
+        else:
+            _check(out, settings)
     manifest = Manifest.read(out)
-    if not written:  # it was there already
-        for split in SPLITS:
-            TokenCorpus(out, split, contents=True)  # raises for a damaged one
     seconds = time.monotonic() - started - learned
     notices = tuple(_notices(manifest, reader))
     shards = len(manifest.shards)
@@ -156,23 +153,18 @@ def _encode(made: Path, reader: BlockReader, tokenizer: "PoNetTokenizer", proces
     return sum(counts.bytes for counts in totals.values())
 
 
-def _compare(folder: Path, settings: dict[str, Any]) -> None:
-    """Raises a PoNetError where a folder holds data of other settings, unfinished data, or none."""
-    before = read_json(folder / SETTINGS)
-    if not isinstance(before, dict) or before.get("format") != FORMAT:
-        raise PoNetError(f"'{folder / SETTINGS}' isn't what this command writes: name a new folder.")
-    if not (folder / MANIFEST).is_file():
-        raise PoNetError(
-            f"The data in '{folder}' isn't complete, and was begun by an earlier version of ponet: delete it, and run "
-            "the same again."
-        )
-    now = json.loads(json.dumps(settings))
-    different = [key for key in sorted(now) if before.get(key) != now[key]]
+def _check(folder: Path, settings: dict[str, Any]) -> None:
+    """Raises a PoNetError where a folder doesn't hold the data of these settings, undamaged."""
+    Manifest.read(folder)
+    before, now = read_json(folder / SETTINGS), json.loads(json.dumps(settings))
+    different = [key for key in sorted(now) if not isinstance(before, dict) or before.get(key) != now[key]]
     if different:
         raise PoNetError(
             f"'{folder}' holds data made with other settings ({', '.join(different)}): repeat that command, or name a "
             "new folder."
         )
+    for split in SPLITS:
+        TokenCorpus(folder, split, contents=True)
 
 
 def _notices(manifest: Manifest, reader: BlockReader) -> list[str]:

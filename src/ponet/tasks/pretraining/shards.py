@@ -147,7 +147,7 @@ class Manifest:
         """
         if not (folder / MANIFEST).is_file():
             if (folder / SETTINGS).is_file() or (folder / STAGING).is_dir():
-                raise PoNetError(f"The data in '{folder}' isn't complete: run the same `ponet pretrain prepare` again.")
+                raise PoNetError(f"The data in '{folder}' isn't complete: prepare it again.")
             raise PoNetError(f"'{folder}' holds no pre-training data: `ponet pretrain prepare` makes it.")
         values = read_json(folder / MANIFEST)
         if not isinstance(values, dict) or values.get("format") != FORMAT:
