@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from tests.tasks.pretraining.corpora import documents, files, vocabulary, write
@@ -13,7 +12,6 @@ from typer.testing import CliRunner
 
 from ponet.cli.app import app
 from ponet.cli.errors import INTERRUPTED, MISTAKE
-from ponet.tasks.pretraining import prepare as prepare_module
 
 
 def ponet(*arguments):
@@ -58,14 +56,14 @@ def test_from_text_to_data(home):
 
 
 def test_some_documents_are_held_out_unless_told(home):
-    write(home / "corpus.jsonl", documents(2000))
+    write(home / "corpus.jsonl", documents(800))
     corpus = ["prepare", home / "corpus.jsonl", "--tokenizer", home / "vocab.txt", "--processes", 1]
     counted = {}
     for name, options in {"default": [], "none": ["--validation-fraction", 0]}.items():
         result = ponet(*corpus, "--out", home / name, *options)
         assert result.exit_code == 0, result.stderr
         counted[name] = int(result.stdout.splitlines()[1].split()[1])
-    assert 140 <= counted["default"] <= 260  # 200 wanted: one in ten of so small a corpus
+    assert 45 <= counted["default"] <= 115  # 80 wanted: one in ten of so small a corpus
     assert counted["none"] == 0
 
 
@@ -86,22 +84,11 @@ def test_what_a_careless_user_gives(home):
     fails("is a binary file", "prepare", home / "image.txt", *vocab, *out)
     assert not (home / "data").exists()
     assert ponet("prepare", corpus, *vocab, *out).exit_code == 0
-    fails("begun with other settings (text_column)", "prepare", corpus, *vocab, "--text", "body", *out)
+    fails("made with other settings (text_column)", "prepare", corpus, *vocab, "--text", "body", *out)
     fails("holds other things", "prepare", corpus, *vocab, "--out", home)
 
 
-def test_ctrl_c_is_one_sentence(home, monkeypatch):
-    def stopped(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(prepare_module, "encoded", stopped)
-    sentence = "Stopped. The same command goes on with what is finished."
-    out = ["--tokenizer", home / "vocab.txt", "--out", home / "data", "--processes", 1]
-    fails(sentence, "prepare", home / "corpus.jsonl", *out, code=INTERRUPTED)
-
-
 SCRIPT = """
-import sys
 from ponet.cli import main
 from ponet.tasks.pretraining import prepare
 small = prepare.BlockReader
@@ -113,15 +100,15 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
-def test_stopped_with_workers_and_taken_up_again(home, number):
-    """The whole of it, with real processes: nothing outlives the command, and what it left is gone on with."""
+def test_stopped_with_workers_and_begun_again(home, number):
+    """The whole of it, with real processes: nothing outlives the command, and the next one begins again."""
     write(home / "corpus.jsonl", documents(20_000))
     (home / "small_blocks.py").write_text(SCRIPT)
 
-    def begin(out: Path) -> "subprocess.Popen[str]":
+    def begin(out: str) -> "subprocess.Popen[str]":
         arguments = ["pretrain", "prepare", "corpus.jsonl", "--tokenizer", "vocab.txt", "--processes", "2"]
         return subprocess.Popen(
-            [sys.executable, "small_blocks.py", *arguments, "--out", str(out)],
+            [sys.executable, "small_blocks.py", *arguments, "--out", out],
             cwd=home,
             text=True,
             stdout=subprocess.PIPE,
@@ -129,8 +116,8 @@ def test_stopped_with_workers_and_taken_up_again(home, number):
             start_new_session=True,  # so that its whole group gets Ctrl-C, as at a terminal
         )
 
-    process = begin(home / "data")
-    while process.poll() is None and not list((home / "data").glob("shards/*/shard.json")):
+    process = begin("data")
+    while process.poll() is None and not list((home / "data").glob(".ponet.building/shards/000003/*")):
         time.sleep(0.05)
     assert process.poll() is None, process.communicate()
     if number == signal.SIGINT:
@@ -138,17 +125,13 @@ def test_stopped_with_workers_and_taken_up_again(home, number):
     else:
         process.kill()
     out, err = process.communicate(timeout=60)  # ends when the workers, who hold the pipes too, have ended
+    assert out == ""
     if number == signal.SIGINT:
         assert process.returncode == INTERRUPTED
-        assert err == "Stopped. The same command goes on with what is finished.\n"
-        assert list((home / "data").rglob("*.tmp")) == []
-    assert out == ""
-    assert not (home / "data" / "manifest.json").exists()
-    finished = {path: path.stat().st_mtime_ns for path in (home / "data").glob("shards/*/shard.json")}
-    assert finished
+        assert err == "Stopped.\n"
+        assert not (home / "data").exists()
     for folder in ("data", "whole"):
-        process = begin(home / folder)
+        process = begin(folder)
         _, err = process.communicate(timeout=200)
         assert process.returncode == 0, err
     assert files(home / "data") == files(home / "whole")
-    assert finished.items() <= {path: path.stat().st_mtime_ns for path in finished}.items()

@@ -49,7 +49,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ponet.PoNetForSequenceClassification.from_pretrained(ponet.checkpoint()).save_pretrained("runs/reviews")
     ponet.PoNetTokenizer.from_pretrained(ponet.checkpoint()).save_pretrained("runs/reviews")
     Path("book.txt").write_text("It was a dark night. Nobody slept.\n" * 20, encoding="utf-8")
-    prepare(["book.txt"], Path("data"), tokenizer=ponet.checkpoint(), validation_fraction=0, show_progress=False)
+    prepare(["book.txt"], Path("data"), tokenizer=ponet.checkpoint(), validation_fraction=0)
     return tmp_path
 
 

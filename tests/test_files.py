@@ -1,6 +1,5 @@
 """Files are written whole or not at all, where their path leads, and never in the place of what isn't a file."""
 
-import errno
 import json
 import os
 import stat
@@ -15,7 +14,6 @@ from ponet.utils.files import (
     leftovers,
     read_json,
     replacing,
-    replacing_folder,
     to_json,
     write_json,
     write_text,
@@ -177,32 +175,6 @@ def test_leftovers_are_known_by_their_exact_names(tmp_path):
 def test_what_replacing_leaves_is_a_leftover(tmp_path):
     with replacing(tmp_path / "result.json") as temporary:
         assert leftovers(tmp_path, ("result.json",)) == [temporary]
-
-
-def test_a_folder_takes_its_place_whole_or_not_at_all(tmp_path, monkeypatch):
-    folder = tmp_path / "folder"
-    with replacing_folder(folder) as made:
-        (made / "a").write_text("first")
-    with pytest.raises(ZeroDivisionError), replacing_folder(folder) as made:
-        raise ZeroDivisionError
-    assert (folder / "a").read_text() == "first"
-    rename, calls = os.rename, []
-
-    def fails_once(source, target):
-        calls.append(target)
-        if len(calls) == 2:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        rename(source, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "rename", fails_once)
-        with pytest.raises(PoNetError, match="disk is full"), replacing_folder(folder) as made:
-            (made / "b").write_text("second")
-    assert [path.name for path in folder.iterdir()] == ["a"]
-    with replacing_folder(folder) as made:
-        (made / "b").write_text("second")
-    assert [path.name for path in folder.iterdir()] == ["b"]
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 UNSEEN = [

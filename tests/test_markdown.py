@@ -9,7 +9,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 from ponet.config.recipe import recipe_from_dict
-from ponet.tasks.pretraining.ship_card import card as ship_card
+from ponet.tasks.pretraining.export import export_card
 from ponet.training.card import model_card
 from ponet.utils.errors import printable
 from ponet.utils.markdown import code, plain
@@ -174,4 +174,4 @@ def test_a_run_s_card_is_text_only(text):
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_a_checkpoint_s_card_is_text_only(text):
-    check(ship_card("ponet-x", pretend_result(text), [], data=text), text)
+    check(export_card("ponet-x", pretend_result(text), [], data=text), text)

@@ -9,8 +9,8 @@ from ponet.config.files import available_recipes
 from ponet.config.lra import LraOptions
 from ponet.config.recipe import differences, load_recipe
 from ponet.mixers import mixer_names
-from ponet.tasks.lra import data
-from ponet.tasks.lra.modelling import build_model
+from ponet.tasks.lra import spec as data
+from ponet.tasks.lra.task import build_model
 from ponet.training.optimization import warmup_steps
 
 KNOWN = [name for name in available_recipes() if name.startswith("lra/")]

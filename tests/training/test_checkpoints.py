@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from safetensors import SafetensorError
 
-from ponet.training.checkpoints import MANIFEST, CheckpointStore, explained
+from ponet.artifacts import MANIFEST
+from ponet.training.checkpoints import CheckpointStore
 from ponet.utils.errors import PoNetError
+from ponet.utils.files import explained
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ import torch
 from tests.training.conftest import Crash, at_step, crash, figures, history, make_recipe, weights
 from tests.training.tiny import TinyTask
 
+from ponet.artifacts import MANIFEST
 from ponet.config.recipe import Recipe
-from ponet.training.checkpoints import MANIFEST, CheckpointStore
+from ponet.training.checkpoints import CheckpointStore
 from ponet.training.run import TrainingInterruptedError, train
 from ponet.utils.errors import PoNetError
 

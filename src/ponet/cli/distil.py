@@ -84,10 +84,8 @@ def _prepared(
     folder: Path,
 ) -> list[str]:
     """Folders of prepared data: those that are named, and `folder` for the text that isn't tokenized yet."""
-    import sys
-
+    from ponet.artifacts import MANIFEST
     from ponet.tasks.distillation.models import open_teacher
-    from ponet.tasks.pretraining.folder import MANIFEST
     from ponet.tasks.pretraining.prepare import prepare
     from ponet.training.distributed import process_index, wait_for_all
 
@@ -104,7 +102,6 @@ def _prepared(
             validation=validation,
             validation_fraction=fraction,
             text_column=text,
-            show_progress=sys.stderr.isatty(),
         )
         for notice in made.notices:
             typer.echo(notice, err=True)

@@ -65,7 +65,7 @@ def sheet(
     each: Annotated[int, typer.Option(help="Images of each kind.", min=1, max=500)] = 24,
 ) -> None:
     """Newly made Pathfinder images on one sheet: those whose circles a curve joins, and those whose it doesn't."""
-    from ponet.tasks.lra.pathfinder_sheet import draw_sheet
+    from ponet.tasks.lra.pathfinder import draw_sheet
 
     draw_sheet(out, contour_length, seed, each)
     say(f"{out}: {each} images of each kind.")

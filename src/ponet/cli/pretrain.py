@@ -1,22 +1,13 @@
 """`ponet pretrain`: from raw text to a pre-trained model."""
 
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ponet.cli.errors import handle_errors, say
-from ponet.utils.errors import PoNetError
 
 pretrain = typer.Typer(help="Pre-train on your own text.", no_args_is_help=True)
-
-
-class StoppedError(PoNetError):
-    """Ctrl-C, with what it means here."""
-
-    signal = int(signal.SIGINT)
 
 
 @pretrain.command("prepare")
@@ -28,7 +19,7 @@ def prepare(
             metavar="CORPUS", help="Text, CSV, JSON lines or Parquet files, folders, or hub names (owner/name)."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The folder to write; the same command goes on with one that was cut off.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
     tokenizer: Annotated[
         str | None, typer.Option(help="A folder, vocab.txt or hub name.  \\[default: learned from the corpus]")
     ] = None,
@@ -62,21 +53,17 @@ def prepare(
     """
     from ponet.tasks.pretraining.prepare import prepare as prepare_data
 
-    try:
-        made = prepare_data(
-            corpus,
-            out,
-            tokenizer,
-            vocab_size,
-            validation or (),
-            validation_fraction,
-            text,
-            lowercase=not cased,
-            processes=processes,
-            show_progress=sys.stderr.isatty(),
-        )
-    except KeyboardInterrupt as error:
-        raise StoppedError("Stopped. The same command goes on with what is finished.") from error
+    made = prepare_data(
+        corpus,
+        out,
+        tokenizer,
+        vocab_size,
+        validation or (),
+        validation_fraction,
+        text,
+        lowercase=not cased,
+        processes=processes,
+    )
     for notice in made.notices:
         say(notice, err=True)
     for split, counts in made.splits.items():

@@ -35,10 +35,14 @@ class DataOptions:
     workers: Count | None = None
     """Processes that prepare data. None: one a core. It doesn't change the data."""
 
+    @property
+    def chosen(self) -> dict[str, int | None]:
+        """Number of examples asked for of each split; None: the official number."""
+        return {"train": self.train_size, "validation": self.validation_size, "test": self.test_size}
+
     def sizes(self, official: Mapping[str, int]) -> dict[str, int]:
         """Number of examples wanted of each split, given the official ones."""
-        chosen = {"train": self.train_size, "validation": self.validation_size, "test": self.test_size}
-        return {split: official[split] if size is None else size for split, size in chosen.items()}
+        return {split: official[split] if size is None else size for split, size in self.chosen.items()}
 
 
 @options("data")

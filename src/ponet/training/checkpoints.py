@@ -1,7 +1,5 @@
 """Checkpoints that are whole or absent: written under a temporary name with a list of checksums, then renamed."""
 
-import errno
-import hashlib
 import json
 import os
 import re
@@ -11,11 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ponet.artifacts import MANIFEST, checksums, damage
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import explain
-
-MANIFEST = "manifest.json"
-TORCH_CANT_WRITE = ("PytorchStreamWriter", "inline_container", "file write failed", "iostream error")
+from ponet.utils.files import explained
 
 
 class CheckpointStore:
@@ -64,7 +60,8 @@ class CheckpointStore:
                 shutil.rmtree(staging, ignore_errors=True)
                 staging.mkdir(parents=True)
                 yield staging
-                (staging / MANIFEST).write_text(json.dumps(_checksums(staging)), encoding="utf-8")
+                listed = {name: list(facts.values()) for name, facts in checksums(staging).items()}
+                (staging / MANIFEST).write_text(json.dumps(listed), encoding="utf-8")
                 self._remove(step)
                 os.replace(staging, self.path(step))
         finally:
@@ -101,14 +98,8 @@ class CheckpointStore:
         for name, (size, digest) in listed.items():
             if name not in there:  # nor is a path out of the folder
                 return f"{name} is missing or can't be read"
-            try:
-                actual = there[name].stat().st_size
-                if actual != size:
-                    return f"{name} has {actual:,} bytes where {size:,} were written"
-                if _sha256(there[name]) != digest:
-                    return f"{name} isn't what was written"
-            except OSError:
-                return f"{name} is missing or can't be read"
+            if found := damage(there[name], size, digest):
+                return f"{name} {found}"
         return None
 
     def latest(self) -> tuple[int | None, list[str]]:
@@ -137,34 +128,6 @@ class CheckpointStore:
             shutil.rmtree(doomed, ignore_errors=True)
 
 
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turns what the system, safetensors, tokenizers and torch raise when they can't write into one sentence.
-
-    Raises:
-        PoNetError: for every OSError, and for the others where they are about the disk.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise explain(error, path) from error
-    except Exception as error:  # safetensors has an exception of its own, torch a RuntimeError, tokenizers none at all
-        code = _disk_error(str(error), path)
-        if code is None:
-            raise
-        raise explain(OSError(code, os.strerror(code)), path) from error
-
-
-def _disk_error(message: str, path: Path) -> int | None:
-    """The errno behind an exception that only has a message: Rust's libraries tell it, torch's zip writer doesn't."""
-    if match := re.search(r"os error ([0-9]+)", message):
-        return int(match[1])
-    if any(sign in message for sign in TORCH_CANT_WRITE):
-        existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-        return errno.ENOSPC if shutil.disk_usage(existing).free < 2**24 else errno.EIO
-    return None
-
-
 def _listed(manifest: Any) -> dict[str, tuple[int, str]]:
     """Names with their bytes and checksums; ValueError where the manifest holds something else, or nothing."""
     entries = list(manifest.items()) if isinstance(manifest, dict) else []
@@ -174,16 +137,3 @@ def _listed(manifest: Any) -> dict[str, tuple[int, str]]:
     if not entries:
         raise ValueError("an empty manifest")
     return dict(entries)
-
-
-def _checksums(folder: Path) -> dict[str, tuple[int, str]]:
-    return {
-        path.relative_to(folder).as_posix(): (path.stat().st_size, _sha256(path))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ponet.artifacts import replacing_folder
 from ponet.config.recipe import Recipe, recipe_from_dict
 from ponet.training.card import model_card
 from ponet.training.folder import CARD, METRICS, RECIPE, RESULT, RunFolder
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import data_folder, replacing_folder, write_json, write_text
+from ponet.utils.files import data_folder, write_json, write_text
 
 MODEL = ("config.json", "model.safetensors")
 TRAINING_LINES = 200

@@ -1,19 +1,19 @@
 """The run folder: what is in it, whose it is, and that one process at a time writes to it."""
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ponet.artifacts import LOCK, locked
 from ponet.config.recipe import Recipe, differences, load_recipe
-from ponet.training.checkpoints import CheckpointStore, explained
+from ponet.training.checkpoints import CheckpointStore
 from ponet.training.distributed import process_index, wait_for_all
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import MODEL_FILES, check_utf8_name, explain, leftovers, write_json, write_text
+from ponet.utils.files import MODEL_FILES, check_utf8_name, explain, explained, leftovers, write_json, write_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -34,7 +34,7 @@ MAY_CHANGE = (
     "training.log_every",
     "training.workers",
 )
-"""What a training that is taken up again may have different: nothing that changes its weights."""
+"""What a resumed training may have different: nothing that changes its weights."""
 
 
 class RunFolder:
@@ -110,22 +110,19 @@ class RunFolder:
         check_utf8_name(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise PoNetError(f"'{self.path}' is a file. Choose another folder with --out.")
-        claimed = False
-        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()] if main else []
-        try:
+        if main:
+            self._refuse_others()
+        busy = f"Another process is training in '{self.path}'. Wait for it, or choose another folder with --out."
+        with locked(self.path, busy) if main else nullcontext():
             if main:
-                with explained(self.path):
-                    self.path.mkdir(parents=True, exist_ok=True)
-            with self._locked(main):
-                if main:
-                    self._claim(recipe, overwrite, notice)
-                    claimed = True
-                wait_for_all()  # the others must not see what was there before
+                self._claim(recipe, overwrite, notice)
+            wait_for_all()  # the others must not see what was there before
+            try:
                 yield
-        finally:
-            for folder in (*([self.store.folder] if claimed else []), *made):
-                with suppress(OSError):  # not empty: the run has begun
-                    folder.rmdir()
+            finally:
+                if main:
+                    with suppress(OSError):  # not empty: the run has begun
+                        self.store.folder.rmdir()
 
     def begin(self, recipe: Recipe) -> None:
         """Writes the resolved recipe: from here on the folder is a run's."""
@@ -134,7 +131,7 @@ class RunFolder:
         write_text(self.path / RECIPE, MARK + recipe.to_yaml())
 
     def cut_metrics(self, step: int) -> None:
-        """Leaves the lines of metrics.jsonl up to a step: a training taken up there writes the later ones again."""
+        """Leaves the lines of metrics.jsonl up to a step: a training resumed there writes the later ones again."""
         if not self.metrics_file.exists():
             return
         kept = []
@@ -197,23 +194,28 @@ class RunFolder:
                 if MODEL_FILES.fullmatch(path.name) or path.name in (METRICS, CARD):
                     path.unlink()
             (self.path / RECIPE).unlink(missing_ok=True)  # last: it says whose folder this is
-            return sorted(path.name for path in self.path.iterdir())
+            return sorted(path.name for path in self.path.iterdir() if path.name != LOCK)
 
     def others(self) -> list[str]:
         """The names of what is in the folder and isn't of a run."""
-        ours = (*FILES, STAGING, self.store.folder.name)
+        ours = (*FILES, STAGING, LOCK, self.store.folder.name)
         names = {path.name for path in self.path.iterdir()} - {path.name for path in leftovers(self.path, FILES)}
         return sorted(name for name in names if name not in ours and not MODEL_FILES.fullmatch(name))
 
-    def _claim(self, recipe: Recipe, overwrite: bool, notice: Callable[[str], None]) -> None:
+    def _refuse_others(self) -> None:
+        """Raises a PoNetError where the folder can't be written to, or holds what isn't a run."""
+        if not self.path.exists():
+            return
         with explained(self.path):
-            entries = set(self.path.iterdir()) - set(leftovers(self.path, FILES))  # of one killed before it began
+            entries = {path for path in self.path.iterdir() if path.name != LOCK} - set(leftovers(self.path, FILES))
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise PoNetError(f"No permission to write in '{self.path}'. Choose another folder with --out.")
-        if not entries:
-            return
-        if not self.is_run():
+        if entries and not self.is_run():
             raise PoNetError(f"'{self.path}' isn't empty and isn't a run folder. Choose another folder with --out.")
+
+    def _claim(self, recipe: Recipe, overwrite: bool, notice: Callable[[str], None]) -> None:
+        if not self.is_run():
+            return
         if overwrite:
             notice(f"Removing the run in '{self.path}'.")
             if kept := self.remove_files():
@@ -236,23 +238,3 @@ class RunFolder:
         shutil.rmtree(self.path / STAGING, ignore_errors=True)
         for path in leftovers(self.path, FILES):
             path.unlink(missing_ok=True)
-
-    @contextmanager
-    def _locked(self, main: bool) -> Iterator[None]:
-        if not main:
-            yield
-            return
-        with explained(self.path):
-            handle = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise PoNetError(
-                    f"Another process is training in '{self.path}'. Wait for it, or choose another folder with --out."
-                ) from error
-            except OSError:
-                pass  # some network file systems can't lock a folder
-            yield
-        finally:
-            os.close(handle)

@@ -19,7 +19,6 @@ from ponet.tasks.base import Prepared, Split
 from ponet.tasks.registry import get_task
 from ponet.training.batching import training_stream
 from ponet.training.card import model_card
-from ponet.training.checkpoints import explained
 from ponet.training.display import Display
 from ponet.training.distributed import check_environment, process_count, process_index, resolve_precision
 from ponet.training.evaluation import evaluate_split, load_for_evaluation
@@ -28,6 +27,7 @@ from ponet.training.loop import PROGRESS_FILE, Interruption, TrainingLoop, time_
 from ponet.training.progress import MetricsFile, Progress, finite
 from ponet.training.result import commit, peak_flops, provenance, reset_peak_memory
 from ponet.utils.errors import PoNetError, suggest
+from ponet.utils.files import explained
 from ponet.utils.libraries import quiet_libraries
 
 CHECKED_EXAMPLES = 8

@@ -19,6 +19,7 @@ MODEL_FILES = re.compile(
     r"modules|config_sentence_transformers|sentence_bert_config)\.json|vocab\.txt|model(-[0-9]+-of-[0-9]+)?\.safetensors|(ponet_\w+|(configuration|modeling|tokenization)_ponet)\.py"
 )
 """The names of what `save_pretrained` writes of a model and its tokenizer, and `write_modules` beside them."""
+TORCH_CANT_WRITE = ("PytorchStreamWriter", "inline_container", "file write failed", "iostream error")
 MOST_LINKS = 40
 """As the kernel: a longer chain of symbolic links is a loop."""
 DEFAULT_DATA_FOLDER = Path("data")
@@ -103,38 +104,6 @@ def writing(path: Path) -> Iterator[TextIO]:
         yield file
 
 
-@contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `folder`, whose place it takes if the block ends well; what was there is removed.
-
-    Whether that may be removed is the caller's to check.
-
-    Raises:
-        PoNetError: where the folder can't be written to, or the disk is full.
-    """
-    folder = folder.resolve()
-    staging: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-        made, before = staging / "made", staging / "before"
-        made.mkdir()
-        yield made
-        if folder.exists():
-            os.rename(folder, before)
-        try:
-            os.rename(made, folder)
-        except OSError:
-            if before.exists():
-                os.rename(before, folder)
-            raise
-    except OSError as error:
-        raise explain(error, folder) from error
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
-
-
 def check_utf8_name(path: Path) -> None:
     """Before any work: the libraries that save models and tokenizers take no other names.
 
@@ -197,6 +166,37 @@ def explain(error: OSError, path: Path | str) -> PoNetError:
     if error.errno == errno.EISDIR:
         return PoNetError(f"'{path}' is a folder where a file was expected. Name the file.")
     return PoNetError(f"'{path}' can't be read or written: {error.strerror or error}.")
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns what the system, safetensors, tokenizers and torch raise when they can't write into one sentence.
+
+    It names `path`, or the file that the system names where that is outside of it.
+
+    Raises:
+        PoNetError: for every OSError, and for the others where they are about the disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        named = error.filename if isinstance(error.filename, str) else str(path)
+        raise explain(error, path if Path(named).is_relative_to(path) else named) from error
+    except Exception as error:  # safetensors has an exception of its own, torch a RuntimeError, tokenizers none at all
+        code = _disk_error(str(error), path)
+        if code is None:
+            raise
+        raise explain(OSError(code, os.strerror(code)), path) from error
+
+
+def _disk_error(message: str, path: Path) -> int | None:
+    """The errno behind an exception that only has a message: Rust's libraries name it, torch's zip writer doesn't."""
+    if match := re.search(r"os error ([0-9]+)", message):
+        return int(match[1])
+    if any(sign in message for sign in TORCH_CANT_WRITE):
+        existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+        return errno.ENOSPC if shutil.disk_usage(existing).free < 2**24 else errno.EIO
+    return None
 
 
 def _destination(path: Path) -> tuple[Path, os.stat_result | None]:

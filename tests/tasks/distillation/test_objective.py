@@ -9,8 +9,8 @@ from ponet.tasks.distillation.collate import DistillationCollator
 from ponet.tasks.distillation.models import build_student, matched_layers, open_teacher
 from ponet.tasks.distillation.objective import DistillationObjective, layer_variances
 from ponet.tasks.distillation.passages import Passages, WithPairs
-from ponet.tasks.pretraining.corpus import JoinedCorpus
 from ponet.tasks.pretraining.examples import Drawing, Key, PretrainingExamples
+from ponet.tasks.pretraining.shards import JoinedCorpus
 from ponet.tasks.pretraining.stream import PretrainingStream
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 from ponet.utils.errors import PoNetError

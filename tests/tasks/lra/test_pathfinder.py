@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label, maximum_filter
 from tests.tasks.lra import pathfinder_slowly
 
-from ponet.tasks.lra.pathfinder import Pathfinder, generate
+from ponet.tasks.lra.pathfinder_generator import Pathfinder, generate
 from ponet.tasks.lra.pathfinder_shapes import shapes
 from ponet.utils.errors import PoNetError
 
@@ -21,7 +21,7 @@ Dash = tuple[tuple[int, int], tuple[int, int]]
 
 @pytest.fixture(scope="module", params=LENGTHS)
 def made(request: pytest.FixtureRequest) -> Pathfinder:
-    return generate(seed=3, block=0, count=400, contour_length=request.param)
+    return generate(seed=3, block=0, count=200, contour_length=request.param)
 
 
 def legal(pivot: tuple[int, int], angle: float) -> dict[tuple[tuple[int, int], ...], tuple[tuple[int, int], float]]:
@@ -147,7 +147,7 @@ def test_dashes_follow_the_published_rules(made: Pathfinder) -> None:
 
 def test_looks(made: Pathfinder) -> None:
     assert made.images.dtype == np.uint8
-    assert made.images.shape == (400, 32, 32)
+    assert made.images.shape == (200, 32, 32)
     assert (made.images.max(axis=(1, 2)) == 255).all()
     assert 0.4 < made.labels.mean() < 0.6
     length = made.curves.shape[2]
@@ -158,12 +158,12 @@ def test_looks(made: Pathfinder) -> None:
 
 @pytest.mark.parametrize(
     ("length", "count"),
-    [(6, 60), pytest.param(9, 600, marks=pytest.mark.slow), pytest.param(14, 300, marks=pytest.mark.slow)],
+    [(6, 20), pytest.param(9, 600, marks=pytest.mark.slow), pytest.param(14, 300, marks=pytest.mark.slow)],
 )
 def test_as_the_slow_generator(length: int, count: int) -> None:
     random = np.random.default_rng(1)
     slow = [pathfinder_slowly.make(random, length) for _ in range(count)]
-    fast = generate(seed=1, block=0, count=2000, contour_length=length)
+    fast = generate(seed=1, block=0, count=1000, contour_length=length)
     slow_images = np.array([one.image for one in slow]).astype(float)
     images = fast.images.astype(float)
     apart = [float(np.hypot(*np.subtract(*one.circles))) for one in slow]

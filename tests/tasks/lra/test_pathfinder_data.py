@@ -8,8 +8,8 @@ from PIL import Image
 
 from ponet.config.lra import DataOptions
 from ponet.tasks.lra.data import fresh_test, open_data
-from ponet.tasks.lra.pathfinder import generate
-from ponet.tasks.lra.pathfinder_sheet import draw_sheet
+from ponet.tasks.lra.pathfinder import draw_sheet
+from ponet.tasks.lra.pathfinder_generator import generate
 from ponet.utils.errors import PoNetError
 
 SMALL = {"train_size": 80, "validation_size": 10, "test_size": 10, "contour_length": 6, "workers": 1}

@@ -7,7 +7,8 @@ import pytest
 
 from ponet.config.lra import DataOptions
 from ponet.tasks.lra import published, retrieval
-from ponet.tasks.lra.data import LraData, open_data
+from ponet.tasks.lra.cache import LraData
+from ponet.tasks.lra.data import open_data
 from ponet.utils.errors import PoNetError
 
 ROWS = [f"{i % 2}.0\tP{i}\tQ{i}\tb'paper {i}'\tb'other {i}'{'y' * 4100 * (i == 3)}\n" for i in range(12)]

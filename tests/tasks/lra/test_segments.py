@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ponet.config.lra import LraOptions
-from ponet.tasks.lra.data import TASKS
+from ponet.tasks.lra.batches import fixed, lists, segment_rule, words
 from ponet.tasks.lra.listops import TOKENS, Shape, generate
-from ponet.tasks.lra.segments import fixed, lists, segment_rule, words
+from ponet.tasks.lra.spec import TASKS
 
 
 def grouping(segments: np.ndarray) -> list[int]:

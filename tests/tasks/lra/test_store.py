@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ponet.tasks.lra.store import Examples, TokenStore, concatenate
+from ponet.tasks.lra.store import Examples, TokenStore, digest
 
 
 def examples() -> Examples:
@@ -31,12 +31,17 @@ def test_select_takes_rows_in_any_order() -> None:
     assert chosen.contents() == [examples().contents()[3], examples().contents()[0]]
 
 
-def test_concatenate_adds_up() -> None:
-    both = concatenate([examples(), examples().select(np.array([1]))])
-    assert len(both) == 5
-    assert both.contents()[4] == examples().contents()[1]
-    assert both.notes == {"cut": 2}
-    assert concatenate([examples(), examples()]).notes == {"cut": 4}
+def test_split_and_new() -> None:
+    first, rest = examples().split(3)
+    assert (len(first), len(rest)) == (3, 1)
+    assert first.contents() + rest.contents() == examples().contents()
+    assert len(examples().split(9)[1]) == 0
+    seen = {digest(examples().contents()[1])}
+    new = examples().new(seen)
+    assert new.labels.tolist() == [3, 4, 1]
+    assert new.notes == {"cut": 2}
+    assert len(seen) == 4
+    assert len(examples().new(seen)) == 0
 
 
 def test_store_gives_ids(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ponet.config.lra import DataOptions
-from ponet.tasks.lra.data import LraData, open_data
-from ponet.tasks.lra.topics import neighbours, partners
-from ponet.tasks.lra.wikipedia import read_articles
+from ponet.tasks.lra.cache import LraData
+from ponet.tasks.lra.data import open_data
+from ponet.tasks.lra.wikipedia import neighbours, partners, read_articles
 from ponet.utils.errors import PoNetError
 
 SIZES = {"train_size": 40, "validation_size": 6, "test_size": 7}

@@ -14,7 +14,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Several shards with held-out documents; never written to."""
     folder = tmp_path_factory.mktemp("prepared") / "data"
     corpus = write_texts(tmp_path_factory.mktemp("texts") / "corpus.jsonl", made_up_texts())
-    prepare([str(corpus)], folder, vocab_size=260, processes=1, validation_fraction=0.15, block_characters=60_000)
+    prepare([str(corpus)], folder, vocab_size=260, processes=1, validation_fraction=0.15, block_characters=30_000)
     return folder
 
 

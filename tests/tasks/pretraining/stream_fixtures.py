@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from ponet.config.pretraining import Objectives
 from ponet.tasks.base import Example
-from ponet.tasks.pretraining.corpus import ShardArrays, TokenCorpus
-from ponet.tasks.pretraining.examples import Drawing, Key, PretrainingExamples
-from ponet.tasks.pretraining.masking import IGNORED
+from ponet.tasks.pretraining.examples import IGNORED, Drawing, Key, Objective, PretrainingExamples
+from ponet.tasks.pretraining.shards import ShardArrays, TokenCorpus
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 
 Shape = list[list[int]]
 """The tokens of each sentence of each document of a shard."""
 
-OBJECTIVES: list[Objectives] = ["mlm+sso", "mlm+nsp", "mlm"]
+OBJECTIVES: list[Objective] = ["mlm+sso", "mlm+nsp", "mlm"]
 
 documents = st.one_of(
     st.lists(st.integers(2, 60), min_size=1, max_size=1),  # a text of one token is left out when data is prepared
@@ -123,11 +121,11 @@ def same(one: Example, other: Example) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def made_up_texts(count: int = 260, seed: int = 0) -> list[str]:
+def made_up_texts(count: int = 130, seed: int = 0) -> list[str]:
     """Documents of one sentence to forty, of words made of syllables; some sentences are longer than any example."""
     generator = np.random.default_rng(seed)
     syllables = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
-    words = ["".join(generator.choice(syllables, generator.integers(1, 5))) for _ in range(300)]
+    words = np.array(["".join(generator.choice(syllables, generator.integers(1, 5))) for _ in range(300)])
     texts = []
     for number in range(count):
         sentences = []

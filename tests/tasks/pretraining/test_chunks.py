@@ -8,12 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tasks.pretraining.stream_fixtures import OBJECTIVES, Shape, document_of, random_shape, shapes, shard_arrays
 
-from ponet.config.pretraining import SHORTEST, SPECIAL_TOKENS, Objectives
-from ponet.tasks.pretraining.chunks import CLASSES, ELSEWHERE, FOLLOWS, SWAPPED, ChunkPlan, plan_chunks
+from ponet.tasks.pretraining.examples import (
+    CLASSES,
+    ELSEWHERE,
+    FOLLOWS,
+    SHORTEST,
+    SPECIAL_TOKENS,
+    SWAPPED,
+    ChunkPlan,
+    Objective,
+    plan_chunks,
+)
 
 
 def plan(
-    shape: Shape, length: int, short: float = 0.1, objective: Objectives = "mlm+sso", key: tuple[int, ...] = (0,)
+    shape: Shape, length: int, short: float = 0.1, objective: Objective = "mlm+sso", key: tuple[int, ...] = (0,)
 ) -> ChunkPlan:
     return plan_chunks(shard_arrays(shape), length, short, objective, key)
 
@@ -23,10 +32,10 @@ def within(share: float, count: int, of: int) -> bool:
     return abs(count / of - share) <= 5 * math.sqrt(share * (1 - share) / of)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(shapes, st.integers(5, 70), st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from(OBJECTIVES), st.integers(0, 99))
 def test_every_sentence_is_in_one_chunk(
-    shape: Shape, length: int, short: float, objective: Objectives, seed: int
+    shape: Shape, length: int, short: float, objective: Objective, seed: int
 ) -> None:
     arrays, found = shard_arrays(shape), plan(shape, length, short, objective, (seed,))
     owners = np.zeros(len(arrays.sentences) - 1, dtype=int)
@@ -47,9 +56,9 @@ def test_every_sentence_is_in_one_chunk(
         assert found.split[row] == sentence
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(shapes, st.integers(5, 70), st.sampled_from([0.0, 0.5]), st.sampled_from(OBJECTIVES))
-def test_lengths_and_goals(shape: Shape, length: int, short: float, objective: Objectives) -> None:
+def test_lengths_and_goals(shape: Shape, length: int, short: float, objective: Objective) -> None:
     found = plan(shape, length, short, objective)
     assert len({len(column) for column in vars(found).values()}) == 1
     assert found.lengths.min() >= SPECIAL_TOKENS + SHORTEST
@@ -61,7 +70,7 @@ def test_lengths_and_goals(shape: Shape, length: int, short: float, objective: O
         assert (found.goal == length - SPECIAL_TOKENS).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(shapes, st.integers(5, 70), st.integers(0, 99))
 def test_the_other_span_is_never_from_the_own_chunk(shape: Shape, length: int, seed: int) -> None:
     arrays, found = shard_arrays(shape), plan(shape, length, key=(seed,))
@@ -93,7 +102,7 @@ def test_a_single_document_draws_from_both_sides_of_the_chunk() -> None:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_kinds_as_often_each(objective: Objectives) -> None:
+def test_kinds_as_often_each(objective: Objective) -> None:
     found = plan(random_shape(600), 64, objective=objective)
     kinds = CLASSES[objective]
     assert set(found.kind.tolist()) == set(kinds)

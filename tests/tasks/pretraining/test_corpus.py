@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from tests.tasks.pretraining.stream_fixtures import made_up_texts, write_texts
 
-from ponet.tasks.pretraining.corpus import TokenCorpus
 from ponet.tasks.pretraining.prepare import prepare
+from ponet.tasks.pretraining.shards import TokenCorpus
 from ponet.utils.errors import PoNetError
 
 
@@ -79,7 +79,7 @@ def test_a_shard_that_is_cut_off_is_named(copy: Path) -> None:
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(PoNetError) as error:
         TokenCorpus(copy)
-    for said in (str(file.parent), "train.tokens.npy", "corrupt", "prepare again"):
+    for said in (str(file.parent), "train.tokens.npy", "is damaged", "prepare the data again"):
         assert said in str(error.value)
     TokenCorpus(copy, "validation")
 
@@ -90,14 +90,14 @@ def test_a_changed_byte_is_seen_by_the_checksum(copy: Path) -> None:
     content[-1] ^= 1
     file.write_bytes(content)
     TokenCorpus(copy)  # of the same size
-    with pytest.raises(PoNetError, match=f"'{file.parent}' is corrupt: 'train.sentences.npy'"):
+    with pytest.raises(PoNetError, match=f"'{file.parent}' is damaged: 'train.sentences.npy'"):
         TokenCorpus(copy, contents=True)
 
 
 def test_a_missing_shard_is_named(copy: Path) -> None:
     shard = a_file(copy).parent
     shutil.rmtree(shard)
-    with pytest.raises(PoNetError, match=f"The shard '{shard}' lacks"):
+    with pytest.raises(PoNetError, match=f"The shard '{shard}' is damaged: .* is missing"):
         TokenCorpus(copy)
 
 
@@ -105,7 +105,7 @@ def test_what_isn_t_an_array_is_told(copy: Path) -> None:
     file = a_file(copy, "train.documents.npy")
     file.write_bytes(b"\0" * file.stat().st_size)
     corpus = TokenCorpus(copy)
-    with pytest.raises(PoNetError, match=f"The shard '{file.parent}' is corrupt"):
+    with pytest.raises(PoNetError, match=f"The shard '{file.parent}' is damaged"):
         [corpus.shard(index) for index in range(len(corpus))]
 
 
@@ -120,7 +120,7 @@ def test_a_file_that_vanishes_is_told(copy: Path) -> None:
 def test_no_data(prepared: bool, copy: Path, tmp_path: Path) -> None:
     if prepared:
         (copy / "manifest.json").unlink()
-        with pytest.raises(PoNetError, match="isn't complete: run the same `ponet pretrain prepare` again"):
+        with pytest.raises(PoNetError, match="isn't complete: prepare it again"):
             TokenCorpus(copy)
     else:
         with pytest.raises(PoNetError, match="holds no pre-training data: `ponet pretrain prepare` makes it"):

@@ -6,8 +6,7 @@ from tests.tasks.pretraining.corpora import PIECES, documents
 
 from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.tasks.pretraining import encode
-from ponet.tasks.pretraining.blocks import Block, Document
-from ponet.tasks.pretraining.encode import BlockEncoder
+from ponet.tasks.pretraining.encode import Block, BlockEncoder, Document
 
 
 @pytest.fixture
@@ -22,8 +21,8 @@ def encoded(tmp_path, *texts, split="train"):
     folder.mkdir(exist_ok=True)
     encoder = BlockEncoder(tmp_path / "tokenizer" / "tokenizer.json", folder)
     number = len(list(folder.iterdir()))
-    block = Block(number, [Document(text, split, index) for index, text in enumerate(texts)], (1, 0))
-    shard = encoder(block)
+    block = Block(number, [Document(text, split, index) for index, text in enumerate(texts)])
+    shard, _ = encoder(block)
     arrays = {
         name: np.load(folder / shard.name / f"{split}.{name}.npy")
         for name in ("tokens", "sentences", "documents", "hashes")

@@ -25,10 +25,15 @@ from tests.tasks.pretraining.stream_fixtures import (
 )
 from torch.utils.data import DataLoader
 
-from ponet.config.pretraining import SPECIAL_TOKENS
-from ponet.tasks.pretraining.chunks import ELSEWHERE, FOLLOWS, SWAPPED
-from ponet.tasks.pretraining.examples import Key, PretrainingExamples
-from ponet.tasks.pretraining.masking import IGNORED
+from ponet.tasks.pretraining.examples import (
+    ELSEWHERE,
+    FOLLOWS,
+    IGNORED,
+    SPECIAL_TOKENS,
+    SWAPPED,
+    Key,
+    PretrainingExamples,
+)
 
 # ---- a function of the key
 
@@ -162,7 +167,7 @@ def test_the_only_document_is_drawn_from_outside_the_chunk() -> None:
 # ---- lengths and what is cut
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(shapes, min_size=1, max_size=2),
     st.integers(5, 70),

@@ -10,10 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ponet import PoNetConfig, PoNetForPreTraining
 from ponet.ops import use_backend
-from ponet.tasks.pretraining.collate import PretrainingCollator
-from ponet.tasks.pretraining.flops import forward_flops
-from ponet.tasks.pretraining.masking import IGNORED
-from ponet.tasks.pretraining.objective import PretrainingObjective
+from ponet.tasks.pretraining.examples import IGNORED, PretrainingCollator
+from ponet.tasks.pretraining.objective import PretrainingObjective, forward_flops
 
 D, LAYERS, CLASSES = 64, 2, 3
 

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from ponet import PoNetConfig, PoNetForPreTraining
 from ponet.tasks.base import Example
-from ponet.tasks.pretraining.chunks import CLASSES
-from ponet.tasks.pretraining.collate import PretrainingCollator
-from ponet.tasks.pretraining.masking import IGNORED
+from ponet.tasks.pretraining.examples import CLASSES, IGNORED, PretrainingCollator
 from ponet.tasks.pretraining.objective import PretrainingObjective
 
 VOCAB_SIZE = 60

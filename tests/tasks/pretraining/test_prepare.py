@@ -9,14 +9,16 @@ import signal
 
 import numpy as np
 import pytest
-from tests.tasks.pretraining.corpora import BLOCK, PIECES, documents, files, prepared, vocabulary, write
+from tests.tasks.pretraining.corpora import PIECES, documents, files, prepared, vocabulary, write
 
+from ponet.artifacts import locked, sha256
+from ponet.data.corpora import open_sources
 from ponet.models.tokenization_ponet import PoNetTokenizer
-from ponet.tasks.pretraining import learn, prepare, shards, workers
-from ponet.tasks.pretraining.blocks import usual_fraction
-from ponet.tasks.pretraining.folder import Manifest
+from ponet.tasks.pretraining import shards
+from ponet.tasks.pretraining import vocabulary as vocabulary_module
+from ponet.tasks.pretraining.encode import usual_fraction
 from ponet.tasks.pretraining.prepare import prepare as run
-from ponet.tasks.pretraining.shards import Counts, digest
+from ponet.tasks.pretraining.shards import Counts, Manifest, TokenCorpus
 from ponet.tasks.pretraining.vocabulary import fingerprint
 from ponet.utils.errors import PoNetError
 
@@ -82,29 +84,13 @@ def test_the_manifest_has_every_checksum(home):
     }
     assert set(listed) == set((home / "data" / "shards").glob("*/*.npy"))
     for path, facts in listed.items():
-        assert facts == {"bytes": path.stat().st_size, "sha256": digest(path)}
+        assert facts == {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
-def test_any_number_of_processes_gives_the_same_bytes(home, again, monkeypatch, tmp_path):
-    ahead, done, most = [], [], []
-    encoded = workers.encoded
-
-    def counted(blocks, *rest):
-        def taken():
-            for block in blocks:
-                ahead.append(block.number)
-                most.append(len(ahead) - len(done))
-                yield block
-
-        for result in encoded(taken(), *rest):
-            done.append(result)
-            yield result
-
-    monkeypatch.setattr(prepare, "encoded", counted)
+def test_any_number_of_processes_gives_the_same_bytes(home, again, tmp_path):
     made = again(tmp_path / "data", processes=2)
     assert files(tmp_path / "data") == files(home / "data")
-    assert made.shards == len(ahead) > 5
-    assert max(most) <= 4  # memory holds a few blocks, however large the corpus
+    assert made.shards > 5
 
 
 def test_the_same_command_again_changes_nothing(home, again, tmp_path):
@@ -117,63 +103,72 @@ def test_the_same_command_again_changes_nothing(home, again, tmp_path):
     assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*.npy")}
 
 
-def _killed(home, out, at):
-    """Prepares until the `at`-th array is half on disk, then is killed as by `kill -9`."""
-    calls = []
+def _killed(home, out):
+    """Prepares until a shard is half on disk, then is killed as by `kill -9`."""
 
-    def half(path):
-        calls.append(path)
-        if len(calls) == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return digest(path)
+    def half(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    shards.digest = half
+    shards.checksums = half
     prepared(str(home / "corpus.jsonl"), out, tokenizer=str(home / "vocab.txt"), validation_fraction=0.2)
 
 
-@pytest.mark.parametrize("at", [1, 3, 22])
-def test_killed_and_taken_up_again(home, again, tmp_path, at):
-    process = multiprocessing.get_context("fork").Process(target=_killed, args=(home, tmp_path / "data", at))
+def test_killed_and_begun_again(home, again, tmp_path):
+    process = multiprocessing.get_context("fork").Process(target=_killed, args=(home, tmp_path / "data"))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    half = list((tmp_path / "data" / "shards").glob(".*.tmp"))
-    assert len(half) == 1
-    assert not (half[0] / "shard.json").exists()
-    with pytest.raises(PoNetError, match="isn't complete: run the same `ponet pretrain prepare` again"):
+    with pytest.raises(PoNetError, match="isn't complete: prepare it again"):
         Manifest.read(tmp_path / "data")
-    made = again(tmp_path / "data")
+    again(tmp_path / "data")
     assert files(tmp_path / "data") == files(home / "data")
-    whole = sum(counts.bytes for counts in made.splits.values())
-    assert made.bytes == whole if at < 8 else 0 < made.bytes < whole  # what was finished isn't made twice
 
 
-@pytest.mark.parametrize("name", ["train.tokens.npy", "train.hashes.npy", "shard.json"])
-def test_a_corrupt_shard_is_named_and_made_again(home, again, tmp_path, name):
+def as_of_an_earlier_version(folder):
+    """What its `prepare` left: a file of each shard's, where the next block begins, and a lock."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for shard in manifest["shards"]:
+        shard["end"] = [0, 7]
+        (folder / "shards" / shard["name"] / "shard.json").write_text(json.dumps(shard))
+    settings = json.loads((folder / "prepare.json").read_text())
+    (folder / "prepare.json").write_text(json.dumps({**settings, "tokenizer_fingerprint": manifest["tokenizer"]}))
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / ".lock").touch()
+
+
+def test_data_of_an_earlier_version_opens(home, again, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(home / "data", data)
+    as_of_an_earlier_version(data)
+    assert again(data).bytes == 0
+    assert TokenCorpus(data, contents=True).digest() == TokenCorpus(home / "data").digest()
+    (data / "manifest.json").unlink()
+    with pytest.raises(PoNetError, match=r"holds other things, such as '\.lock': move them away"):
+        again(data)
+
+
+@pytest.mark.parametrize("name", ["train.tokens.npy", "train.hashes.npy"])
+def test_a_damaged_shard_is_named(home, again, tmp_path, name):
     shutil.copytree(home / "data", tmp_path / "data")
     path = tmp_path / "data" / "shards" / "000003" / name
-    path.write_bytes(path.read_bytes()[:-1])
-    made = again(tmp_path / "data")
-    assert any("000003' was corrupt and has been made again" in notice for notice in made.notices)
-    assert len([notice for notice in made.notices if "corrupt" in notice]) == 1
-    assert 0 < made.bytes < 2 * BLOCK
-    assert files(tmp_path / "data") == files(home / "data")
+    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    with pytest.raises(PoNetError, match=f"000003' is damaged: '{name}' isn't what was written. Delete '.*data' and"):
+        again(tmp_path / "data")
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"format": "ponet-pretraining", "version": 1, "shards": []}'])
-def test_a_damaged_manifest_is_written_again(home, again, tmp_path, content):
+def test_a_damaged_manifest_is_named(home, again, tmp_path, content):
     shutil.copytree(home / "data", tmp_path / "data")
     (tmp_path / "data" / "manifest.json").write_text(content)
-    with pytest.raises(PoNetError, match=r"manifest.json"):
-        Manifest.read(tmp_path / "data")
-    assert again(tmp_path / "data").bytes == 0
-    assert files(tmp_path / "data") == files(home / "data")
+    for read in (Manifest.read, again):
+        with pytest.raises(PoNetError, match=r"manifest.json"):
+            read(tmp_path / "data")
 
 
 def test_a_manifest_of_another_version(home, tmp_path):
     values = json.loads((home / "data" / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**values, "version": 7}))
-    with pytest.raises(PoNetError, match="has version 7, and this ponet reads 1: prepare it again"):
+    with pytest.raises(PoNetError, match="has version 7, and this ponet reads 1: prepare it again elsewhere"):
         Manifest.read(tmp_path)
     with pytest.raises(PoNetError, match="holds no pre-training data"):
         Manifest.read(tmp_path / "nothing")
@@ -189,7 +184,7 @@ def test_a_manifest_of_another_version(home, tmp_path):
 )
 def test_other_settings_are_refused(home, again, options, named):
     before = files(home / "data")
-    with pytest.raises(PoNetError, match=f"was begun with other settings {named}: repeat that command, or name a new"):
+    with pytest.raises(PoNetError, match=f"made with other settings {named}: repeat that command, or name a new"):
         again(home / "data", **options)
     assert files(home / "data") == before
 
@@ -204,26 +199,10 @@ def test_another_corpus_or_tokenizer_is_refused(home, again, tmp_path):
         again(home / "data", tokenizer=vocabulary(tmp_path / "vocab.txt", [*PIECES, "more"]))
 
 
-def test_a_tokenizer_that_was_swapped_is_refused(home, tmp_path):
-    data = tmp_path / "data"
-    corpus = str(home / "corpus.jsonl")
-    prepared(corpus, data, vocab_size=80)
-    (data / "manifest.json").unlink()  # as if cut off
-    shutil.rmtree(data / "shards" / "000002")
-    shutil.copytree(data / "tokenizer", tmp_path / "kept")
-    shutil.rmtree(data / "tokenizer")
-    PoNetTokenizer(vocab=str(home / "vocab.txt")).save_pretrained(data / "tokenizer")
-    with pytest.raises(PoNetError, match="isn't the one that the data was begun with: put it back, or name a new"):
-        prepared(corpus, data, vocab_size=80)
-    shutil.rmtree(data / "tokenizer")
-    prepared(corpus, data, vocab_size=80)  # it is learned again, and is the same
-    assert files(data / "tokenizer") == files(tmp_path / "kept")
-
-
 @pytest.mark.parametrize("name", ["notes.txt", "tokenizer", ".git"])
 def test_a_folder_of_other_things_is_left_alone(again, tmp_path, name):
     (tmp_path / name).mkdir()
-    with pytest.raises(PoNetError, match=f"holds other things, such as '{name}': name a new folder"):
+    with pytest.raises(PoNetError, match=f"holds other things, such as '{name}': move them away, or choose another"):
         again(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -255,7 +234,8 @@ def test_a_corpus_that_nothing_can_be_learned_from(home, tmp_path, texts, senten
         (tmp_path / "data").mkdir()
     with pytest.raises(PoNetError, match=sentence):
         prepared(corpus, tmp_path / "data", tokenizer=str(home / "vocab.txt"))
-    assert not (tmp_path / "data").exists()  # free for a better one
+    assert (tmp_path / "data").exists() == existing
+    assert not existing or not any((tmp_path / "data").iterdir())  # free for a better one
     prepared(str(home / "corpus.jsonl"), tmp_path / "data", tokenizer=str(home / "vocab.txt"))
 
 
@@ -286,14 +266,13 @@ def test_files_that_are_no_text(home, tmp_path):
         assert not (tmp_path / "data").exists()
 
 
-def test_a_bad_file_late_in_the_corpus_keeps_what_is_finished(home, tmp_path):
+def test_a_bad_file_late_in_the_corpus(home, tmp_path):
     late = tmp_path / "z.txt"
     late.write_bytes(b"\xff\xfe")
     names = [str(home / "corpus.jsonl"), str(late)]
     with pytest.raises(PoNetError, match=r"z.txt' is UTF-16"):
         prepared(names, tmp_path / "data", tokenizer=str(home / "vocab.txt"))
-    assert len(list((tmp_path / "data" / "shards").glob("*/shard.json"))) > 5
-    assert not (tmp_path / "data" / "manifest.json").exists()
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_missing_column(home, again, tmp_path):
@@ -315,9 +294,7 @@ def test_a_full_disk_and_then_room_again(home, again, tmp_path, monkeypatch):
         patched.setattr(shards.np, "save", full)
         with pytest.raises(PoNetError, match=r"The disk is full: .*Free some space, then run it again"):
             again(tmp_path / "data")
-    assert list((tmp_path / "data").rglob("*.tmp")) == []
-    assert not (tmp_path / "data" / "manifest.json").exists()
-    assert len(list((tmp_path / "data" / "shards").glob("*/shard.json"))) >= 3
+    assert not (tmp_path / "data").exists()
     again(tmp_path / "data")
     assert files(tmp_path / "data") == files(home / "data")
 
@@ -328,26 +305,17 @@ def test_a_full_disk_while_the_tokenizer_is_saved(again, tmp_path, monkeypatch, 
         raise error
 
     monkeypatch.setattr(PoNetTokenizer, "save_pretrained", full)
-    with pytest.raises(PoNetError, match=r"The disk is full: .*tokenizer"):
+    with pytest.raises(PoNetError, match=r"The disk is full: .*data"):
         again(tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
-def test_two_at_once(home, again, tmp_path, monkeypatch):
-    encoded, refused = workers.encoded, []
-
-    def meanwhile(*arguments):
-        with pytest.raises(
-            PoNetError, match=r"Another process is preparing data in .*: wait for it, or stop it"
-        ) as told:
-            again(tmp_path / "data")
-        refused.append(told)
-        yield from encoded(*arguments)
-
-    monkeypatch.setattr(prepare, "encoded", meanwhile)
-    again(tmp_path / "data")
-    assert len(refused) == 1
-    assert files(tmp_path / "data") == files(home / "data")
+def test_two_at_once(again, tmp_path):
+    with (
+        locked(tmp_path / "data", "busy"),
+        pytest.raises(PoNetError, match=r"Another process is preparing data in .*: wait for it, or stop it"),
+    ):
+        again(tmp_path / "data")
 
 
 def test_a_validation_corpus_is_apart_and_its_duplicates_left_out(home, tmp_path):
@@ -401,10 +369,10 @@ def test_a_tokenizer_that_cannot_serve(home, tmp_path, pieces, sentence):
 
 
 def test_a_vocabulary_is_learned_from_a_sample_of_all_of_the_corpus(home, tmp_path, monkeypatch):
-    monkeypatch.setattr(learn, "SAMPLE_BYTES", 4_000)
-    sources = prepare.open_sources([str(home / "corpus.jsonl")])
+    monkeypatch.setattr(vocabulary_module, "SAMPLE_BYTES", 4_000)
+    sources = open_sources([str(home / "corpus.jsonl")])
     read = []
-    sample = learn._Sample(sources, lambda count, _: read.append(count))
+    sample = vocabulary_module.CorpusSample(sources, read.append)
     texts = list(sample)
     assert texts == list(sample)  # it is read twice
     places = [documents().index(text) for text in texts]

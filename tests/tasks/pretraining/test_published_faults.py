@@ -11,9 +11,7 @@ from tests.tasks.pretraining.stream_fixtures import (
     spans,
 )
 
-from ponet.config.pretraining import SPECIAL_TOKENS
-from ponet.tasks.pretraining.chunks import ELSEWHERE
-from ponet.tasks.pretraining.masking import IGNORED
+from ponet.tasks.pretraining.examples import ELSEWHERE, IGNORED, SPECIAL_TOKENS
 
 
 def test_a_row_as_long_as_the_goal_is_used_once() -> None:

@@ -135,7 +135,7 @@ def test_a_stream_is_re_entered_by_skipping(skipped: int, data: Path) -> None:
 
     def loader() -> tuple[Any, DataLoader[Any]]:
         examples = opened(data)
-        batches = stream(128, 9000, examples=examples, steps=20, last_length=200, last_share=0.25)
+        batches = stream(128, 4500, examples=examples, steps=20, last_length=200, last_share=0.25)
         return batches, DataLoader(examples, batch_sampler=batches, collate_fn=list)
 
     batches, whole = loader()

@@ -5,7 +5,7 @@ import textwrap
 
 import pytest
 
-from ponet.tasks.pretraining.structure import paragraphs, sentences, wrapped_at
+from ponet.tasks.pretraining.encode import paragraphs, sentences, wrapped_at
 
 WORDS = [
     "the",

@@ -140,7 +140,7 @@ def test_other_objectives_and_mixers(changes: tuple[str, ...], figures: set[str]
 
 
 def test_a_loss_falls(data: Path, tmp_path: Path) -> None:
-    result = train(recipe(data, "max_steps=30", "eval_every=30"), tmp_path / "run", show=False)
+    result = train(recipe(data, "max_steps=20", "eval_every=20"), tmp_path / "run", show=False)
     first = history(tmp_path / "run")[0]
     assert result["validation"]["mlm_loss"] < first["mlm_loss"] - 0.5
 
@@ -238,7 +238,7 @@ def test_a_corrupt_shard_is_named(verify: str, copy: Path) -> None:
     if verify == "false":
         PretrainingTask().prepare(recipe(copy, "verify=false"))
         return
-    with pytest.raises(PoNetError, match=f"The shard '{file.parent}' is corrupt: 'train.tokens.npy'"):
+    with pytest.raises(PoNetError, match=f"The shard '{file.parent}' is damaged: 'train.tokens.npy'"):
         PretrainingTask().prepare(recipe(copy))
 
 

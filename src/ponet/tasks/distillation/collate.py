@@ -8,7 +8,7 @@ import numpy as np
 
 from ponet.config.distillation import SPECIAL_TOKENS
 from ponet.tasks.base import Example
-from ponet.tasks.pretraining.masking import IGNORED
+from ponet.tasks.pretraining.examples import IGNORED
 
 if TYPE_CHECKING:
     from torch import Tensor

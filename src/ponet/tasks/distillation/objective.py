@@ -9,8 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from ponet.config.distillation import LOSSES, DistillationOptions
 from ponet.ops import Layout, document_mean
-from ponet.tasks.pretraining.flops import forward_flops
-from ponet.tasks.pretraining.objective import TRAINING
+from ponet.tasks.pretraining.objective import TRAINING, forward_flops
 
 if TYPE_CHECKING:
     from ponet.models.configuration_ponet import PoNetConfig

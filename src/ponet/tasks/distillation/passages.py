@@ -10,9 +10,8 @@ import numpy as np
 
 from ponet.config.distillation import SPECIAL_TOKENS
 from ponet.tasks.base import Example
-from ponet.tasks.pretraining.chunks import ChunkPlan
-from ponet.tasks.pretraining.corpus import JoinedCorpus, ShardArrays, TokenCorpus
-from ponet.tasks.pretraining.examples import Key, PlannedExamples, PretrainingExamples
+from ponet.tasks.pretraining.examples import ChunkPlan, Key, PlannedExamples, PretrainingExamples
+from ponet.tasks.pretraining.shards import JoinedCorpus, ShardArrays, TokenCorpus
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 
 SHORTEST = 4

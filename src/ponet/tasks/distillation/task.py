@@ -11,9 +11,8 @@ from ponet.config.distillation import SPECIAL_TOKENS, DistillationOptions
 from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.distillation.collate import DistillationCollator
 from ponet.tasks.distillation.passages import Passages, WithPairs
-from ponet.tasks.pretraining.corpus import JoinedCorpus
 from ponet.tasks.pretraining.examples import Drawing, PretrainingExamples
-from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
+from ponet.tasks.pretraining.shards import TRAIN, VALIDATION, JoinedCorpus
 from ponet.tasks.pretraining.stream import PretrainingStream, stream_maker
 from ponet.tasks.pretraining.vocabulary import Vocabulary, fingerprint
 from ponet.utils.errors import PoNetError

@@ -7,19 +7,18 @@ the published pipeline's `tf.image.rgb_to_grayscale` does to 8-bit images.
 import io
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ponet.tasks.lra.plan import Plan, Stream
-from ponet.tasks.lra.published import count_differences, source_sizes
+from ponet.config.lra import DataOptions
+from ponet.tasks.lra.published import identity, source_sizes
+from ponet.tasks.lra.spec import DatasetSpec, ExampleSource
 from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
-    from ponet.config.lra import DataOptions
     from ponet.data.tables import DataTable
 
 VERSION = 1
@@ -34,15 +33,11 @@ Job = tuple[str, str, int, int]
 """Source, split in it, first row and the one behind the last."""
 
 
-def plan(options: "DataOptions") -> Plan:
+def spec(options: DataOptions) -> DatasetSpec:
     """The whole data set."""
-    from ponet.tasks.lra.data import TASKS
-
-    about = TASKS["image"]
     source = options.source or DEFAULT
-    shown = {"train": options.train_size, "validation": options.validation_size, "test": options.test_size}
 
-    def streams() -> list[Stream]:
+    def sources() -> list[ExampleSource]:
         train = len(_table(source, "train"))
         if train < 2:
             raise PoNetError(f"'{source}' has {train} training images: it needs two, to keep some for validation.")
@@ -55,11 +50,11 @@ def plan(options: "DataOptions") -> Plan:
         found = []
         for split, (file, first, stop) in rows.items():
             jobs = [(source, file, start, min(start + _ROWS, stop)) for start in range(first, stop, _ROWS)]
-            found.append(Stream(_read, jobs, {split: None}, per_job=_ROWS, unit="images", parallel=False))
+            found.append(ExampleSource(_read, jobs, {split: None}, per_job=_ROWS, unit="images", parallel=False))
         return found
 
-    def differences(examples: Mapping[str, int], notes: Mapping[str, int]) -> list[str]:
-        found = count_differences(about.official, examples, shown)
+    def remarks(notes: Mapping[str, int]) -> list[str]:
+        found = []
         if notes.get("jpeg"):
             found.append(
                 f"CIFAR-10, JPEG: {notes['jpeg']:,} images are compressed with loss; the published ones aren't."
@@ -68,16 +63,15 @@ def plan(options: "DataOptions") -> Plan:
             found.append(f"{notes['empty']:,} empty images left out.")
         return found
 
-    name = source if not Path(source).exists() else str(Path(source).expanduser().resolve())
-    return Plan(
-        task=about.name,
+    return DatasetSpec(
+        task="image",
         version=VERSION,
-        parameters={"source": DEFAULT if options.source is None else name},
+        parameters={"source": DEFAULT if options.source is None else identity(source)},
         source=f"CIFAR-10 from '{source}', gray with ITU-R BT.601 weights as in TensorFlow",
-        streams=streams,
+        sources=sources,
         inputs=lambda: source_sizes(source),
-        shown=shown,
-        differences=differences,
+        shown=options.chosen,
+        remarks=remarks,
     )
 
 

@@ -1,4 +1,4 @@
-"""ListOps, made as Long Range Arena makes it: nested lists of digits whose value is the label.
+"""ListOps, made as Long Range Arena makes it or read from its archive: nested lists of digits and their values.
 
 The trees of a block are grown, valued and written level by level with array operations, which is some ten times
 faster than node by node. A block depends on its seed and number alone, so blocks may be made in any order, by any
@@ -6,10 +6,16 @@ number of processes, and the same seed always gives the same data.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ponet.config.lra import DataOptions
+from ponet.tasks.lra.published import Block, blocks, find, sizes, wrong
+from ponet.tasks.lra.spec import TASKS, DatasetSpec, ExampleSource
+from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
 
 OPERATORS = ("[MIN", "[MAX", "[MED", "[SM")
@@ -20,6 +26,12 @@ VOCAB_SIZE = 32
 """What the published models reserve; the ids in use are 0 to 15."""
 CLASSES = 10
 
+VERSION = 1
+FRESH = 1
+"""The stream of random numbers for new test data; 0 is for the data set itself."""
+_PER_BLOCK = 1_650
+"""Expressions of fitting length in a block, about."""
+_FILES = {"train": "basic_train.tsv", "validation": "basic_val.tsv", "test": "basic_test.tsv"}
 _END_ID = TOKENS.index(END) + 1
 _DIGIT_ID = TOKENS.index("0") + 1
 _DIGIT_PROBABILITY = 0.75
@@ -98,45 +110,26 @@ def generate(seed: int, n: int, shape: Shape = LONG_RANGE_ARENA, split: int = 0)
     Raises:
         PoNetError: where `shape` allows too few different expressions.
     """
-    kept: list[ListOps] = []
-    seen: set[bytes] = set()
-    barren = 0
-    block = 0
-    while len(seen) < n:
-        fresh = _without(grow(seed, block, shape, split), seen, n - len(seen))
-        kept.append(fresh)
-        barren = 0 if len(fresh) else barren + 1
+    values: dict[bytes, int] = {}
+    block = barren = 0
+    while len(values) < n:
+        made, before = grow(seed, block, shape, split), len(values)
+        for index in range(len(made)):
+            values.setdefault(made[index].tobytes(), int(made.labels[index]))
+        barren = 0 if len(values) > before else barren + 1
         if barren == 100:
-            raise PoNetError(f"Only {len(seen)} of {n} different ListOps expressions could be made with {shape}.")
+            raise PoNetError(f"Only {len(values)} of {n} different ListOps expressions could be made with {shape}.")
         block += 1
-    return concatenate(kept)
-
-
-def concatenate(parts: list[ListOps]) -> ListOps:
-    """The expressions of all parts, in order."""
-    lengths = [part.lengths for part in parts]
+    texts = list(values)[:n]
+    tokens = np.frombuffer(b"".join(texts), np.uint8)
     return ListOps(
-        tokens=np.concatenate([np.empty(0, np.uint8), *(part.tokens for part in parts)]),
-        offsets=_starts(np.concatenate([np.empty(0, np.int64), *lengths])),
-        labels=np.concatenate([np.empty(0, np.uint8), *(part.labels for part in parts)]),
+        tokens, _starts(np.array([len(text) for text in texts])), np.array(list(values.values())[:n], np.uint8)
     )
 
 
 def decode(ids: NDArray[np.uint8]) -> str:
     """Token ids `[length]` as text: `[MAX 2 9 [MIN 4 7 ] 0 ]`. Padding is left out."""
     return " ".join(TOKENS[i - 1] for i in ids if i)
-
-
-def encode(text: str) -> NDArray[np.uint8]:
-    """The ids `[length]` of an expression written with spaces between its tokens.
-
-    Raises:
-        PoNetError: for anything that is not one of the 15 tokens.
-    """
-    unknown = [token for token in text.split() if token not in TOKENS]
-    if unknown:
-        raise PoNetError(f"'{unknown[0]}' is not a ListOps token. The tokens are: {' '.join(TOKENS)}.")
-    return np.array([TOKENS.index(token) + 1 for token in text.split()], np.uint8)
 
 
 def grow(seed: int, block: int, shape: Shape = LONG_RANGE_ARENA, split: int = 0, roots: int = 20_000) -> ListOps:
@@ -146,7 +139,7 @@ def grow(seed: int, block: int, shape: Shape = LONG_RANGE_ARENA, split: int = 0,
     kept = (lengths > shape.min_length) & (lengths < shape.max_length)
     levels = _prune(levels, kept)
     if not levels:
-        return concatenate([])
+        return ListOps(np.empty(0, np.uint8), np.zeros(1, np.int64), np.empty(0, np.uint8))
     subtree_lengths, values = _measure(levels)
     starts = _starts(lengths[kept])
     return ListOps(_write(levels, subtree_lengths, starts), starts, values[0].astype(np.uint8))
@@ -256,21 +249,6 @@ def _write(levels: list[_Level], lengths: list[NDArray[np.int64]], starts: NDArr
     return tokens
 
 
-def _without(made: ListOps, seen: set[bytes], limit: int) -> ListOps:
-    """The first `limit` expressions of `made` that are not in `seen`, which they join."""
-    fresh: list[int] = []
-    for i in range(len(made)):
-        text = made[i].tobytes()
-        if len(fresh) < limit and text not in seen:
-            seen.add(text)
-            fresh.append(i)
-    if len(fresh) == len(made):
-        return made
-    lengths = made.lengths[fresh]
-    index = np.repeat(made.offsets[fresh], lengths) + _within(lengths)
-    return ListOps(made.tokens[index], _starts(lengths), made.labels[fresh])
-
-
 def _own_tokens(operators: NDArray[np.int8]) -> NDArray[np.int64]:
     """Tokens of each node itself: 2 for an operator (its bracket is closed), 1 for a digit."""
     return np.where(operators == _DIGIT, 1, 2)
@@ -281,6 +259,97 @@ def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
-def _within(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0, 1, ... within each run."""
-    return np.arange(lengths.sum()) - np.repeat(_starts(lengths)[:-1], lengths)
+def spec(options: DataOptions) -> DatasetSpec:
+    """The whole data set."""
+    if options.source is not None:
+        return _published(options, options.source)
+    wanted = options.sizes(TASKS["listops"].official)
+    return DatasetSpec(
+        task="listops",
+        version=VERSION,
+        parameters={"source": "generated", "seed": options.seed, "sizes": wanted},
+        source="generated after the published script",
+        sources=lambda: [_source(options.seed, 0, wanted)],
+    )
+
+
+def fresh_spec(options: DataOptions, seed: int, count: int) -> DatasetSpec:
+    """New test data."""
+    return DatasetSpec(
+        task="listops-fresh",
+        version=VERSION,
+        parameters={"source": "generated", "seed": seed, "sizes": {"test": count}, "apart_from": options.seed},
+        source="generated after the published script",
+        sources=lambda: [_source(seed, FRESH, {"test": count})],
+    )
+
+
+def _source(seed: int, split: int, wanted: dict[str, int]) -> ExampleSource:
+    return ExampleSource(partial(_grow_examples, seed, split), None, wanted, per_job=_PER_BLOCK, distinct=True)
+
+
+def _grow_examples(seed: int, split: int, block: int) -> Examples:
+    made = grow(seed, block, split=split)
+    return Examples([made.tokens], [made.lengths], made.labels)
+
+
+def _published(options: DataOptions, source: str) -> DatasetSpec:
+
+    def files() -> dict[str, Path]:
+        return {split: find(source, f"listops-1000/{name}") for split, name in _FILES.items()}
+
+    def sources() -> list[ExampleSource]:
+        return [
+            ExampleSource(read_block, blocks(path, header=True), {split: None}, per_job=32, unit="MB")
+            for split, path in files().items()
+        ]
+
+    return DatasetSpec(
+        task="listops",
+        version=VERSION,
+        parameters={"source": str(Path(source).expanduser().resolve())},
+        source="the published archive",
+        sources=sources,
+        inputs=lambda: sizes(files().values()),
+        shown=options.chosen,
+    )
+
+
+def read_block(block: Block) -> Examples:
+    """Lines `source TAB target` of a published file; the parentheses in the source are left out, as everybody does.
+
+    Raises:
+        PoNetError: for a line that is something else, by its number.
+    """
+    tokens, lengths, labels = [], [], []
+    for number, line in block.lines():
+        source, tab, target = line.partition(b"\t")
+        if not tab:
+            raise wrong(block.path, number, "has no tab between an expression and its value")
+        if target not in _DIGITS:
+            raise wrong(block.path, number, f"has the value '{target.decode(errors='replace')[:20]}', not a digit")
+        for operator, byte in _OPERATOR_BYTES.items():
+            source = source.replace(operator, byte)
+        ids = source.translate(_TO_ID, b" ()")
+        if not ids or b"\0" in ids:
+            raise wrong(block.path, number, "is not an expression in ListOps' 15 tokens")
+        tokens.append(ids)
+        lengths.append(len(ids))
+        labels.append(int(target))
+    return Examples(
+        [np.frombuffer(b"".join(tokens), np.uint8)], [np.array(lengths, np.int64)], np.array(labels, np.uint8)
+    )
+
+
+_OPERATOR_BYTES = {operator.encode(): bytes([200 + place]) for place, operator in enumerate(OPERATORS)}
+
+
+def _id_table() -> bytes:
+    table = bytearray(256)  # 0 for whatever is no token
+    for place, token in enumerate(TOKENS):
+        table[_OPERATOR_BYTES.get(token.encode(), token.encode())[0]] = place + 1
+    return bytes(table)
+
+
+_TO_ID = _id_table()
+_DIGITS = {str(digit).encode() for digit in range(CLASSES)}

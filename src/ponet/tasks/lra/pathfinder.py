@@ -1,322 +1,268 @@
-"""Pathfinder, made as Long Range Arena makes it: does a dashed curve join the two circles?
+"""Pathfinder as a data set: generated, or read from the published archive.
 
-Two curves grow dash by dash, each dash on free pixels and turned little against the last; shorter ones are put in
-between. A circle lies on the begin of one of the two curves and another on the end of the same one (label 1) or of
-the other one (label 0). After `snakes2.py` of drewlinsley/pathfinder; instead of one image after the other, all images
-of a block grow at once in array operations, and those whose curves don't fit are dropped, which is the same as trying
-again. A block depends on its seed and number alone.
+The archive has `curv_contour_length_14/metadata/*.npy`, one line an image, and `imgs/*/sample_*.png`. Despite their
+names, the metadata files are text: `imgs/0 sample_0.png 0 1 ...`, where the fourth field is the label. What the
+generator of drewlinsley/pathfinder itself writes, an array of strings of the same fields, is read too.
 """
 
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ponet.tasks.lra.pathfinder_shapes import (
-    COLLISION,
-    FREE,
-    OUTSIDE,
-    PADDING,
-    PIXELS,
-    SEED_DISTANCE,
-    SIDE,
-    Bytes,
-    Integers,
-    Shapes,
-    cells,
-    shapes,
-)
+from ponet.config.lra import DataOptions
+from ponet.tasks.lra.pathfinder_generator import Pathfinder, check_contour_length, generate
+from ponet.tasks.lra.pathfinder_shapes import PIXELS, SIDE
+from ponet.tasks.lra.published import find, sizes, wrong
+from ponet.tasks.lra.spec import TASKS, DatasetSpec, ExampleSource
+from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
+from ponet.utils.files import explain, replacing
 
-CONTOUR_LENGTHS = (6, 9, 14)
-"""Dashes in each of the two curves."""
-CURVE_BRIGHTNESS, OTHER_BRIGHTNESS, MARKER_BRIGHTNESS = 3, 4, 2
-"""Published contrasts 2 x 0.75 of the two curves, 2 of the others and 1 of the circles, in halves."""
-_DEGREES = 360
-_DRAWS = 3
-"""How often a place is drawn before a dash is given up."""
-_TRIES = 5
-"""How often a short curve is tried before it is left out."""
-_DEAD_END = 1e-4 * 255
-
-
-@dataclass
-class Pathfinder:
-    """`n` images and what is in them."""
-
-    images: Bytes
-    """`[n, 32, 32]`"""
-    labels: Bytes
-    """`[n]`"""
-    circles: Integers
-    """`[n, 2, 2]` `(y, x)` of the two circles."""
-    curves: Integers
-    """`[n, 2, length, 2, 2]` `(y, x)` of both ends of each dash of the two curves, in the order that they grew in."""
-    others: Integers
-    """`[n]` how many short curves found place."""
-
-    def __len__(self) -> int:
-        return len(self.labels)
+VERSION = 1
+FRESH = 1
+"""The stream of random numbers for new test data; 0 is for the data set itself."""
+_PER_BLOCK = 1_000
+_SOURCE = "generated after the published script"
+FOLDERS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
+_FIELDS = 4
+_ARRAY = b"\x93NUMPY"
+ACROSS = 8
+_ENLARGED = 3
+"""An image is drawn this many times its size."""
+_GAP = 4
+_EDGE, _PAPER, _INK = 90, 255, 0
+_LINE = 22
+"""Height of a heading."""
 
 
-def generate(seed: int, block: int, count: int, contour_length: int = 14, split: int = 0) -> Pathfinder:
-    """`count` images, a function of the arguments alone. `split` draws from another stream of the same seed.
+def spec(options: DataOptions) -> DatasetSpec:
+    """The whole data set."""
+    check_contour_length(options.contour_length)
+    if options.source is not None:
+        return _published(options, options.source)
+    wanted = options.sizes(TASKS["pathfinder"].official)
+    return DatasetSpec(
+        task="pathfinder",
+        version=VERSION,
+        parameters={
+            "source": "generated",
+            "seed": options.seed,
+            "contour_length": options.contour_length,
+            "sizes": wanted,
+        },
+        source=_SOURCE,
+        sources=lambda: [_source(options.seed, 0, options.contour_length, wanted)],
+        remarks=lambda notes: _contour_remark(options),
+    )
+
+
+def fresh_spec(options: DataOptions, seed: int, count: int) -> DatasetSpec:
+    """New test data."""
+    check_contour_length(options.contour_length)
+    return DatasetSpec(
+        task="pathfinder-fresh",
+        version=VERSION,
+        parameters={
+            "source": "generated",
+            "seed": seed,
+            "contour_length": options.contour_length,
+            "sizes": {"test": count},
+            "apart_from": options.seed,
+        },
+        source=_SOURCE,
+        sources=lambda: [_source(seed, FRESH, options.contour_length, {"test": count})],
+    )
+
+
+def _source(seed: int, split: int, contour_length: int, wanted: Mapping[str, int | None]) -> ExampleSource:
+    make = partial(_make, seed, split, contour_length)
+    return ExampleSource(make, None, wanted, per_job=_PER_BLOCK, unit="images", distinct=True)
+
+
+def _make(seed: int, split: int, contour_length: int, block: int) -> Examples:
+    made = generate(seed, block, _PER_BLOCK, contour_length, split)
+    return Examples([made.images.reshape(-1)], [np.full(len(made), PIXELS, np.int64)], made.labels)
+
+
+def _published(options: DataOptions, source: str) -> DatasetSpec:
+
+    def sources() -> list[ExampleSource]:
+        return [
+            ExampleSource(read_images, jobs, {split: None}, per_job=_PER_BLOCK, unit="images")
+            for split, jobs in row_jobs(source, options.contour_length, _PER_BLOCK).items()
+        ]
+
+    def remarks(notes: Mapping[str, int]) -> list[str]:
+        found = _contour_remark(options)
+        if notes.get("empty"):
+            found.append(f"{notes['empty']:,} empty images left out; of the published set, one is known to be empty.")
+        found.append(
+            "The splits are cut in the order of the metadata; the published ones in TensorFlow Datasets' order."
+        )
+        return found
+
+    return DatasetSpec(
+        task="pathfinder",
+        version=VERSION,
+        parameters={
+            "source": str(Path(source).expanduser().resolve()),
+            "contour_length": options.contour_length,
+        },
+        source="the published archive",
+        sources=sources,
+        inputs=lambda: sizes(metadata_files(source, options.contour_length)),
+        shown=options.chosen,
+        remarks=remarks,
+    )
+
+
+def _contour_remark(options: DataOptions) -> list[str]:
+    if options.contour_length == 14:
+        return []
+    return [f"Curves of {options.contour_length} dashes; published results are for 14."]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some lines of a metadata file."""
+
+    path: Path
+    start: int
+    stop: int
+
+
+def metadata_files(source: str, contour_length: int) -> list[Path]:
+    """The metadata files in the order of their numbers.
 
     Raises:
-        PoNetError: for a contour length other than 6, 9 or 14.
+        PoNetError: where there are none.
     """
-    check_contour_length(contour_length)
-    random = np.random.default_rng([seed, split, contour_length, block])
-    found: list[_Curves] = []
-    while sum(map(len, found)) < count:
-        found.append(_two_curves(random, count, contour_length))
-    curves = _concatenate(found, count)
-    short = contour_length // 3
-    others = _short_curves(random, curves.claims, short, 20 // short)
-    labels = random.integers(2, size=count)
-    marked = random.integers(2, size=count)
-    every = np.arange(count)
-    first, last = curves.ends()
-    circles = np.stack([first[every, marked], last[every, np.where(labels == 1, marked, 1 - marked)]], axis=1)
-    images = _draw(curves, others, circles)
-    return Pathfinder(images, labels.astype(np.uint8), circles, curves.dashes(), others.placed.sum(axis=1))
+    folder = find(source, f"pathfinder32/{FOLDERS[contour_length]}") / "metadata"
+    files = list(folder.glob("*.npy"))
+    if not files:
+        raise PoNetError(f"'{folder}' has no metadata, *.npy: copy it from the published archive again.")
+    return sorted(files, key=lambda path: (int(path.stem) if path.stem.isdigit() else -1, path.stem))
 
 
-def check_contour_length(contour_length: int) -> None:
-    """Raises a PoNetError for one that isn't published."""
-    if contour_length not in CONTOUR_LENGTHS:
-        raise PoNetError(f"contour_length is {contour_length}: choose {', '.join(map(str, CONTOUR_LENGTHS))}.")
+def row_jobs(source: str, contour_length: int, per_job: int) -> dict[str, list[Rows]]:
+    """What to read for each split: 80, 10 and 10 hundredths of the images, in the order of the metadata."""
+    counts = [(path, len(read_metadata(path))) for path in metadata_files(source, contour_length)]
+    total = sum(count for _, count in counts)
+    ends = {"train": total * 8 // 10, "validation": total * 9 // 10, "test": total}
+    jobs: dict[str, list[Rows]] = {}
+    begin = 0
+    for split, end in ends.items():
+        jobs[split] = []
+        place = 0
+        for path, count in counts:
+            low, high = max(begin, place) - place, min(end, place + count) - place
+            jobs[split] += [Rows(path, start, min(start + per_job, high)) for start in range(low, high, per_job)]
+            place += count
+        if not jobs[split]:
+            raise PoNetError(
+                f"'{source}' has {total} Pathfinder images, too few for three splits: it needs 10 or more."
+            )
+        begin = end
+    return jobs
 
 
-@dataclass
-class _Ends:
-    """Where one growing curve of each of `n` images has got to."""
+def read_metadata(path: Path) -> list[tuple[str, int]]:
+    """Image, as a path from the data set's folder, and label of each line.
 
-    begin: Integers
-    """`[n]` the cell that its last dash is drawn from; the dash claims its space only when the next one is there."""
-    drawn: Integers
-    """`[n]` the dash's row in the tables of shapes."""
-    pivot: Integers
-    """`[n, 2]` the point that it was continued from."""
-    direction: Integers
-    """`[n]`"""
-
-    def __getitem__(self, rows: "Integers | NDArray[np.bool_]") -> "_Ends":
-        return _Ends(self.begin[rows], self.drawn[rows], self.pivot[rows], self.direction[rows])
-
-
-@dataclass
-class _Curves:
-    """The two curves of `n` images."""
-
-    claims: Bytes
-    """`[n, 1025]` how far each pixel is claimed."""
-    begin: Integers
-    """`[n, 2, length]` the cells that dashes are drawn from: the near end of the first, the far ends of the others."""
-    drawn: Integers
-    """`[n, 2, length]` their rows in the tables of shapes."""
-
-    def __len__(self) -> int:
-        return len(self.begin)
-
-    def dashes(self) -> Integers:
-        """`[n, 2, length, 2, 2]` both ends of each dash."""
-        table = shapes()
-        begin = np.stack(np.divmod(self.begin, SIDE), axis=-1)
-        to_far = table.heads[self.drawn[..., 0]]
-        to_near = table.tails[self.drawn[..., 1:] - _DEGREES]
-        first = np.stack([begin[..., :1, :], (begin[..., 0, :] + to_far)[..., None, :]], axis=-2)
-        return np.concatenate([first, np.stack([begin[..., 1:, :] + to_near, begin[..., 1:, :]], axis=-2)], axis=-3)
-
-    def ends(self) -> tuple[Integers, Integers]:
-        """`[n, 2, 2]` begin and end of each curve."""
-        return (
-            np.stack(np.divmod(self.begin[..., 0], SIDE), axis=-1),
-            np.stack(np.divmod(self.begin[..., -1], SIDE), axis=-1),
-        )
+    Raises:
+        PoNetError: for a line that is something else, by its number.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise explain(error, path) from error
+    if content.startswith(_ARRAY):
+        try:
+            array = np.load(io.BytesIO(content), allow_pickle=False)
+        except ValueError as error:
+            raise PoNetError(f"'{path}' is not an array of text: copy it from its archive again.") from error
+        lines = [[str(field) for field in row] for row in np.atleast_2d(array)]
+    else:
+        if content and not content.endswith(b"\n"):
+            raise wrong(path, content.count(b"\n") + 1, "has no end: the file has been cut off")
+        lines = [line.decode(errors="replace").split() for line in content.splitlines()]
+    rows = []
+    for number, fields in enumerate(lines, 1):
+        if len(fields) < _FIELDS or fields[3] not in ("0", "1") or not fields[1].endswith(".png"):
+            raise wrong(path, number, "is not a folder, an image, a number and a label of 0 or 1")
+        rows.append((f"{fields[0]}/{fields[1]}", int(fields[3])))
+    return rows
 
 
-@dataclass
-class _Others:
-    """The short curves of `n` images."""
+def read_images(job: Rows) -> Examples:
+    """The images of some lines. One without a byte, or without anything on it, is left out and counted as `empty`.
 
-    placed: NDArray[np.bool_]
-    """`[n, many]`"""
-    begin: Integers
-    """`[n, many, length]`"""
-    drawn: Integers
-    """`[n, many, length]`"""
-
-
-def _concatenate(parts: list[_Curves], count: int) -> _Curves:
-    return _Curves(
-        np.concatenate([part.claims for part in parts])[:count],
-        np.concatenate([part.begin for part in parts])[:count],
-        np.concatenate([part.drawn for part in parts])[:count],
-    )
-
-
-def _two_curves(random: np.random.Generator, tries: int, length: int) -> _Curves:
-    """The curves of the images, of that many, in which both reach their length."""
-    claims = np.zeros((SIDE, SIDE), np.uint8)
-    claims[:PADDING] = claims[-PADDING:] = claims[:, :PADDING] = claims[:, -PADDING:] = 255
-    claims = np.tile(np.append(claims.reshape(-1), np.uint8(0)), (tries, 1))
-    growing = list(_two_first_dashes(random, tries))
-    begin = np.empty((tries, 2, length), np.int64)
-    drawn = np.empty((tries, 2, length), np.int64)
-    images = np.arange(tries)
-    for dash in range(length):
-        for curve in range(2):
-            if dash:
-                grown, fits = _extend(random, claims, images, growing[curve])
-                growing[curve] = grown
-                images = images[fits]
-                growing = [ends[fits] for ends in growing]
-            begin[images, curve, dash] = growing[curve].begin
-            drawn[images, curve, dash] = growing[curve].drawn
-    _claim(claims, images, growing[1])  # the first curve's last dash claims nothing in the published script
-    return _Curves(claims[images], begin[images], drawn[images])
+    Raises:
+        PoNetError: for an image that is missing or isn't a whole one of 32 x 32, by its path.
+    """
+    images: list[NDArray[np.uint8]] = []
+    labels: list[int] = []
+    empty = 0
+    for name, label in read_metadata(job.path)[job.start : job.stop]:
+        image = read_image(job.path.parent.parent / name)
+        if image is None or not image.any():
+            empty += 1
+            continue
+        images.append(image.reshape(-1))
+        labels.append(label)
+    pixels = np.concatenate(images) if images else np.empty(0, np.uint8)
+    return Examples([pixels], [np.full(len(labels), PIXELS, np.int64)], np.array(labels, np.uint8), {"empty": empty})
 
 
-def _two_first_dashes(random: np.random.Generator, count: int) -> tuple[_Ends, _Ends]:
-    """The first dash of one curve near the middle, that of the other one at a distance from it, in any direction."""
-    table = shapes()
-    numbers = np.array([len(start) for start in table.starts])
-    direction = random.choice(np.flatnonzero(numbers), count)
-    firsts = np.concatenate([[0], np.cumsum(numbers)])
-    chosen = firsts[direction] + random.integers(numbers[direction])
-    start = np.concatenate(table.starts)[chosen]
-    angle = random.integers(_DEGREES, size=count) * np.pi / 180
-    exact = start + SEED_DISTANCE * np.stack([np.sin(angle), np.cos(angle)], axis=-1)
-    other = np.round(np.round(exact, 9)).astype(np.int64)
-    return _first(table, start, direction), _first(table, other, random.integers(_DEGREES, size=count))
+def read_image(path: Path) -> NDArray[np.uint8] | None:
+    """`[32, 32]` gray, or None for a file without a byte."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise explain(error, path) from error
+    if not content:
+        return None
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            pixels = np.asarray(image.convert("L"))
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise PoNetError(f"'{path}' is not a whole image: copy it from its archive again.") from error
+    if pixels.shape != (SIDE, SIDE):
+        raise PoNetError(f"'{path}' is an image of {pixels.shape[1]} x {pixels.shape[0]} pixels, not {SIDE} x {SIDE}.")
+    return pixels
 
 
-def _first(table: Shapes, start: Integers, direction: Integers) -> _Ends:
-    return _Ends(start[:, 0] * SIDE + start[:, 1], direction, start + table.pivots[direction], direction)
+def draw_sheet(out: Path, contour_length: int, seed: int, each: int) -> None:
+    """Writes `each` images with label 1 and as many with label 0 under headings, as a PNG file.
+
+    Raises:
+        PoNetError: for an unknown contour length, or a file that can't be written.
+    """
+    from PIL import Image, ImageDraw
+
+    made = generate(seed, 0, 6 * each + 24, contour_length, split=2)
+    blocks = []
+    for label, words in ((1, "label 1: one curve joins the circles"), (0, "label 0: each is on a curve of its own")):
+        images = _grid(made, label, each)
+        heading = Image.new("L", (images.shape[1], _LINE), _PAPER)
+        ImageDraw.Draw(heading).text((_GAP, 5), words, fill=_INK)
+        blocks += [np.asarray(heading), images]
+    with replacing(out) as temporary:
+        Image.fromarray(np.concatenate(blocks)).save(temporary, format="PNG", optimize=True)
 
 
-def _extend(
-    random: np.random.Generator, claims: Bytes, images: Integers, ends: _Ends
-) -> tuple[_Ends, NDArray[np.bool_]]:
-    """One more dash on a curve of each of these images; which of them found place. Their last dashes claim theirs."""
-    table = shapes()
-    pivot = ends.pivot + table.steps[ends.direction]
-    places = cells(pivot[:, :1] + table.turns[:, 0], pivot[:, 1:] + table.turns[:, 1])
-    claimed = claims[images[:, None, None], table.crosses[places]].max(axis=-1)
-    likely = (255.0 - claimed) * table.weights[ends.direction] * (places != OUTSIDE)
-    likely = np.cumsum(likely, axis=1)
-    fits = np.zeros(len(images), bool)
-    begin = np.zeros(len(images), np.int64)
-    turn = np.zeros(len(images), np.int64)
-    left = np.flatnonzero(likely[:, -1] >= _DEAD_END)
-    for _ in range(_DRAWS):
-        drawn = random.random(len(left)) * likely[left, -1]
-        turn[left] = (likely[left] > drawn[:, None]).argmax(axis=1)
-        begin[left] = places[left, turn[left]]
-        wanted = table.claims[table.flipped[turn[left]]]
-        there = claims[images[left, None], table.patches[begin[left]]]
-        fits[left] = (wanted.astype(np.int16) + there).max(axis=1) < COLLISION
-        left = left[~fits[left]]
-    _claim(claims, images[fits], ends[fits])
-    return _Ends(begin, table.flipped[turn], pivot, turn + _DEGREES), fits
-
-
-def _claim(claims: Bytes, images: Integers, ends: _Ends) -> None:
-    table = shapes()
-    rows, patch = images[:, None], table.patches[ends.begin]
-    claims[rows, patch] = np.maximum(claims[rows, patch], table.claims[ends.drawn])
-    claims[images, OUTSIDE] = 0
-
-
-def _short_curves(random: np.random.Generator, claims: Bytes, length: int, many: int) -> _Others:
-    """Up to `many` short curves in each image, where there is room. They claim theirs in `claims`."""
-    count = len(claims)
-    others = _Others(
-        np.zeros((count, many), bool), np.zeros((count, many, length), int), np.zeros((count, many, length), int)
-    )
-    for number in range(many):
-        left = np.arange(count)
-        for _ in range(_TRIES):
-            images, begin, drawn, after = _short_curve(random, claims[left], length)
-            placed = left[images]
-            claims[placed] = after
-            others.placed[placed, number] = True
-            others.begin[placed, number] = begin
-            others.drawn[placed, number] = drawn
-            left = left[~others.placed[left, number]]
-    return others
-
-
-def _short_curve(random: np.random.Generator, claims: Bytes, length: int) -> tuple[Integers, Integers, Integers, Bytes]:
-    """One try in each image: where it succeeds, `begin` and `drawn` `[m, length]` there, what is claimed then."""
-    images, ends = _first_dash(random, claims)
-    begin = np.empty((len(claims), length), np.int64)
-    drawn = np.empty((len(claims), length), np.int64)
-    for dash in range(length):
-        if dash:
-            ends, fits = _extend(random, claims, images, ends)
-            images, ends = images[fits], ends[fits]
-        begin[images, dash] = ends.begin
-        drawn[images, dash] = ends.drawn
-    _claim(claims, images, ends)
-    return images, begin[images], drawn[images], claims[images]
-
-
-def _first_dash(random: np.random.Generator, claims: Bytes) -> tuple[Integers, _Ends]:
-    """The first dash of a short curve, anywhere free; the images where there is room for it."""
-    table = shapes()
-    count = len(claims)
-    start = np.zeros((count, 2), np.int64)
-    direction = np.zeros(count, np.int64)
-    fits = np.zeros(count, bool)
-    left = np.arange(count)
-    for _ in range(_DRAWS):
-        direction[left] = random.integers(_DEGREES, size=len(left))
-        left = left[table.possible[direction[left]]]
-        free = _free(claims, left, direction[left])
-        room = np.cumsum(free, axis=1, dtype=np.int16)
-        left, room = left[room[:, -1] > 0], room[room[:, -1] > 0]  # without any room, nothing else is tried
-        chosen = (room > random.integers(room[:, -1])[:, None]).argmax(axis=1)
-        start[left] = np.stack(np.divmod(chosen, SIDE), axis=-1)
-        head, pivot = start[left] + table.heads[direction[left]], start[left] + table.pivots[direction[left]]
-        fits[left] = ((head >= 0) & (head < SIDE) & (pivot >= 0) & (pivot < SIDE)).all(axis=1)
-        left = left[~fits[left]]
-    images = np.flatnonzero(fits)
-    return images, _first(table, start[images], direction[images])
-
-
-def _free(claims: Bytes, images: Integers, directions: Integers) -> NDArray[np.bool_]:
-    """`[n, 1024]` at which pixels of each image a first dash in this direction can begin."""
-    table = shapes()
-    taken = claims[images] > FREE
-    free = np.ones((len(images), PIXELS), bool)
-    for place in range(table.needed.shape[1]):
-        needed = table.needed[directions, place]
-        free &= ~np.take_along_axis(taken, table.shifts[needed], axis=1)
-    return free
-
-
-def _draw(curves: _Curves, others: _Others, circles: Integers) -> Bytes:
-    """The images: whatever is brightest at a pixel, scaled so that the brightest of an image is 255."""
-    table = shapes()
-    count = len(curves)
-    canvas = np.zeros((count, PIXELS + 1), np.int16)
-
-    def add(images: Integers, begin: Integers, drawn: Integers, brightness: int) -> None:
-        rows, patch = images[:, None], table.patches[begin]
-        canvas[rows, patch] = np.maximum(canvas[rows, patch], table.lines[drawn].astype(np.int16) * brightness)
-
-    for curve in range(2):
-        for dash in range(curves.begin.shape[2]):
-            add(np.arange(count), curves.begin[:, curve, dash], curves.drawn[:, curve, dash], CURVE_BRIGHTNESS)
-    for number in range(others.placed.shape[1]):
-        there = np.flatnonzero(others.placed[:, number])
-        for dash in range(others.begin.shape[2]):
-            add(there, others.begin[there, number, dash], others.drawn[there, number, dash], OTHER_BRIGHTNESS)
-    pixels = canvas[:, :PIXELS]
-    for circle in range(2):
-        place = circles[:, circle, 0] * SIDE + circles[:, circle, 1]
-        pixels = np.maximum(pixels, table.circles[place].astype(np.int16) * MARKER_BRIGHTNESS)
-    scaled = pixels * (255 / pixels.max(axis=1, keepdims=True))
-    return np.floor(scaled + 0.5).astype(np.uint8).reshape(count, SIDE, SIDE)
+def _grid(made: Pathfinder, label: int, each: int) -> NDArray[np.uint8]:
+    images = made.images[made.labels == label][:each]
+    images = np.kron(images, np.ones((1, _ENLARGED, _ENLARGED), np.uint8))
+    images = np.pad(images, ((0, 0), (_GAP, _GAP), (_GAP, _GAP)), constant_values=_EDGE)
+    short = -len(images) % ACROSS
+    side = images.shape[1]
+    images = np.concatenate([images, np.full((short, side, side), _EDGE, np.uint8)])
+    return images.reshape(-1, ACROSS, side, side).swapaxes(1, 2).reshape(-1, ACROSS * side)

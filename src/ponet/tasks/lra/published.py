@@ -33,8 +33,14 @@ def find(source: str, name: str) -> Path:
 
 
 def sizes(paths: Iterable[Path]) -> dict[str, int]:
-    """The bytes of the files that are there, by path, as a plan names its inputs."""
+    """The bytes of the files that are there, by path, as a data set's spec names its inputs."""
     return {str(path): path.stat().st_size for path in paths if path.is_file()}
+
+
+def identity(source: str) -> str:
+    """What names a source in the cache: the whole path of one that is on this machine, else the name itself."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if path.exists() else source
 
 
 def source_sizes(source: str) -> dict[str, int]:
@@ -132,14 +138,6 @@ def wrong(path: Path, line: int, problem: str) -> PoNetError:
     return PoNetError(f"'{path}', line {line:,}, {problem}. Copy the file from its archive again.")
 
 
-def count_differences(
-    official: Mapping[str, int], examples: Mapping[str, int], wanted: Mapping[str, int | None] | None = None
-) -> list[str]:
-    """A sentence for each split that has another number of examples than the official one."""
-    sentences = []
-    for split, count in examples.items():
-        if count != official[split]:
-            chosen = wanted is not None and wanted.get(split) == count
-            reason = " as chosen" if chosen else ""
-            sentences.append(f"{split}: {count:,} examples{reason}, officially {official[split]:,}.")
-    return sentences
+def left_out(notes: Mapping[str, int], what: str) -> list[str]:
+    """The sentence that says how many examples were empty, none where none were."""
+    return [f"{notes['empty']:,} {what} left out."] if notes.get("empty") else []

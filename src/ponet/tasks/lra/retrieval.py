@@ -5,19 +5,15 @@ without a header. The texts are taken as they stand in the file, with `b'...'` a
 does.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ponet.tasks.lra.plan import Plan, Stream
-from ponet.tasks.lra.published import Block, blocks, check_end, count_differences, find, sizes, wrong
+from ponet.config.lra import DataOptions
+from ponet.tasks.lra.published import Block, blocks, check_end, find, left_out, sizes, wrong
+from ponet.tasks.lra.spec import DatasetSpec, ExampleSource
 from ponet.tasks.lra.store import Examples
-from ponet.tasks.lra.texts import from_texts
+from ponet.tasks.lra.text import from_texts
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import data_folder
-
-if TYPE_CHECKING:
-    from ponet.config.lra import DataOptions
 
 VERSION = 1
 _FILES = {"train": "new_aan_pairs.train.tsv", "validation": "new_aan_pairs.eval.tsv", "test": "new_aan_pairs.test.tsv"}
@@ -25,37 +21,32 @@ _LABELS = {b"0": 0, b"1": 1, b"0.0": 0, b"1.0": 1}
 _COLUMNS = 5
 
 
-def plan(options: "DataOptions") -> Plan:
+def spec(options: DataOptions) -> DatasetSpec:
     """The whole data set."""
-    from ponet.tasks.lra.data import TASKS
-
-    about = TASKS["retrieval"]
     source = options.source or _default()
-    shown = {"train": options.train_size, "validation": options.validation_size, "test": options.test_size}
 
     def files() -> dict[str, Path]:
         return {split: find(source, f"tsv_data/{name}") for split, name in _FILES.items()}
 
-    def streams() -> list[Stream]:
+    def sources() -> list[ExampleSource]:
         found = files()
         for path in found.values():
             check_end(path)  # before hours are spent on what comes before the end
-        return [Stream(read_block, blocks(path), {split: None}, per_job=32, unit="MB") for split, path in found.items()]
+        return [
+            ExampleSource(read_block, blocks(path), {split: None}, per_job=32, unit="MB")
+            for split, path in found.items()
+        ]
 
-    def differences(examples: Mapping[str, int], notes: Mapping[str, int]) -> list[str]:
-        empty = [f"{notes['empty']:,} pairs with an empty text left out."] if notes.get("empty") else []
-        return [*count_differences(about.official, examples, shown), *empty]
-
-    return Plan(
-        task=about.name,
+    return DatasetSpec(
+        task="retrieval",
         version=VERSION,
         parameters={"source": str(Path(source).expanduser().resolve())},
         source="the published archive",
-        streams=streams,
+        sources=sources,
         inputs=lambda: sizes(files().values()),
         shift=1,
-        shown=shown,
-        differences=differences,
+        shown=options.chosen,
+        remarks=lambda notes: left_out(notes, "pairs with an empty text"),
     )
 
 

@@ -1,7 +1,8 @@
 """Token ids on disk: examples end to end in memory-mapped arrays, indexed like a list."""
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -22,7 +23,7 @@ class Examples:
     labels: NDArray[np.uint8]
     """`[n]`"""
     notes: dict[str, int] = field(default_factory=dict)
-    """Counts of what is worth telling about them (`cut`, `skipped`, ...), summed over a data set."""
+    """Counts of what was cut or left out (`cut`, `empty`, ...), summed over a data set."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -46,20 +47,20 @@ class Examples:
             lengths.append(kept)
         return Examples(tokens, lengths, self.labels[rows])
 
+    def split(self, count: int) -> "tuple[Examples, Examples]":
+        """The first `count` examples, or all where there are fewer, and the rest."""
+        if count >= len(self):
+            return self, self.select(np.empty(0, np.int64))
+        return self.select(np.arange(count)), self.select(np.arange(count, len(self)))
 
-def concatenate(parts: Sequence[Examples]) -> Examples:
-    """All examples of one or more parts, in order, and the sum of their notes."""
-    notes: dict[str, int] = {}
-    for part in parts:
-        for name, count in part.notes.items():
-            notes[name] = notes.get(name, 0) + count
-    columns = range(len(parts[0].tokens))
-    return Examples(
-        [np.concatenate([part.tokens[column] for part in parts]) for column in columns],
-        [np.concatenate([part.lengths[column] for part in parts]) for column in columns],
-        np.concatenate([part.labels for part in parts]),
-        notes,
-    )
+    def new(self, seen: set[bytes]) -> "Examples":
+        """The examples whose digests are not in `seen`, which they join."""
+        rows = []
+        for row, key in enumerate(map(digest, self.contents())):
+            if key not in seen:
+                seen.add(key)
+                rows.append(row)
+        return self if len(rows) == len(self) else replace(self.select(np.array(rows, np.int64)), notes=self.notes)
 
 
 class TokenStore(Sequence[dict[str, Any]]):
@@ -142,6 +143,10 @@ class TokenStore(Sequence[dict[str, Any]]):
             keys.add(b"".join(tokens[s[row] : s[row] + n[row]].tobytes() for tokens, s, n in spans))
         return keys
 
+    def digests(self) -> set[bytes]:
+        """The digests of `contents`."""
+        return set(map(digest, self.contents()))
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_tokens"}
 
@@ -153,3 +158,8 @@ class TokenStore(Sequence[dict[str, Any]]):
 def _map(files: Sequence[Path]) -> list[Tokens]:
     empty = np.empty(0, np.uint8)  # a file without a byte can't be mapped
     return [np.asarray(np.memmap(file, np.uint8, "r")) if file.stat().st_size else empty for file in files]
+
+
+def digest(content: bytes) -> bytes:
+    """16 bytes that stand for a text or an example."""
+    return hashlib.blake2b(content, digest_size=16).digest()

@@ -1,21 +1,23 @@
 """Text: IMDb's film reviews as bytes, negative 0 and positive 1. The published validation split is the test split."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ponet.tasks.lra.plan import Plan, Stream
-from ponet.tasks.lra.published import count_differences, source_sizes
+import numpy as np
+
+from ponet.config.lra import DataOptions
+from ponet.tasks.lra.published import identity, left_out, source_sizes
+from ponet.tasks.lra.spec import DatasetSpec, ExampleSource
 from ponet.tasks.lra.store import Examples
-from ponet.tasks.lra.texts import from_texts
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
-    from ponet.config.lra import DataOptions
     from ponet.data.tables import DataTable
 
 VERSION = 1
+LIMIT = 4_000
+"""Bytes kept of a text. The id of a byte is its value plus 1, which `DatasetSpec.shift` adds."""
 DEFAULT = "imdb"
 _ROWS = 2_500
 _LABELS = {"neg": 0, "pos": 1, "negative": 0, "positive": 1, "0": 0, "1": 1}
@@ -25,45 +27,30 @@ Job = tuple[str, str, int]
 """Source, split, first row."""
 
 
-def plan(options: "DataOptions") -> Plan:
+def spec(options: DataOptions) -> DatasetSpec:
     """The whole data set."""
-    from ponet.tasks.lra.data import TASKS
-
-    about = TASKS["text"]
     source = options.source or DEFAULT
-    shown = {"train": options.train_size, "validation": options.validation_size, "test": options.test_size}
 
-    def streams() -> list[Stream]:
+    def sources() -> list[ExampleSource]:
         found = []
         for split in ("train", "test"):
             rows = len(_table(source, split))
             jobs = [(source, split, start) for start in range(0, rows, _ROWS)]
-            found.append(Stream(_read, jobs, {split: None}, per_job=_ROWS, unit="reviews", parallel=False))
+            found.append(ExampleSource(_read, jobs, {split: None}, per_job=_ROWS, unit="reviews", parallel=False))
         return found
 
-    def differences(examples: Mapping[str, int], notes: Mapping[str, int]) -> list[str]:
-        empty = [f"{notes['empty']:,} empty reviews left out."] if notes.get("empty") else []
-        return [*count_differences(about.official, examples, shown), *empty]
-
-    return Plan(
-        task=about.name,
+    return DatasetSpec(
+        task="text",
         version=VERSION,
-        parameters={"source": _identity(options.source)},
+        parameters={"source": DEFAULT if options.source is None else identity(source)},
         source=f"IMDb from '{source}'",
-        streams=streams,
+        sources=sources,
         inputs=lambda: source_sizes(source),
         shift=1,
         aliases={"validation": "test"},
-        shown=shown,
-        differences=differences,
+        shown=options.chosen,
+        remarks=lambda notes: left_out(notes, "empty reviews"),
     )
-
-
-def _identity(source: str | None) -> str:
-    if source is None:
-        return DEFAULT
-    path = Path(source).expanduser()
-    return str(path.resolve()) if path.exists() else source
 
 
 @lru_cache(maxsize=2)
@@ -98,3 +85,20 @@ def _label(value: Any, origin: str, row: int) -> int:
     if str(value) not in _LABELS:
         raise PoNetError(f"'{origin}', row {row:,}, has the label {value!r}: IMDb's are 0 (negative) and 1 (positive).")
     return _LABELS[str(value)]
+
+
+def from_texts(columns: Sequence[Sequence[bytes]], labels: Sequence[int]) -> Examples:
+    """Examples of one or two texts each, cut at `LIMIT` bytes.
+
+    An example with an empty text is left out, since no model can take it. Notes count both: `cut` texts and `empty`.
+    """
+    rows = [row for row in range(len(labels)) if all(texts[row] for texts in columns)]
+    tokens, lengths = [], []
+    cut = 0
+    for texts in columns:
+        kept = [texts[row][:LIMIT] for row in rows]
+        cut += sum(len(texts[row]) > LIMIT for row in rows)
+        tokens.append(np.frombuffer(b"".join(kept), np.uint8))
+        lengths.append(np.array([len(text) for text in kept], np.int64))
+    notes = {"cut": cut, "empty": len(labels) - len(rows)}
+    return Examples(tokens, lengths, np.array([labels[row] for row in rows], np.uint8), notes)

@@ -6,25 +6,20 @@ article gives one text to a pair of each kind on each side; so neither length no
 the comparison does. No article is in two splits.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ponet.tasks.lra.parts import digest
-from ponet.tasks.lra.plan import Plan, Stream
-from ponet.tasks.lra.published import source_sizes
-from ponet.tasks.lra.store import Examples
-from ponet.tasks.lra.texts import LIMIT, from_texts
-from ponet.tasks.lra.topics import neighbours, partners
+from ponet.config.lra import DataOptions
+from ponet.tasks.lra.published import identity, source_sizes
+from ponet.tasks.lra.spec import TASKS, DatasetSpec, ExampleSource
+from ponet.tasks.lra.store import Examples, digest
+from ponet.tasks.lra.text import LIMIT, from_texts
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import data_folder
-
-if TYPE_CHECKING:
-    from ponet.config.lra import DataOptions
 
 VERSION = 1
 DEFAULT = "wikipedia"
@@ -36,54 +31,48 @@ _HEADLINE = 100
 _LONGEST = 40_000
 """Bytes of an article that are used, which bounds what is held in memory."""
 _PER_JOB = 1_000
+NEAREST = 200
+"""Neighbours that are known of each text."""
+_CHUNK = 500
+_WORDS = 50_000
 
 Row = tuple[int, int, int, bool, int]
 """Articles of the text of a first and of a second half, round, whether they change places, label."""
 
 
-def plan(options: "DataOptions") -> Plan:
+def spec(options: DataOptions) -> DatasetSpec:
     """The whole data set."""
-    from ponet.tasks.lra.data import TASKS
-
-    about = TASKS["retrieval-wikipedia"]
     source = options.source or DEFAULT
-    wanted = options.sizes(about.official)
+    wanted = options.sizes(TASKS["retrieval-wikipedia"].official)
 
-    def streams() -> list[Stream]:
+    def sources() -> list[ExampleSource]:
         articles = read_articles(source, options.seed, max(sum(wanted.values()) // 2, 2 * len(wanted)))
         found = []
         for split, numbers in _shares(articles, wanted, source).items():
             rows = make_pairs(articles, numbers, wanted[split], options.seed)
             jobs = [rows[start : start + _PER_JOB] for start in range(0, len(rows), _PER_JOB)]
             make = partial(_make, articles, options.seed)
-            found.append(Stream(make, jobs, {split: wanted[split]}, per_job=_PER_JOB, unit="pairs", parallel=False))
+            found.append(
+                ExampleSource(make, jobs, {split: wanted[split]}, per_job=_PER_JOB, unit="pairs", parallel=False)
+            )
         return found
 
-    def differences(examples: Mapping[str, int], notes: Mapping[str, int]) -> list[str]:
-        return [
-            "Not an official task: Wikipedia articles in the place of AAN papers, one article or two of like topic in "
-            "the place of shared citations.",
-            *(
-                f"{split}: {count:,} pairs as chosen, by default {about.official[split]:,}."
-                for split, count in examples.items()
-                if count != about.official[split]
-            ),
-        ]
-
-    path = Path(source).expanduser()
-    return Plan(
-        task=about.name,
+    return DatasetSpec(
+        task="retrieval-wikipedia",
         version=VERSION,
         parameters={
-            "source": str(path.resolve()) if path.exists() else source,
+            "source": identity(source),
             "seed": options.seed,
             "sizes": wanted,
         },
         source=f"Wikipedia from '{source}'",
-        streams=streams,
+        sources=sources,
         inputs=lambda: source_sizes(source),
         shift=1,
-        differences=differences,
+        remarks=lambda notes: [
+            "Not an official task: Wikipedia articles in the place of AAN papers, one article or two of like topic in "
+            "the place of shared citations."
+        ],
     )
 
 
@@ -226,3 +215,52 @@ def _make(articles: Articles, seed: int, rows: list[Row]) -> Examples:
         first.append(texts[swapped])
         second.append(texts[1 - swapped])
     return from_texts([first, second], [label for *_, label in rows])
+
+
+def neighbours(openings: Sequence[str]) -> NDArray[np.int64]:
+    """`[n, min(n - 1, NEAREST)]` the numbers of the texts nearest to each one, the nearest first, itself left out."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    count = len(openings)
+    words = TfidfVectorizer(stop_words="english", sublinear_tf=True, max_features=_WORDS, dtype=np.float32)
+    vectors = words.fit_transform(openings)
+    kept = min(count - 1, NEAREST)
+    found = np.empty((count, kept), np.int64)
+    for start in range(0, count, _CHUNK):
+        likeness = (vectors[start : start + _CHUNK] @ vectors.T).toarray()
+        rows = np.arange(len(likeness))
+        likeness[rows, start + rows] = -1
+        # by number where two are as near, so that the order is the same everywhere
+        found[start : start + _CHUNK] = np.argsort(-likeness.round(4), axis=1, kind="stable")[:, :kept]
+    return found
+
+
+def partners(nearest: NDArray[np.int64], chosen: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+    """`[m]` for each of the `chosen` texts another one of them, of like topic; every one is taken exactly once.
+
+    In random order, each takes the nearest that is left. That no text is taken more often than another one matters:
+    else a model could tell pairs by one of their texts alone.
+
+    Args:
+        nearest: as `neighbours` gives them.
+        chosen: `[m]` two or more different numbers.
+        random: where the order comes from.
+    """
+    free = np.zeros(len(nearest), bool)
+    free[chosen] = True
+    partner: dict[int, int] = {}
+    for text in random.permutation(chosen):
+        near = nearest[text][free[nearest[text]]]
+        if len(near):
+            other = int(near[0])
+        else:
+            left = np.flatnonzero(free)
+            left = left[left != text]
+            if not len(left):  # only the text itself is left: it takes what another one had, which takes it
+                giver = next(iter(partner))
+                partner[int(text)], partner[giver] = partner[giver], int(text)
+                break
+            other = int(random.choice(left))
+        partner[int(text)] = other
+        free[other] = False
+    return np.array([partner[int(text)] for text in chosen])

@@ -1,30 +1,137 @@
-"""What a worker process does: a block of documents in, a shard on disk out."""
+"""From the corpus to arrays: blocks of documents, each parted into sentences, tokenized and written as a shard.
 
-import os
-import signal
-import threading
+Text comes in three shapes, one in all of a document: a paragraph on each line (Wikipedia, most web text),
+paragraphs parted by blank lines and wrapped at some width (novels, mail), and the same without blank lines. So a
+line break is undone only in wrapped text, and there only where the next line's first word would not have fitted, begins
+with a small letter, or follows a long line that ends no sentence: a heading, a line of verse, the end of a paragraph
+stay what they are.
+"""
+
 from array import array
-from collections.abc import Iterator
-from multiprocessing import connection, parent_process
-from multiprocessing.connection import Connection
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from ponet.tasks.pretraining.blocks import Block, Document
-from ponet.tasks.pretraining.shards import SPLITS, Counts, Encoded, Shard, write_shard
-from ponet.tasks.pretraining.structure import paragraphs, sentences
+from ponet.data.corpora import CorpusSource
+from ponet.models.segmentation import sentence_spans
+from ponet.tasks.pretraining.shards import SPLITS, TRAIN, VALIDATION, Counts, Encoded, Shard, write_shard
+from ponet.tasks.pretraining.vocabulary import text_hash
 
+BLOCK_CHARACTERS = 16_000_000
+"""Text in a block, about, of which a few are in memory for each process."""
+DOCUMENT_COST = 64
+"""What a document takes in memory beside its text, in characters: a corpus of one-word rows makes no endless block."""
+HELD_OUT_BYTES = 2_000_000
+"""As much of a corpus is held out where nothing is said, about."""
 BATCH_CHARACTERS = 1_000_000
 """Text handed to the tokenizer at once: its encodings take some hundred bytes a token."""
 MIN_TOKENS = 2
 """A shorter document can't be parted into two spans."""
+WIDEST = 105
+"""Characters: text with longer lines than this, but for a few in a hundred, wasn't wrapped by hand or editor."""
+NARROWEST = 40
+FEW = 0.02
+"""The share of lines that may be longer than `WIDEST`: tables, addresses, slips."""
+LONG = 0.1
+"""The share of lines that are longer than the width: wrapped by hand, they end near it, some beyond it."""
+ROOM = 3
+"""A line counts as full where the next word would have ended within so many characters of the width."""
+HALF = 0.6
+"""The share of the width from which on a line is no heading."""
+FULL, AMID = 0.4, 0.2
+"""The shares of lines in wrapped text, at least, that are nearly full, and that end amid a sentence."""
+_ENDS = frozenset(".!?:;…\"'”’»)]*_")
 
 
-def shard_name(number: int) -> str:
-    """The folder of the block's shard."""
-    return f"{number:06d}"
+@dataclass
+class Document:
+    """A text, which split it belongs to, and its hash."""
+
+    text: str
+    split: str
+    hash: int
+
+
+@dataclass
+class Block:
+    """Consecutive documents of the corpus, on the way to becoming a shard."""
+
+    number: int
+    documents: list[Document] = field(default_factory=list)
+    file_bytes: int = 0
+    """Bytes of the files that were read for it."""
+    held_out: int = 0
+    """Training documents left out because they are in the validation corpus."""
+
+
+def usual_fraction(size: int) -> float:
+    """The share of documents to hold out of a corpus of `size` bytes: of a large one 0.005 is plenty, of a small one it
+    may be no document at all."""
+    return min(0.1, max(0.005, HELD_OUT_BYTES / max(1, size)))
+
+
+class BlockReader:
+    """Reads a corpus, and a validation corpus before it, block by block.
+
+    Args:
+        corpus: where the training text is.
+        validation: where the held-out text is; may be empty.
+        fraction: the share of `corpus` to hold out, where there is no validation corpus; None: `usual_fraction`.
+        characters: the size of a block.
+    """
+
+    def __init__(
+        self,
+        corpus: Sequence[CorpusSource],
+        validation: Sequence[CorpusSource] = (),
+        fraction: float | None = 0.0,
+        characters: int = BLOCK_CHARACTERS,
+    ) -> None:
+        self.files = [
+            (source, index, split)
+            for split, sources in ((VALIDATION, validation), (TRAIN, corpus))
+            for source in sources
+            for index in range(len(source.files))
+        ]
+        self.characters = characters
+        self.bytes = sum(source.size(index) for source, index, _ in self.files)
+        self.fraction = usual_fraction(self.bytes) if fraction is None else fraction
+
+    def blocks(self) -> Iterator[Block]:
+        """The blocks of the corpus, a function of it alone; at least one.
+
+        With a validation corpus, a training document with the same text as one of that corpus is left out; with a
+        fraction, the text's hash decides, so that two copies are on the same side.
+
+        Raises:
+            PoNetError: for a file that can't be read.
+        """
+        held_out: set[int] = set()
+        block, size = Block(0), 0
+        for source, index, split in self.files:
+            done = 0
+            for text, position in source.documents(index):
+                block.file_bytes += position - done
+                done = position
+                key = text_hash(text)
+                if split == VALIDATION:
+                    held_out.add(key)
+                if split == TRAIN and key in held_out:
+                    block.held_out += 1
+                else:
+                    drawn = split == TRAIN and key < self.fraction * 2.0**64
+                    block.documents.append(Document(text, VALIDATION if drawn else split, key))
+                    size += len(text) + DOCUMENT_COST
+                if size >= self.characters:
+                    yield block
+                    block, size = Block(block.number + 1), 0
+        if block.documents or block.held_out or block.number == 0:
+            yield block
 
 
 class BlockEncoder:
@@ -36,7 +143,7 @@ class BlockEncoder:
     """
 
     def __init__(self, tokenizer: str | Path, folder: Path) -> None:
-        self.folder = folder
+        self.path, self.folder = tokenizer, folder
         self.tokenizer = Tokenizer.from_file(str(tokenizer))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
@@ -45,19 +152,18 @@ class BlockEncoder:
         self.dtype = np.dtype(np.uint16 if size <= 1 << 16 else np.uint32)
         self.unknown = self.tokenizer.token_to_id(getattr(self.tokenizer.model, "unk_token", None) or "[UNK]")
 
-    def __call__(self, block: Block) -> Shard:
-        """The shard of a block, written.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BlockEncoder, (self.path, self.folder)
 
-        Raises:
-            PoNetError: where it can't be written.
-        """
+    def __call__(self, block: Block) -> tuple[Shard, int]:
+        """Writes the shard of a block; returns it, and the bytes of files that were read for the block."""
         left_out = {"without_text": 0, "too_short": 0, "in_validation": block.held_out}
         splits = {}
         for split in SPLITS:
             documents = [document for document in block.documents if document.split == split]
             if documents:
                 splits[split] = self._encode(documents, left_out)
-        return write_shard(self.folder, shard_name(block.number), splits, block.end, left_out)
+        return write_shard(self.folder, f"{block.number:06d}", splits, left_out), block.file_bytes
 
     def _encode(self, documents: list[Document], left_out: dict[str, int]) -> Encoded:
         counts = Counts()
@@ -109,26 +215,57 @@ def _offsets(lengths: "array[int]") -> np.ndarray:
     return np.concatenate([[0], ends]).astype(np.uint32)
 
 
-_encoder: BlockEncoder | None = None
+def paragraphs(text: str) -> Iterator[str]:
+    """The paragraphs and headings of a document, each in one piece, wrapped lines joined by a space."""
+    lines = [line.strip() for line in text.splitlines()]
+    width = wrapped_at([line for line in lines if line])
+    paragraph: list[str] = []
+    for line in lines:
+        if paragraph and (not line or width is None or not _goes_on(paragraph[-1], line, width)):
+            yield _joined(paragraph)
+            paragraph = []
+        if line:
+            paragraph.append(line)
+    if paragraph:
+        yield _joined(paragraph)
 
 
-def begin(tokenizer: str, folder: str, stop: Connection) -> None:
-    """Makes a fresh process a worker, which ends with its parent however that ends, or when it closes `stop`."""
-    global _encoder
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, and the parent speaks for all
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a process a core is parallel enough
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel, stop), daemon=True).start()
-    _encoder = BlockEncoder(tokenizer, Path(folder))
+def wrapped_at(lines: list[str]) -> int | None:
+    """The width at which these lines (no empty ones, no space around them) were wrapped, or None where they weren't."""
+    count = len(lines)
+    if count < 4:
+        return None
+    ordered = sorted(map(len, lines))
+    widest, width = (ordered[count - 1 - int(count * share)] for share in (FEW, LONG))
+    if widest > WIDEST or width < NARROWEST:
+        return None
+    # in wrapped text most lines are nearly full, and many end amid a sentence; a list or a poem has short lines of all
+    # lengths, and few of them begin with a small letter
+    full = sum(length >= 0.8 * width for length in ordered)
+    amid = sum(_amid(line, following) for line, following in pairwise(lines))
+    return width if full >= FULL * count and amid >= AMID * count else None
 
 
-def _end_with(sentinel: int, stop: Connection) -> None:
-    connection.wait([sentinel, stop])
-    os._exit(1)  # killed with -9 it could tell nobody, and a worker would wait for work for ever
+def sentences(paragraph: str) -> list[str]:
+    """The sentences of a paragraph, by the rules that also give the model its segments."""
+    return [paragraph[start:end] for start, end in sentence_spans(paragraph)]
 
 
-def work(block: Block) -> Shard:
-    """Encodes a block, in a worker."""
-    assert _encoder is not None  # `begin` came first
-    return _encoder(block)
+def _goes_on(line: str, following: str, width: int) -> bool:
+    word = following.split(maxsplit=1)[0]
+    if len(line) + 1 + len(word) > width - ROOM or word[0].islower():
+        return True
+    return len(line) >= HALF * width and line[-1] not in _ENDS
+
+
+def _amid(line: str, following: str) -> bool:
+    return following[0].islower() and line[-1] not in _ENDS
+
+
+def _joined(lines: list[str]) -> str:
+    """Lines in one piece; a word that was parted at its hyphen is one word again, hyphen and all."""
+    parts = [lines[0]]
+    for before, line in pairwise(lines):
+        hyphen = len(before) > 1 and before[-1] == "-" and before[-2].isalpha()
+        parts += ["" if hyphen else " ", line]
+    return "".join(parts)

@@ -1,19 +1,47 @@
-"""Examples made when they are asked for: each a function of (seed, length, epoch, shard, row), and of nothing else."""
+"""Examples made when they are asked for: each a function of (seed, length, epoch, shard, row), and of nothing else.
+
+The chunks of a shard are planned in one walk over sentence offsets without reading a token: which sentences make up
+the two spans of each example of one epoch. Every sentence is in exactly one example of an epoch, but for what is cut
+off to fit the length, for the second spans of class 2, which are drawn again, and for a last sentence that such a span
+leaves alone. Then the spans are read, put together, and masked.
+"""
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from ponet.config.pretraining import Objectives
 from ponet.tasks.base import Example
 from ponet.tasks.models import cut_lengths
-from ponet.tasks.pretraining.chunks import CLASSES, ELSEWHERE, SWAPPED, ChunkPlan, plan_chunks
-from ponet.tasks.pretraining.corpus import JoinedCorpus, ShardArrays, TokenCorpus
-from ponet.tasks.pretraining.masking import mask_tokens
+from ponet.tasks.pretraining.shards import JoinedCorpus, ShardArrays, TokenCorpus
 from ponet.tasks.pretraining.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Objective = Literal["mlm+sso", "mlm+nsp", "mlm"]
+
+FOLLOWS, SWAPPED, ELSEWHERE = 0, 1, 2
+CLASSES: dict[str, tuple[int, ...]] = {
+    "mlm+sso": (FOLLOWS, SWAPPED, ELSEWHERE),
+    "mlm+nsp": (FOLLOWS, ELSEWHERE),
+    "mlm": (FOLLOWS,),
+}
+"""The kinds of pairs that each objective draws from, as often each. An objective's label is the place in its tuple."""
+
+SPECIAL_TOKENS = 3
+"""[CLS] first [SEP] second [SEP]."""
+SHORTEST = 2
+"""Tokens of text in an example at least: one in each span."""
+
+IGNORED = -100
+"""The label of a token that isn't to be predicted."""
+MASKED, REPLACED = 0.8, 0.1
+"""Of the chosen tokens so many become [MASK], and so many another word; the rest stay."""
 
 Plan = TypeVar("Plan")
 
@@ -38,10 +66,182 @@ class Drawing:
     """What decides examples besides the corpus."""
 
     seed: int = 0
-    objective: Objectives = "mlm+sso"
+    objective: Objective = "mlm+sso"
     mlm_rate: float = 0.15
     whole_words: bool = False
     short_share: float = 0.1
+
+
+@dataclass(frozen=True)
+class ChunkPlan:
+    """The examples of one shard in one epoch, `[C]` int64 each.
+
+    The first span is sentences `first` to `split - 1`, the second `split` to `end - 1`, or of class `ELSEWHERE` the
+    sentences `other` to `other_end - 1`. Where `split == first` the chunk is a single sentence, cut behind its first
+    `inside` tokens.
+    """
+
+    first: np.ndarray
+    split: np.ndarray
+    end: np.ndarray
+    kind: np.ndarray
+    goal: np.ndarray
+    """The most tokens of text."""
+    other: np.ndarray
+    other_end: np.ndarray
+    inside: np.ndarray
+    lengths: np.ndarray
+    """Tokens in the example, special ones included."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+
+def plan_chunks(
+    arrays: ShardArrays,
+    max_length: int,
+    short_share: float,
+    objective: Objective,
+    key: tuple[int, ...],
+) -> ChunkPlan:
+    """Parts the documents of a shard (paper, section 4 and appendix; StructBERT).
+
+    Sentences are taken until they fill the length, and the chunk is parted at a random sentence end. Of class
+    `ELSEWHERE` the second part is put back, and the next chunk begins with it, unless that is one last sentence, of
+    which no example can be made.
+
+    Args:
+        arrays: the shard.
+        max_length: the most tokens in an example, special ones included.
+        short_share: the share of chunks with a shorter goal, uniform between 2 and the whole.
+        objective: decides the classes.
+        key: the numbers that the draws follow from.
+    """
+    rows: list[tuple[int, ...]] = []
+    offsets, documents = arrays.sentences.tolist(), arrays.documents.tolist()
+    whole = max_length - SPECIAL_TOKENS
+    kinds = CLASSES[objective]
+    draws = np.random.default_rng(key).random((max(1, len(offsets) - 1), 6)).tolist()  # a chunk has a sentence or more
+    count = len(documents) - 1
+    for document in range(count):
+        begin, stop = documents[document], documents[document + 1]
+        first = begin
+        while first < stop:
+            short, size, at, which, where, start = draws[len(rows)]
+            goal = whole if short >= short_share else SHORTEST + int(size * (whole - SHORTEST + 1))
+            end = bisect_left(offsets, offsets[first] + goal, first + 1, stop)
+            if end == first + 1 and end < stop:
+                end += 1  # two spans need two sentences
+            if stop - end == 1:
+                end = stop  # one sentence alone would be left
+            kind = kinds[int(which * len(kinds))]
+            sentences = end - first
+            inside = 0
+            if sentences > 1:
+                split = first + 1 + int(at * (sentences - 1))
+                one = offsets[split] - offsets[first]
+            else:
+                split, inside = first, 1 + int(at * (offsets[end] - offsets[first] - 1))
+                one = inside
+            other = other_end = 0
+            if kind == ELSEWHERE:
+                found = _elsewhere(offsets, documents, document, (first, end), goal - one, where, start)
+                if found is None:  # nothing else in this shard
+                    kind = kinds[int(where * (len(kinds) - 1))]  # `ELSEWHERE` is the last one
+                else:
+                    other, other_end = found
+            if kind == ELSEWHERE:
+                two = offsets[other_end] - offsets[other]
+                following = split if sentences > 1 and stop - split > 1 else end
+            else:
+                two = offsets[end] - offsets[first] - one
+                following = end
+            rows.append(
+                (first, split, end, kind, goal, other, other_end, inside, SPECIAL_TOKENS + min(goal, one + two))
+            )
+            first = following
+    table = np.array(rows, dtype=np.int64).reshape(-1, 9)
+    return ChunkPlan(*(np.ascontiguousarray(column) for column in table.T))
+
+
+def _elsewhere(
+    offsets: list[int],
+    documents: list[int],
+    document: int,
+    chunk: tuple[int, int],
+    size: int,
+    where: float,
+    start: float,
+) -> tuple[int, int] | None:
+    """Sentences of another document, or where there is one only, of it but outside the chunk; None where none are."""
+    count = len(documents) - 1
+    if count > 1:
+        other = int(where * (count - 1))
+        other += other >= document
+        begin, stop = documents[other], documents[other + 1]
+        first = begin + int(start * (stop - begin))
+    else:
+        begin, stop = documents[document], documents[document + 1]
+        outside = (stop - begin) - (chunk[1] - chunk[0])
+        if outside == 0:
+            return None
+        first = begin + int(start * outside)
+        if first >= chunk[0]:
+            first += chunk[1] - chunk[0]
+        else:
+            stop = chunk[0]
+    return first, bisect_left(offsets, offsets[first] + max(size, 1), first + 1, stop)
+
+
+def mask_tokens(
+    ids: np.ndarray,
+    text: np.ndarray,
+    vocabulary: Vocabulary,
+    rate: float,
+    whole_words: bool,
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the model reads, and what it is to say.
+
+    Args:
+        ids: `[n]`.
+        text: `[n]` bool, False at special tokens, which are never chosen.
+        rate: the share of text tokens to choose; one at least.
+        whole_words: choose words, with all their pieces, until so many tokens are chosen.
+
+    Returns:
+        `[n]` ids and `[n]` labels (`IGNORED` where nothing is to be said), both int64.
+    """
+    places = np.flatnonzero(text)
+    wanted = max(1, round(rate * len(places)))
+    if whole_words:
+        chosen = _words(places, vocabulary.continues[ids[places]], wanted, generator)
+    else:
+        chosen = generator.choice(places, wanted, replace=False, shuffle=False)
+    seen = ids.astype(np.int64)
+    labels = np.full(len(ids), IGNORED, dtype=np.int64)
+    labels[chosen] = seen[chosen]
+    fate = generator.random(len(chosen))
+    words = vocabulary.words[generator.integers(0, len(vocabulary.words), len(chosen))]
+    seen[chosen] = np.where(fate < MASKED, vocabulary.mask, np.where(fate < MASKED + REPLACED, words, seen[chosen]))
+    return seen, labels
+
+
+def _words(places: np.ndarray, continues: np.ndarray, wanted: int, generator: np.random.Generator) -> np.ndarray:
+    """Places `[m]` of whole words in random order as long as they fit; a word that is too long for what is left is
+    passed over, but the first one is taken in any case."""
+    starts = np.flatnonzero(~continues | (np.diff(places, prepend=-2) > 1))
+    ends = np.append(starts[1:], len(places))
+    chosen: list[np.ndarray] = []
+    left = wanted
+    for word in generator.permutation(len(starts)):
+        size = int(ends[word] - starts[word])
+        if size <= left or not chosen:
+            chosen.append(places[starts[word] : ends[word]])
+            left -= size
+        if left <= 0:
+            break
+    return np.concatenate(chosen)
 
 
 class PlannedExamples(ABC, Generic[Plan]):
@@ -171,3 +371,29 @@ def _drop(span: Span, count: int, generator: np.random.Generator) -> Span:
     front = int(generator.binomial(count, 0.5)) if count else 0
     kept = slice(front, len(span[0]) - (count - front))
     return span[0][kept], span[1][kept]
+
+
+@dataclass(frozen=True)
+class PretrainingCollator:
+    """Lays examples end to end.
+
+    Gives `input_ids`, `segment_ids` and, for a model with token types, `token_type_ids` `[1, T]` int64, `cu_seqlens`
+    `[B + 1]` int32; `prediction_positions` `[M]` int64, where in `T` a word is to be said, and which, `labels` `[M]`;
+    `sentence_labels` `[B]` int64.
+    """
+
+    token_types: bool = True
+
+    def __call__(self, examples: Sequence[Example]) -> "dict[str, Tensor]":
+        import torch
+
+        batch = {"sentence_labels": torch.tensor([example["sentence_label"] for example in examples])}
+        for name in ("input_ids", "segment_ids", *(["token_type_ids"] if self.token_types else [])):
+            batch[name] = torch.from_numpy(np.concatenate([example[name] for example in examples])).unsqueeze(0)
+        ends = np.cumsum([len(example["input_ids"]) for example in examples])
+        batch["cu_seqlens"] = torch.from_numpy(np.concatenate([[0], ends]).astype(np.int32))
+        labels = np.concatenate([example["labels"] for example in examples])
+        positions = np.flatnonzero(labels != IGNORED)
+        batch["prediction_positions"] = torch.from_numpy(positions)
+        batch["labels"] = torch.from_numpy(labels[positions])
+        return batch

@@ -13,7 +13,7 @@ from ponet.tasks.models import (
     open_tokenizer,
     vocabulary_size,
 )
-from ponet.tasks.pretraining.chunks import CLASSES
+from ponet.tasks.pretraining.examples import CLASSES
 from ponet.tasks.pretraining.vocabulary import fingerprint
 from ponet.utils.errors import PoNetError
 
@@ -27,7 +27,9 @@ BY_DATA = ("vocab_size", "num_sentence_labels", *BY_TOKENIZER)
 def build_model(
     values: dict[str, Any], tokenizer: "PoNetTokenizer", options: PretrainingOptions, notices: list[str]
 ) -> "PoNetForPreTraining":
-    """What the recipe's `model` section describes, with a head for the objective's classes and room for its lengths.
+    """The model that the recipe's `model` section describes, with a head for the objective's classes.
+
+    It has positions for the lengths of the data.
 
     Raises:
         PoNetError: fields that don't go together or follow from the data, or a checkpoint that doesn't fit.

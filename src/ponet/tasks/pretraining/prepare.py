@@ -1,37 +1,35 @@
-"""Raw text to prepared data: tokenized once, in parallel, in constant memory, and taken up again where it was cut off.
+"""Raw text to prepared data: tokenized once, in parallel and in constant memory, whole or not at all.
 
-`sources` reads texts, `blocks` deals them out, `workers` has them tokenized by `encode`, which writes `shards`; the
-folder that holds them is kept by `folder`.
+`ponet.data.corpora` reads texts, `encode` deals them out in blocks and tokenizes them, `shards` is what comes of it.
 """
 
-import os
-import re
-import shutil
+import json
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ponet.artifacts import available_cores, building, parallel_map, progress
 from ponet.data.corpora import CorpusSource, open_sources
-from ponet.tasks.pretraining import learn
-from ponet.tasks.pretraining.blocks import BLOCK_CHARACTERS, BlockReader
-from ponet.tasks.pretraining.folder import (
+from ponet.tasks.pretraining.encode import BLOCK_CHARACTERS, BlockEncoder, BlockReader
+from ponet.tasks.pretraining.shards import (
     FORMAT,
-    MANIFEST,
+    SETTINGS,
     SHARDS,
+    SPLITS,
     TOKENIZER,
+    TRAIN,
+    VALIDATION,
     VERSION,
+    Counts,
     Manifest,
-    discard,
-    keep_to,
-    opened,
+    TokenCorpus,
 )
-from ponet.tasks.pretraining.progress import bar
-from ponet.tasks.pretraining.shards import SPLITS, TRAIN, VALIDATION, Counts, Shard, check, read_shard
-from ponet.tasks.pretraining.vocabulary import Vocabulary, fingerprint
-from ponet.tasks.pretraining.workers import encoded
+from ponet.tasks.pretraining.vocabulary import VOCAB_SIZE, Vocabulary, fingerprint, learn_vocabulary
 from ponet.utils.errors import PoNetError
+from ponet.utils.files import read_json, write_json
 
 if TYPE_CHECKING:
     from ponet.models.tokenization_ponet import PoNetTokenizer
@@ -46,7 +44,7 @@ class PreparedData:
     vocab_size: int
     shards: int
     bytes: int
-    """Of UTF-8 text that was tokenized now, not by an earlier call."""
+    """Of UTF-8 text that was tokenized now; 0 where the data was there."""
     seconds: float
     """What that took, without learning a vocabulary."""
     vocabulary_seconds: float
@@ -63,10 +61,9 @@ def prepare(
     text_column: str = "text",
     lowercase: bool = True,
     processes: int | None = None,
-    show_progress: bool = False,
     block_characters: int = BLOCK_CHARACTERS,
 ) -> PreparedData:
-    """Makes pre-training data of a corpus in the folder `out`; the same call again goes on with what is there.
+    """Makes pre-training data of a corpus in the folder `out`; the same call again finds it there.
 
     Args:
         corpus: names, as `ponet.data.corpora.open_sources` takes them.
@@ -79,12 +76,11 @@ def prepare(
         text_column: where the text is, in all but text files.
         lowercase: lower-case and strip accents, for a vocabulary that is learned.
         processes: how many tokenize. [default: one for each core that this process may use, but one for a small corpus]
-        show_progress: a bar on standard error.
         block_characters: text in a shard, about.
 
     Raises:
         PoNetError: for a corpus that is missing, empty, binary or unreadable, a tokenizer that can't be opened, a
-            folder that holds something else or was begun otherwise, a full disk. Finished shards stay.
+            folder that holds something else, other data or damaged data, a full disk.
     """
     if tokenizer is not None and vocab_size is not None:
         raise PoNetError("Give a tokenizer, or a vocab_size to learn one with, not both.")
@@ -99,7 +95,7 @@ def prepare(
     held_out = open_sources(validation, text_column) if validation else []
     reader = BlockReader(train, held_out, 0.0 if held_out else validation_fraction, block_characters)
     given = None if tokenizer is None else _open_tokenizer(tokenizer)
-    size = vocab_size or learn.VOCAB_SIZE
+    size = vocab_size or VOCAB_SIZE
     settings: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -110,96 +106,65 @@ def prepare(
         "block_characters": block_characters,
         "tokenizer": fingerprint(given) if given else {"vocab_size": size, "lowercase": lowercase},
     }
-    with opened(out, settings):
-        started = time.monotonic()
-        if not (out / TOKENIZER).is_dir():
-            made = given or learn.learn(train, size, lowercase, show_progress)
-            Vocabulary.of(made)  # raises for what can't serve
-            learn.save(made, out / TOKENIZER)
-        learned = time.monotonic() - started
-        saved = _open_tokenizer(str(out / TOKENIZER))
-        keep_to(out, settings, fingerprint(given or saved))
-        keep_to(out, settings, fingerprint(saved))
-        (out / SHARDS).mkdir(exist_ok=True)
-        few = reader.bytes < block_characters // 4  # of Parquet the text is larger: still about a block
-        return _encode(out, reader, saved, processes or (1 if few else _cores()), show_progress, learned)
-
-
-def _encode(
-    out: Path, reader: BlockReader, tokenizer: "PoNetTokenizer", processes: int, show: bool, learned: float
-) -> PreparedData:
-    started = time.monotonic()
-    shards, notices = _finished(out / SHARDS)
-    written = 0
-    mark = fingerprint(tokenizer)
-    if not _complete(out, shards, mark):
-        (out / MANIFEST).unlink(missing_ok=True)
-        number = next(i for i in range(len(shards) + 1) if i not in shards)
-        start = shards[number - 1].end if number else (0, 0)
-        blocks = (block for block in reader.blocks(number, start) if block.number not in shards)
-        files = out / TOKENIZER / "tokenizer.json", out / SHARDS
-        with bar(show, "Tokenizing", reader.bytes, reader.before(start)) as advance:
-            for shard, read in encoded(blocks, *files, processes):
-                shards[int(shard.name)] = shard
-                size = sum(counts.bytes for counts in shard.splits.values())
-                written += size
-                advance(read, size)
-        _require_text(out, list(shards.values()))
-        vocabulary = Vocabulary.of(tokenizer)
-        dtype = "uint16" if vocabulary.size <= 1 << 16 else "uint32"
-        Manifest(mark, vocabulary.size, dtype, _ordered(shards)).write(out)
-    manifest = Manifest.read(out)
-    notices += _notices(manifest, reader)
-    seconds = time.monotonic() - started
-    return PreparedData(
-        out, manifest.splits, manifest.vocab_size, len(shards), written, seconds, learned, tuple(notices)
-    )
-
-
-def _finished(folder: Path) -> tuple[dict[int, Shard], list[str]]:
-    """The shards that are there and whole, by number. One that isn't is removed, to be made again."""
-    shards, notices = {}, []
-    for place in sorted(folder.iterdir()):
-        if not re.fullmatch(r"\d{6,}", place.name):
-            continue
-        try:
-            shard = read_shard(place)
-            for name, facts in shard.files.items():
-                check(place, name, facts)
-        except PoNetError:
-            shutil.rmtree(place) if place.is_dir() else place.unlink()
-            notices.append(f"The shard '{place}' was corrupt and has been made again.")
+    if out.exists() and not out.is_dir():
+        raise PoNetError(f"'{out}' is a file: name a folder for the data.")
+    written, learned, started = 0, 0.0, time.monotonic()
+    busy = f"Another process is preparing data in '{out}': wait for it, or stop it."
+    with building(out, busy) as made:
+        if made is not None:
+            write_json(made / SETTINGS, settings)
+            chosen = given or learn_vocabulary(train, size, lowercase)
+            Vocabulary.of(chosen)  # raises for what can't serve
+            chosen.save_pretrained(made / TOKENIZER)
+            chosen.save_vocabulary(str(made / TOKENIZER))
+            learned = time.monotonic() - started
+            few = reader.bytes < block_characters // 4  # of Parquet the text is larger: still about a block
+            written = _encode(made, reader, chosen, processes or (1 if few else available_cores()))
         else:
-            shards[int(place.name)] = shard
-    return shards, notices
+            _check(out, settings)
+    manifest = Manifest.read(out)
+    seconds = time.monotonic() - started - learned
+    notices = tuple(_notices(manifest, reader))
+    shards = len(manifest.shards)
+    return PreparedData(out, manifest.splits, manifest.vocab_size, shards, written, seconds, learned, notices)
 
 
-def _complete(out: Path, shards: dict[int, Shard], tokenizer: str) -> bool:
-    """Whether the manifest is there, and of just these shards."""
-    try:
-        manifest = Manifest.read(out)
-    except PoNetError:
-        return False
-    return manifest.tokenizer == tokenizer and manifest.shards == _ordered(shards)
+def _encode(made: Path, reader: BlockReader, tokenizer: "PoNetTokenizer", processes: int) -> int:
+    """Writes shards and manifest. Returns the bytes of text."""
+    (made / SHARDS).mkdir()
+    encoder = BlockEncoder(made / TOKENIZER / "tokenizer.json", made / SHARDS)
+    shards = []
+    with (
+        closing(parallel_map(encoder, reader.blocks(), processes)) as encoded,
+        progress("Tokenizing", reader.bytes, "bytes") as advance,
+    ):
+        for shard, read in encoded:
+            shards.append(shard)
+            advance(read)
+    size = Vocabulary.of(tokenizer).size
+    manifest = Manifest(fingerprint(tokenizer), size, "uint16" if size <= 1 << 16 else "uint32", shards)
+    totals = manifest.splits
+    if totals[TRAIN].sentences < 2:
+        if totals[VALIDATION].sentences >= 2:
+            raise PoNetError("All text is held out, and none is left to learn from: hold out less, or give more text.")
+        found = "no text" if totals[TRAIN].sentences == 0 else "one sentence only"
+        raise PoNetError(f"The corpus holds {found}: pre-training needs documents of several sentences.")
+    manifest.write(made)
+    return sum(counts.bytes for counts in totals.values())
 
 
-def _ordered(shards: dict[int, Shard]) -> list[Shard]:
-    return [shards[number] for number in sorted(shards)]
-
-
-def _require_text(out: Path, shards: list[Shard]) -> None:
-    """Data that nothing can be learned from is removed again, so that the folder is free for better."""
-    totals = {split: Counts() for split in SPLITS}
-    for shard in shards:
-        for split, counts in shard.splits.items():
-            totals[split].add(counts)
-    if totals[TRAIN].sentences >= 2:
-        return
-    discard(out, whole=True)
-    if totals[VALIDATION].sentences >= 2:
-        raise PoNetError("All text is held out, and none is left to learn from: hold out less, or give more text.")
-    found = "no text" if totals[TRAIN].sentences == 0 else "one sentence only"
-    raise PoNetError(f"The corpus holds {found}: pre-training needs documents of several sentences.")
+def _check(folder: Path, settings: dict[str, Any]) -> None:
+    """Raises a PoNetError where a folder doesn't hold the data of these settings, undamaged."""
+    Manifest.read(folder)
+    before, now = read_json(folder / SETTINGS), json.loads(json.dumps(settings))
+    different = [key for key in sorted(now) if not isinstance(before, dict) or before.get(key) != now[key]]
+    if different:
+        raise PoNetError(
+            f"'{folder}' holds data made with other settings ({', '.join(different)}): repeat that command, or name a "
+            "new folder."
+        )
+    for split in SPLITS:
+        TokenCorpus(folder, split, contents=True)
 
 
 def _notices(manifest: Manifest, reader: BlockReader) -> list[str]:
@@ -223,16 +188,12 @@ def _notices(manifest: Manifest, reader: BlockReader) -> list[str]:
     return found
 
 
-def _open_tokenizer(name: str) -> "PoNetTokenizer":
-    from ponet.tasks.models import open_tokenizer
-
-    return open_tokenizer(name)
-
-
 def _names(sources: Sequence[CorpusSource]) -> list[dict[str, Any]]:
     """What is read, in order: enough to notice another corpus."""
     return [source.identity(index) for source in sources for index in range(len(source.files))]
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _open_tokenizer(name: str) -> "PoNetTokenizer":
+    from ponet.tasks.models import open_tokenizer
+
+    return open_tokenizer(name)

@@ -1,33 +1,37 @@
-"""Shards: what one block of the corpus becomes on disk, whole by one rename or not there at all.
+"""Prepared data on disk: a manifest, and for each block of the corpus a shard of token arrays.
 
-A shard is a folder. For each split that it holds documents of there are four arrays, which `numpy.load` opens:
-
-    train.tokens.npy     [T] ids, uint16 where the vocabulary allows, else uint32; no special tokens
-    train.sentences.npy  [S + 1] uint32: sentence i is tokens[sentences[i]:sentences[i + 1]]
-    train.documents.npy  [D + 1] uint32: document i is the sentences documents[i] to documents[i + 1] - 1
-    train.hashes.npy     [D] uint64, of each document's text
-
-`shard.json` has the counts, the size and SHA-256 of each array, and where in the corpus the block ended.
+manifest.json        counts, size and SHA-256 of each array; it is moved in last, so where it is, everything is
+prepare.json         the settings and the corpus that the data was made with
+tokenizer/           what it was tokenized with
+shards/000000/       for each split that the shard has documents of, four arrays that `numpy.load` opens:
+  train.tokens.npy     [T] ids, uint16 where the vocabulary allows, else uint32; no special tokens
+  train.sentences.npy  [S + 1] uint32: sentence i is tokens[sentences[i]:sentences[i + 1]]
+  train.documents.npy  [D + 1] uint32: document i is the sentences documents[i] to documents[i + 1] - 1
+  train.hashes.npy     [D] uint64, of each document's text
 """
 
 import hashlib
-import json
 import os
-import shutil
-import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.artifacts import MANIFEST, STAGING, checksums, damage
+from ponet.tasks.pretraining.vocabulary import fingerprint
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import explain, read_json
+from ponet.utils.files import explain, read_json, write_json
 
+if TYPE_CHECKING:
+    from ponet.models.tokenization_ponet import PoNetTokenizer
+
+FORMAT, VERSION = "ponet-pretraining", 1
+SETTINGS, TOKENIZER, SHARDS = "prepare.json", "tokenizer", "shards"
 TRAIN, VALIDATION = "train", "validation"
 SPLITS = (TRAIN, VALIDATION)
 ARRAYS = ("tokens", "sentences", "documents", "hashes")
-SUMMARY = "shard.json"
 
 
 @dataclass
@@ -63,107 +67,238 @@ class Encoded:
 
 @dataclass
 class Shard:
-    """What `shard.json` says."""
+    """What the manifest says of a shard."""
 
     name: str
-    end: tuple[int, int]
-    """Where the next block begins: the file's number and how many of its documents come before."""
     splits: dict[str, Counts] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By file name: `bytes` and `sha256`."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Documents without text, of fewer than two tokens, or also in the validation corpus."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Shard":
         """From JSON."""
         splits = {name: Counts(**counts) for name, counts in values["splits"].items()}
-        start, end = values["end"]
-        return cls(values["name"], (start, end), splits, values["files"], values["left_out"])
+        return cls(values["name"], splits, values["files"], values["left_out"])
 
 
-def write_shard(
-    folder: Path, name: str, splits: dict[str, Encoded], end: tuple[int, int], left_out: dict[str, int]
-) -> Shard:
-    """Writes a shard to `folder/name`, whole or not at all.
-
-    Raises:
-        PoNetError: where the disk is full or the folder can't be written to.
-    """
-    shard = Shard(name, end, left_out=left_out)
-    temporary: Path | None = None
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".tmp", dir=folder))
-        os.chmod(temporary, 0o755)
-        for split, encoded in splits.items():
-            shard.splits[split] = encoded.counts
-            for array in ARRAYS:
-                path = temporary / f"{split}.{array}.npy"
-                with open(path, "wb") as file:
-                    np.save(file, getattr(encoded, array))
-                    _settle(file)
-                shard.files[path.name] = {"bytes": path.stat().st_size, "sha256": digest(path)}
-        with open(temporary / SUMMARY, "w", encoding="utf-8") as text:
-            json.dump(shard.to_dict(), text, indent=1)
-            _settle(text)
-        os.rename(temporary, folder / name)
-        temporary = None
-    except OSError as error:
-        raise explain(error, folder / name) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return shard
+def write_shard(folder: Path, name: str, splits: dict[str, Encoded], left_out: dict[str, int]) -> Shard:
+    """Writes a shard to `folder/name`."""
+    (folder / name).mkdir()
+    for split, encoded in splits.items():
+        for array in ARRAYS:
+            with (folder / name / f"{split}.{array}.npy").open("wb") as file:
+                np.save(file, getattr(encoded, array))
+                file.flush()
+                os.fsync(file.fileno())  # so that a power cut leaves no manifest beside arrays of zeros
+    counts = {split: encoded.counts for split, encoded in splits.items()}
+    return Shard(name, counts, checksums(folder / name), left_out)
 
 
-def read_shard(folder: Path) -> Shard:
-    """What a shard says of itself.
+@dataclass
+class Manifest:
+    """What `manifest.json` says."""
 
-    Raises:
-        PoNetError: where it says nothing, or nonsense.
-    """
-    values = read_json(folder / SUMMARY)
-    try:
-        return Shard.from_dict(values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PoNetError(f"The shard '{folder}' is corrupt: its {SUMMARY} isn't one. {ADVICE}") from error
+    tokenizer: str
+    """The tokenizer's fingerprint."""
+    vocab_size: int
+    dtype: str
+    shards: list[Shard]
+
+    @property
+    def splits(self) -> dict[str, Counts]:
+        """What each split holds, over all shards."""
+        totals = {split: Counts() for split in SPLITS}
+        for shard in self.shards:
+            for split, counts in shard.splits.items():
+                totals[split].add(counts)
+        return totals
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Documents left out, by reason."""
+        reasons: dict[str, int] = {}
+        for shard in self.shards:
+            for reason, count in shard.left_out.items():
+                reasons[reason] = reasons.get(reason, 0) + count
+        return reasons
+
+    def write(self, folder: Path) -> None:
+        """Writes it to a folder."""
+        values = {
+            "format": FORMAT,
+            "version": VERSION,
+            "tokenizer": self.tokenizer,
+            "vocab_size": self.vocab_size,
+            "dtype": self.dtype,
+            "splits": {split: vars(counts) for split, counts in self.splits.items()},
+            "left_out": self.left_out,
+            "shards": [asdict(shard) for shard in self.shards],
+        }
+        write_json(folder / MANIFEST, values)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """The manifest of a folder.
+
+        Raises:
+            PoNetError: where there is none, or it isn't one.
+        """
+        if not (folder / MANIFEST).is_file():
+            if (folder / SETTINGS).is_file() or (folder / STAGING).is_dir():
+                raise PoNetError(f"The data in '{folder}' isn't complete: prepare it again.")
+            raise PoNetError(f"'{folder}' holds no pre-training data: `ponet pretrain prepare` makes it.")
+        values = read_json(folder / MANIFEST)
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise PoNetError(f"'{folder / MANIFEST}' isn't the manifest of pre-training data.")
+        if values.get("version") != VERSION:
+            raise PoNetError(
+                f"The data in '{folder}' has version {values.get('version')}, and this ponet reads {VERSION}: "
+                "prepare it again elsewhere."
+            )
+        try:
+            shards = [Shard.from_dict(shard) for shard in values["shards"]]
+            return cls(values["tokenizer"], values["vocab_size"], values["dtype"], shards)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PoNetError(f"'{folder / MANIFEST}' is incomplete: prepare the data again elsewhere.") from error
 
 
-ADVICE = "Delete it and prepare again with the same command: only it is made anew."
+@dataclass(frozen=True)
+class ShardArrays:
+    """One split's part of a shard."""
+
+    tokens: np.ndarray
+    """`[T]`, ids."""
+    sentences: np.ndarray
+    """`[S + 1]` int64, the token at which each sentence begins."""
+    documents: np.ndarray
+    """`[D + 1]` int64, the sentence at which each document begins."""
 
 
-def check(folder: Path, name: str, facts: dict[str, Any], contents: bool = True) -> None:
-    """Checks one array's file against what was written.
+class TokenCorpus:
+    """One split of a folder that `ponet pretrain prepare` made. Can be pickled: a worker process opens its own maps.
 
     Args:
-        contents: also by its SHA-256, not by its size alone.
+        folder: the prepared data.
+        split: "train" or "validation".
+        contents: whether the SHA-256 of every array is compared, which reads all of it once; sizes always are.
 
     Raises:
-        PoNetError: where it is missing, cut off or changed; it names the shard.
+        PoNetError: no prepared data there, or a shard of it that is missing, cut off or changed; it is named.
     """
-    path = folder / name
-    try:
-        size = path.stat().st_size
-        whole = size == facts["bytes"] and (not contents or digest(path) == facts["sha256"])
-    except FileNotFoundError as error:
-        raise PoNetError(f"The shard '{folder}' lacks '{name}'. {ADVICE}") from error
-    except OSError as error:
-        raise explain(error, path) from error
-    if not whole:
-        raise PoNetError(f"The shard '{folder}' is corrupt: '{name}' isn't what was written. {ADVICE}")
+
+    def __init__(self, folder: str | Path, split: str = TRAIN, contents: bool = False) -> None:
+        self.folder, self.split = Path(folder), split
+        self.manifest = Manifest.read(self.folder)
+        self.shards = [shard for shard in self.manifest.shards if shard.splits.get(split) is not None]
+        for shard in self.shards:
+            for name, facts in shard.files.items():
+                if name.startswith(f"{split}."):
+                    self._check(self.folder / SHARDS / shard.name / name, facts, contents)
+        self.tokens = sum(shard.splits[split].tokens for shard in self.shards)
+        self.documents = sum(shard.splits[split].documents for shard in self.shards)
+        self._open: dict[int, ShardArrays] = {}
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}
+
+    def _check(self, path: Path, facts: dict[str, Any], contents: bool) -> None:
+        if found := damage(path, facts["bytes"], facts["sha256"] if contents else None):
+            raise PoNetError(f"The shard '{path.parent}' is damaged: '{path.name}' {found}. {self._again()}")
+
+    def _again(self) -> str:
+        return f"Delete '{self.folder}' and prepare the data again."
+
+    def shard(self, index: int) -> ShardArrays:
+        """The arrays of one shard; tokens stay on disk until they are read.
+
+        Raises:
+            PoNetError: where they can't be read.
+        """
+        if index not in self._open:
+            folder = self.folder / SHARDS / self.shards[index].name
+            try:
+                tokens = np.load(folder / f"{self.split}.tokens.npy", mmap_mode="r")
+                sentences, documents = (
+                    np.load(folder / f"{self.split}.{name}.npy").astype(np.int64) for name in ("sentences", "documents")
+                )
+            except OSError as error:
+                raise explain(error, folder) from error
+            except ValueError as error:
+                raise PoNetError(f"The shard '{folder}' is damaged. {self._again()}") from error
+            self._open[index] = ShardArrays(tokens, sentences, documents)
+        return self._open[index]
+
+    def digest(self) -> str:
+        """Tells this split from any other: its shards' checksums and the tokenizer's fingerprint."""
+        parts = [self.manifest.tokenizer, self.split]
+        for shard in self.shards:
+            parts += [facts["sha256"] for name, facts in sorted(shard.files.items()) if name.startswith(self.split)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def tokenizer(self) -> "PoNetTokenizer":
+        """The tokenizer that the data was made with.
+
+        Raises:
+            PoNetError: where the one in the folder is another.
+        """
+        from ponet.tasks.models import open_tokenizer
+
+        tokenizer = open_tokenizer(str(self.folder / TOKENIZER))
+        if fingerprint(tokenizer) != self.manifest.tokenizer:
+            raise PoNetError(
+                f"The tokenizer in '{self.folder / TOKENIZER}' isn't the one that the data was made with: put it back, "
+                "or prepare the data again in a new folder."
+            )
+        return tokenizer
 
 
-def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+class JoinedCorpus:
+    """One split of several folders of prepared data, as one sequence of shards; a folder may stand there repeatedly.
 
+    Args:
+        folders: what `ponet pretrain prepare` made, all with one tokenizer.
+        split: "train" or "validation".
+        contents: as `TokenCorpus`'s.
 
-def _settle(file: Any) -> None:
-    """On the disk before the rename, so that a power cut leaves no whole-looking shard of zeros."""
-    file.flush()
-    os.fsync(file.fileno())
+    Raises:
+        PoNetError: as `TokenCorpus`, or where the tokenizers differ.
+    """
+
+    def __init__(self, folders: Sequence[str], split: str, contents: bool) -> None:
+        opened = {folder: TokenCorpus(folder, split, contents) for folder in dict.fromkeys(folders)}
+        self.corpora = [opened[folder] for folder in folders]
+        for corpus in self.corpora[1:]:
+            if corpus.manifest.tokenizer != self.fingerprint:
+                raise PoNetError(
+                    f"'{self.corpora[0].folder}' and '{corpus.folder}' were prepared with different tokenizers: "
+                    "prepare both with the teacher's."
+                )
+        self.tokens = sum(corpus.tokens for corpus in self.corpora)
+        self.documents = sum(corpus.documents for corpus in self.corpora)
+        self._places = [(corpus, shard) for corpus in self.corpora for shard in range(len(corpus))]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the tokenizer."""
+        return self.corpora[0].manifest.tokenizer
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def shard(self, index: int) -> ShardArrays:
+        """The arrays of one shard."""
+        corpus, shard = self._places[index]
+        return corpus.shard(shard)
+
+    def digest(self) -> str:
+        """Tells these texts from any others."""
+        return " ".join(corpus.digest() for corpus in self.corpora)
+
+    def tokenizer(self) -> "PoNetTokenizer":
+        """The tokenizer that all was made with."""
+        return self.corpora[0].tokenizer()

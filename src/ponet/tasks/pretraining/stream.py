@@ -132,7 +132,7 @@ class PretrainingStream(Sampler[list[Key]]):
         return self.tokens_at(step) / max(1, self.examples.corpus.tokens)
 
     def epoch_steps(self) -> list[int]:
-        """Where to evaluate unless told: a training has few epochs, so at each tenth of the steps."""
+        """Where to evaluate by default: a training has few epochs, so at each tenth of the steps."""
         return sorted({-(-self.steps * part // EVALUATIONS) for part in range(1, EVALUATIONS + 1)})
 
     def _endless(self, length: int) -> Iterator[tuple[list[Key], int]]:

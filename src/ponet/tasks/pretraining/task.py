@@ -10,11 +10,9 @@ import numpy as np
 
 from ponet.config.pretraining import PretrainingOptions
 from ponet.tasks.base import Evaluation, Prepared, Split
-from ponet.tasks.pretraining.collate import PretrainingCollator
-from ponet.tasks.pretraining.corpus import TokenCorpus
-from ponet.tasks.pretraining.examples import Drawing, PretrainingExamples
+from ponet.tasks.pretraining.examples import Drawing, PretrainingCollator, PretrainingExamples
 from ponet.tasks.pretraining.objective import PretrainingObjective
-from ponet.tasks.pretraining.shards import TRAIN, VALIDATION
+from ponet.tasks.pretraining.shards import TRAIN, VALIDATION, TokenCorpus
 from ponet.tasks.pretraining.stream import PretrainingStream, stream_maker
 from ponet.tasks.pretraining.vocabulary import Vocabulary
 from ponet.utils.errors import PoNetError
@@ -28,6 +26,8 @@ VALIDATION_SEED = 0
 
 class PretrainingTask:
     """Masked language modelling, with a sentence objective beside it (paper, section 3.4)."""
+
+    options: type = PretrainingOptions
 
     def prepare(self, recipe: "Recipe") -> Prepared:
         """As `ponet.tasks.base.Task.prepare`."""

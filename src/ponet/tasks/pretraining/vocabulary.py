@@ -1,18 +1,25 @@
-"""What pre-training must know of a vocabulary: its special ids, which pieces are words, and whether it is the same."""
+"""The vocabulary of pre-training: learned from the corpus, what examples need of it, and its fingerprint."""
 
 import hashlib
 import json
 import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ponet.artifacts import progress
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
+    from ponet.data.corpora import CorpusSource
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
+VOCAB_SIZE = 16_000
+SAMPLE_BYTES = 100_000_000
+"""A vocabulary is learned from about so much of the corpus, spread over all of it."""
+_SAMPLE_SALT = "sample "
 _UNUSED = re.compile(r"\[unused\d+\]")
 
 
@@ -70,3 +77,41 @@ def fingerprint(tokenizer: "PoNetTokenizer") -> str:
         {name: getattr(tokenizer, name) for name in ("cls_token", "sep_token", "mask_token", "unk_token", "pad_token")},
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+class CorpusSample:
+    """About `SAMPLE_BYTES` of the corpus, whole documents chosen by their hash; can be read again and again."""
+
+    def __init__(self, sources: "Sequence[CorpusSource]", advance: Callable[[int], None]) -> None:
+        self.sources = sources
+        self.advance = advance
+
+    def __iter__(self) -> Iterator[str]:
+        total = sum(source.size(i) for source in self.sources for i in range(len(source.files)))
+        share = min(1.0, SAMPLE_BYTES / max(total, 1))  # of Parquet the text is larger than the file: a fair sample
+        for source in self.sources:
+            for index in range(len(source.files)):
+                done = 0
+                for text, position in source.documents(index):
+                    if share == 1.0 or text_hash(_SAMPLE_SALT + text) < share * 2.0**64:
+                        yield text
+                    self.advance(position - done)
+                    done = position
+
+
+def learn_vocabulary(sources: "Sequence[CorpusSource]", vocab_size: int, lowercase: bool) -> "PoNetTokenizer":
+    """A tokenizer with a WordPiece vocabulary of so many pieces at most, learned from the corpus.
+
+    Raises:
+        PoNetError: for a corpus that can't be read or holds no text, and too small a vocabulary for its characters.
+    """
+    from ponet.data.tokenizer_training import PASSES, train_wordpiece
+
+    total = sum(source.size(index) for source in sources for index in range(len(source.files)))
+    with progress("Learning a vocabulary", PASSES * total, "bytes") as advance:
+        return train_wordpiece(CorpusSample(sources, advance), vocab_size, lowercase)
+
+
+def text_hash(text: str) -> int:
+    """64 bits of a text, the same on every machine; space at either end doesn't count."""
+    return int.from_bytes(hashlib.blake2b(text.strip().encode(), digest_size=8).digest(), "big")

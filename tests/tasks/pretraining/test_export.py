@@ -1,4 +1,4 @@
-"""A pre-training, from text to a checkpoint that is shipped: what opens it, what it weighs, what its card says."""
+"""A pre-training, from text to a bundled checkpoint: what opens it, what it weighs, what its card says."""
 
 import json
 import shutil
@@ -14,12 +14,12 @@ from transformers import AutoTokenizer, pipeline
 from typer.testing import CliRunner
 
 from ponet import PoNetForPreTraining, PoNetForSequenceClassification, PoNetModel
-from ponet.cli.pretrain_ship import register
+from ponet.cli.pretrain_export import register
 from ponet.config.recipe import load_recipe
-from ponet.models import checkpoints as shipped
+from ponet.models import checkpoints as bundled
 from ponet.report.registry import find_report
+from ponet.tasks.pretraining.export import export
 from ponet.tasks.pretraining.prepare import prepare
-from ponet.tasks.pretraining.ship import ship
 from ponet.tasks.pretraining.task import PretrainingTask
 from ponet.training.export import export_run
 from ponet.training.run import train
@@ -37,7 +37,7 @@ SMALL = [
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six steps of `pretrain/tiny`, smaller still."""
-    folder = tmp_path_factory.mktemp("ship")
+    folder = tmp_path_factory.mktemp("export")
     generator = np.random.default_rng(0)
     documents = []
     for _ in range(60):
@@ -53,8 +53,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shipped") / "ponet-tiny"
-    size = ship(run, folder, data="Made-up sentences")
+    folder = tmp_path_factory.mktemp("bundled") / "ponet-tiny"
+    size = export(run, folder, data="Made-up sentences")
     assert size == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return folder
 
@@ -147,20 +147,21 @@ def test_a_run_is_filed_by_size_and_mixer(run: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_s_name_and_folder(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipped, "CHECKPOINTS", tmp_path / "checkpoints")
+    monkeypatch.setattr(bundled, "CHECKPOINTS", tmp_path / "checkpoints")
     app = typer.Typer()
     app.callback()(lambda: None)
     register(app)
-    done = CliRunner().invoke(app, ["ship", str(run), "ponet-tiny"])
+    done = CliRunner().invoke(app, ["export", str(run), "ponet-tiny"])
     assert done.exit_code == 0, done.output
-    assert shipped.checkpoint() == str(tmp_path / "checkpoints" / "ponet-tiny")
-    assert CliRunner().invoke(app, ["ship", str(run), "ponet-mine", "--out", str(tmp_path / "x")]).exit_code == 0
+    assert bundled.checkpoint() == str(tmp_path / "checkpoints" / "ponet-tiny")
+    former = ["ship", str(run), "ponet-mine", "--out", str(tmp_path / "x")]
+    assert CliRunner().invoke(app, former).exit_code == 0
     assert (tmp_path / "x" / "ponet-mine" / "config.json").is_file()
     assert CliRunner().invoke(app, ["ship", str(run), "tiny"]).exit_code == 2
 
 
 def test_a_pre_training_goes_on_from_it_by_name(run: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipped, "CHECKPOINTS", checkpoint.parent)
+    monkeypatch.setattr(bundled, "CHECKPOINTS", checkpoint.parent)
     overrides = [f"data.path={run.parent / 'data'}", *SMALL[4:]]
     recipe = load_recipe("pretrain/tiny", overrides)
     recipe.model = {"init": "ponet-tiny"}
@@ -182,41 +183,41 @@ def copy(run: Path, folder: Path, change: Any = None) -> Path:
     return folder
 
 
-def test_what_can_t_be_shipped_leaves_nothing(run: Path, tmp_path: Path) -> None:
+def test_what_can_t_be_exported_leaves_nothing(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(PoNetError, match="is no complete run"):
-        ship(tmp_path, out / "ponet-x")
+        export(tmp_path, out / "ponet-x")
     with pytest.raises(PoNetError, match="isn't a pre-training"):
-        ship(copy(run, tmp_path / "text", lambda result: result["recipe"].update(task="text")), out / "ponet-x")
+        export(copy(run, tmp_path / "text", lambda result: result["recipe"].update(task="text")), out / "ponet-x")
     with pytest.raises(PoNetError, match=r"would have 0\.\d MB, more than 0.01"):
-        ship(run, out / "ponet-x", most_mb=0.01)
+        export(run, out / "ponet-x", most_mb=0.01)
     large = copy(run, tmp_path / "large")
     model = PoNetForPreTraining.from_pretrained(large)
     with torch.no_grad():
         model.ponet.embeddings.LayerNorm.weight[0] = 1e5
     model.save_pretrained(large)
     with pytest.raises(PoNetError, match=r"LayerNorm.weight' .* aren't finite in half precision"):
-        ship(large, out / "ponet-x")
+        export(large, out / "ponet-x")
     assert not out.exists() or list(out.iterdir()) == []
 
 
 def test_one_that_is_there_is_replaced_whole_or_stays(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out" / "ponet-x"
-    ship(run, folder, data="the first")
+    export(run, folder, data="the first")
     with pytest.raises(PoNetError, match="is there already"):
-        ship(run, folder)
+        export(run, folder)
     with pytest.raises(PoNetError, match="more than"):
-        ship(run, folder, overwrite=True, most_mb=0.01)
+        export(run, folder, overwrite=True, most_mb=0.01)
     assert "the first" in (folder / "README.md").read_text()
     (folder / "stray").touch()
     with pytest.raises(PoNetError, match="isn't a checkpoint alone"):
-        ship(run, folder, data="the second", overwrite=True)
+        export(run, folder, data="the second", overwrite=True)
     (folder / "stray").rename(folder / "1_Pooling" / "stray")
     with pytest.raises(PoNetError, match="isn't a checkpoint alone"):
-        ship(run, folder, data="the second", overwrite=True)
+        export(run, folder, data="the second", overwrite=True)
     (folder / "1_Pooling" / "stray").unlink()
     (folder / "vocab.txt").write_text("of another")
-    ship(run, folder, data="the second", overwrite=True)
+    export(run, folder, data="the second", overwrite=True)
     assert "the second" in (folder / "README.md").read_text()
     assert not (folder / "stray").exists()
     assert [path.name for path in folder.parent.iterdir()] == ["ponet-x"]
