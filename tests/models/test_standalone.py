@@ -33,6 +33,8 @@ HEADS = {
     "AutoModelForQuestionAnswering": PoNetForQuestionAnswering,
     "AutoModelForMultipleChoice": PoNetForMultipleChoice,
 }
+OPENED = ("AutoModel", "AutoModelForPreTraining", "AutoModelForSequenceClassification", "AutoModelForMultipleChoice")
+"""Of the heads, those that are opened without ponet: each import of a copy takes seconds."""
 SMALL = {
     "vocab_size": 40,
     "hidden_size": 16,
@@ -110,8 +112,8 @@ def folders(tmp_path_factory) -> Path:
     """Every head, a tokenizer, and one batch with padding on the right, on the left and in the middle."""
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("standalone")
-    for name, head in HEADS.items():
-        head(PoNetConfig(**SMALL)).save_pretrained(root / name)
+    for name in OPENED:
+        HEADS[name](PoNetConfig(**SMALL)).save_pretrained(root / name)
     vocabulary = {
         piece: i for i, piece in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "!"])
     }
@@ -128,12 +130,12 @@ def folders(tmp_path_factory) -> Path:
 def test_heads_and_tokenizer_open_without_ponet(folders, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    printed = run_python(OPEN_ALL, folders, out, *HEADS, modules=tmp_path / "modules")
+    printed = run_python(OPEN_ALL, folders, out, *OPENED, modules=tmp_path / "modules")
     assert printed.strip() == "[[0, 1, 1, 2, 3], [0, 1, 2, 3, 3]]"
     assert PoNetTokenizer.from_pretrained(out / "tokenizer")("a! b")["segment_ids"] == [0, 1, 1, 2, 3]
     inputs = load_file(folders / "inputs.safetensors")
-    for name, head in HEADS.items():
-        model = head.from_pretrained(folders / name).eval()
+    for name in OPENED:
+        model = HEADS[name].from_pretrained(folders / name).eval()
         given = {k: v[:, None] for k, v in inputs.items()} if name.endswith("MultipleChoice") else inputs
         with use_backend("reference"):
             expected = model(**given).to_tuple()
@@ -150,7 +152,7 @@ def test_heads_and_tokenizer_open_without_ponet(folders, tmp_path):
     assert torch.equal(again, here)
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", ["AutoModel", "tokenizer"])
 def test_copied_code_stands_alone(folders, name):
     sources = sorted((folders / name).glob("*.py"))
     assert {"configuration_ponet.py", "modeling_ponet.py"} < {path.name for path in sources}
