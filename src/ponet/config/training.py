@@ -52,32 +52,33 @@ class TrainingOptions:
     warmup: Annotated[float, Field(ge=0, le=MAX_COUNT)] = 0.1
     """Warm-up, as a fraction of all steps if below 1, else in steps."""
     decay: Share = 0.4
-    """The share of all steps over which `warmup_stable_decay` lets the learning rate fall."""
+    """The share of all steps over which `warmup_stable_decay` lowers the learning rate."""
     epochs: Annotated[float, Field(gt=0, le=MAX_COUNT)] = 3.0
-    """Passes over the training split. Not looked at where `max_steps` is given. With `batch_tokens` the batches of
+    """Passes over the training split. Ignored where `max_steps` is given. With `batch_tokens` the batches of
     a pass differ in number: of more than 100 passes the total is an estimate."""
     max_steps: Count | None = None
     """Number of optimizer steps, however many epochs that takes."""
     budget: str | None = None
-    """Time for the training steps of a new run (90s, 25m, 2h), evaluations not counted: some steps are timed first, and
-    `max_steps` becomes the number that fills it. The schedule then fits it exactly; keep the machine to this run."""
+    """Time for the training steps of a new run (90s, 25m, 2h), without evaluations: some steps are timed first, and
+    `max_steps` becomes the number that fills it, which the schedule then fits exactly. Use the machine for nothing
+    else."""
     step_seconds: PositiveFloat | None = None
-    """Seconds of one step, where they are known from a trial on a quiet machine: `budget` then times nothing."""
+    """Seconds of one step, where they are known from a trial on an idle machine: `budget` then times nothing."""
     batch_tokens: Count | None = 16384
-    """Real tokens in a batch, at most; its documents are of like length. null: `batch_size` documents at random."""
+    """Real tokens in a batch, at most; its documents are of similar length. null: `batch_size` documents at random."""
     batch_size: Count | None = None
     """Documents in a batch, at most. null: as many as `batch_tokens` allows."""
     drop_last: bool = False
     """Whether, where `batch_tokens` is null, an epoch leaves out the documents that fill no batch of `batch_size`."""
     gradient_accumulation: Count = 1
-    """Batches to one optimizer step; the loss is the mean over all their examples."""
+    """Batches in one optimizer step; the loss is the mean over all their examples."""
     max_grad_norm: NonNegativeFloat = 1.0
     """The gradient is scaled down to this norm where it is longer; 0 leaves it as it is."""
     eval_every: Count | Annotated[float, Field(gt=0, le=MAX_COUNT)] | None = None
     """Steps between evaluations on the validation split, or a fraction of all steps: below 1, or 1.0 for the last step
     alone. null: once an epoch. The last step always has one."""
     metric: str | None = None
-    """The validation metric that chooses the kept checkpoint. null: the task's own."""
+    """The validation metric that chooses the best checkpoint. null: the task's own."""
     patience: Count | None = None
     """Training stops after this many evaluations without a better metric. null: never early."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
