@@ -102,7 +102,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
 def test_stopped_with_workers_and_begun_again(home, number):
     """The whole of it, with real processes: nothing outlives the command, and the next one begins again."""
-    write(home / "corpus.jsonl", documents(20_000))
+    write(home / "corpus.jsonl", documents(10_000))
     (home / "small_blocks.py").write_text(SCRIPT)
 
     def begin(out: str) -> "subprocess.Popen[str]":

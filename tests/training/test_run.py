@@ -1,7 +1,6 @@
 """What ends up in a run folder, and whose folder it is."""
 
 import errno
-import fcntl
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ from tests.training.conftest import at_step
 from transformers import BertForSequenceClassification
 
 import ponet
+from ponet.artifacts import locked
 from ponet.config.recipe import load_recipe
 from ponet.training.evaluation import evaluate, load_model
 from ponet.training.run import train
@@ -148,13 +148,8 @@ def test_a_folder_that_can_t_be_made_is_a_sentence(
 
 
 def test_one_process_at_a_time(tiny_recipe: Any, tmp_path: Path) -> None:
-    handle = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    try:
-        with pytest.raises(PoNetError, match="Another process is training in"):
-            train(tiny_recipe(), tmp_path, show=False)
-    finally:
-        os.close(handle)
+    with locked(tmp_path, "held"), pytest.raises(PoNetError, match="Another process is training in"):
+        train(tiny_recipe(), tmp_path, show=False)
     assert train(tiny_recipe("max_steps=1"), tmp_path, show=False)["train"]["steps"] == 1
 
 
