@@ -107,13 +107,13 @@ def test_targets_of_lengths() -> None:
 def test_targets_of_ops_and_documents() -> None:
     row = {"copy": {"median_seconds": 1.0}, "numba": {"median_seconds": 1.5}, "triton": {"median_seconds": 1.1}}
     mixer = {"forward": {"ours": {"median_seconds": 1.0}, "published": {"median_seconds": 2.0}}}
-    rows = {"pool_and_fuse forward": row, "document_mean backward": row}
+    rows = {"segment_local_fusion forward": row, "mean_aggregation backward": row}
     values = {"setup": {}, "layouts": {"base": {}}, "groups": {"base": rows, "mixer": mixer}}
     cpu = ops_targets(values | {"setup": {"device": "cpu", "dtype": "float32", "fused": "numba"}})
     assert [(t.measured, *t.met.values()) for t in cpu] == [({"base": 1.5}, True), ({"": 2.0}, False)]
     gpu = ops_targets(values | {"setup": {"device": "cuda", "dtype": "bfloat16", "fused": "triton"}})
     assert [t.what.split(":")[0] for t in gpu] == [
-        *("document_mean backward", "pool_and_fuse forward", "one mixer, forward"),
+        *("mean_aggregation backward", "segment_local_fusion forward", "one mixer, forward"),
     ]
     assert gpu[0].measured["base"] == pytest.approx(1 / 1.1)
     [documents] = documents_targets({"imdb": 3.0})

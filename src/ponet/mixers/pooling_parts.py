@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ponet.ops.dispatch import document_mean, pool_and_fuse
+from ponet.ops.dispatch import mean_aggregation, segment_local_fusion
 from ponet.ops.layout import Layout
 from ponet.ops.reference import accumulator
 
@@ -35,7 +35,7 @@ def part_borders(layout: Layout, size: int) -> list[int]:
 
 
 def document_means(read: Read, layout: Layout, borders: Sequence[int]) -> Tensor:
-    """`document_mean` in parts: `[B, d]`; zeros for an empty document."""
+    """`mean_aggregation` in parts: `[B, d]`; zeros for an empty document."""
     total: Tensor | None = None
     for begin, end in pairwise(borders):
         part = layout.part(begin, end)
@@ -43,13 +43,13 @@ def document_means(read: Read, layout: Layout, borders: Sequence[int]) -> Tensor
         if total is None:
             total = x.new_zeros((layout.batch_size, x.shape[1]), dtype=accumulator(x.dtype))
         documents = slice(*_documents(layout, begin, end))
-        total[documents] += document_mean(x, part).to(total.dtype) * part.cu_seqlens.diff()[:, None]
+        total[documents] += mean_aggregation(x, part).to(total.dtype) * part.cu_seqlens.diff()[:, None]
     assert total is not None
     return (total / layout.cu_seqlens.diff().clamp(min=1)[:, None]).to(x.dtype)
 
 
 def attention_pools(read: Read, queries: Tensor, layout: Layout, borders: Sequence[int]) -> Tensor:
-    """`attention_pool` in parts, by an online softmax: queries `[B, h, d]` -> `[B, h, d]`."""
+    """`softmax_aggregation` in parts, by an online softmax: queries `[B, h, d]` -> `[B, h, d]`."""
     B, h, _ = queries.shape
     q = queries.to(accumulator(queries.dtype))
     z = torch.zeros_like(q)
@@ -76,7 +76,7 @@ def attention_pools(read: Read, queries: Tensor, layout: Layout, borders: Sequen
 def pool_parts(
     read: Read, project: Callable[[Tensor], Tensor], g: Tensor, layout: Layout, borders: Sequence[int]
 ) -> Iterator[Tensor]:
-    """`pool_and_fuse` in parts: yields `y [end - begin, d]` of each.
+    """`segment_local_fusion` in parts: yields `y [end - begin, d]` of each.
 
     Args:
         read: hidden states.
@@ -97,7 +97,7 @@ def pool_parts(
             # of equal numbers the maximum is that number: so a cut segment's tokens get what was found before
             projections[known, d : 2 * d] = tops[rows[known]].to(projections.dtype)
         documents = slice(*_documents(layout, low, high))
-        y = pool_and_fuse(g[documents].to(projections.dtype), projections, layout.part(low, high))
+        y = segment_local_fusion(g[documents].to(projections.dtype), projections, layout.part(low, high))
         yield y[begin - low : end - low]
 
 

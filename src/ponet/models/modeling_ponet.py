@@ -23,7 +23,7 @@ from transformers.utils.generic import can_return_tuple
 from ponet.models.body import PoNetModel, PoNetPreTrainedModel
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.packing import PackedOutputs, takes_flattened
-from ponet.ops.dispatch import document_mean
+from ponet.ops.dispatch import mean_aggregation
 
 _TIED = {
     "cls.predictions.decoder.weight": "ponet.embeddings.word_embeddings.weight",
@@ -289,7 +289,7 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
         if self.config.classifier_pooling == "cls":
             documents = self.ponet.pool(encoded)
         else:
-            documents = document_mean(encoded.hidden, layout)
+            documents = mean_aggregation(encoded.hidden, layout)
             if self.config.classifier_pooling == "padded_mean":
                 share = layout.cu_seqlens.diff() / self.config.max_position_embeddings
                 documents = documents * share[:, None].to(documents.dtype)
