@@ -30,7 +30,6 @@ pytest.importorskip("numba")
 
 from ponet.ops.numba import BACKEND as NUMBA
 
-
 # Kernels take long to compile for a further type, and float64 is seldom used.
 DTYPES = (torch.float32, torch.bfloat16, pytest.param(torch.float64, marks=pytest.mark.slow))
 

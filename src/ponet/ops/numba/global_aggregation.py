@@ -88,25 +88,27 @@ def _mean_step(step: int, task: int, a: _Mean, scratch: Pointer) -> bool:
     step 1, a task a piece of the width: of the others."""
     if step == 0:
         return _mean_of_block(task, a, scratch)
-    low, high = task * PIECE, min((task + 1) * PIECE, a.d)
+    documents, d = a.documents, a.d
+    low, high = task * PIECE, min((task + 1) * PIECE, d)
     for b in range(a.blocks):
-        document = sum_partials(b, a.documents, a.documents, a.partials, low, high, a.d)
+        document = sum_partials(b, documents, documents, a.partials, low, high, d)
         if document >= 0:
-            length = a.documents.offsets[document + 1] - a.documents.offsets[document]
-            divide(at(a.partials, (2 * b + 1) * a.d + low), length, high - low, at(a.mean, document * a.d + low))
+            length = documents.offsets[document + 1] - documents.offsets[document]
+            divide(at(a.partials, (2 * b + 1) * d + low), length, high - low, at(a.mean, document * d + low))
     return False
 
 
 @compiled
 def _mean_of_block(b: int, a: _Mean, scratch: Pointer) -> bool:
-    begin, end, d = block_start(a.documents, b), block_start(a.documents, b + 1), a.d
+    documents, d = a.documents, a.d
+    begin, end = block_start(documents, b), block_start(documents, b + 1)
     first, cut = begin, False
     while first < end:
-        document = find(a.documents, first)
-        start, stop = a.documents.offsets[document], a.documents.offsets[document + 1]
+        document = find(documents, first)
+        start, stop = documents.offsets[document], documents.offsets[document + 1]
         last = min(stop, end)
         whole = first == start and last == stop
-        into = scratch if whole else at(a.partials, partial_row(a.documents, document, b, begin) * d)
+        into = scratch if whole else at(a.partials, partial_row(documents, document, b, begin) * d)
         fill(into, d, 0)
         four = last - (last - first) % 4
         for token in range(first, four, 4):
@@ -214,8 +216,9 @@ def _softmax_step(step: int, task: int, a: _Softmax, scratch: Pointer) -> bool:
 @compiled
 def _softmax_of_block(b: int, a: _Softmax, scratch: Pointer) -> bool:
     """Of a document that is cut: the softmax over the block's tokens, not yet divided by its denominator."""
-    begin, end, d, h = block_start(a.documents, b), block_start(a.documents, b + 1), a.d, a.h
-    longest = 2 * a.documents.block
+    documents, d, h = a.documents, a.d, a.h
+    begin, end = block_start(documents, b), block_start(documents, b + 1)
+    longest = 2 * documents.block
     own_z, own_tops, own_totals = (
         at(scratch, h * longest),
         at(scratch, h * (longest + d)),
@@ -223,11 +226,11 @@ def _softmax_of_block(b: int, a: _Softmax, scratch: Pointer) -> bool:
     )
     first, cut = begin, False
     while first < end:
-        document = find(a.documents, first)
-        start, stop = a.documents.offsets[document], a.documents.offsets[document + 1]
+        document = find(documents, first)
+        start, stop = documents.offsets[document], documents.offsets[document + 1]
         last = min(stop, end)
         n, whole = last - first, first == start and last == stop
-        row = partial_row(a.documents, document, b, begin) * h
+        row = partial_row(documents, document, b, begin) * h
         z = own_z if whole else at(a.partials, row * d)
         top, denominator = (own_tops, own_totals) if whole else (at(a.tops, row), at(a.totals, row))
         rows = at(a.x, first * d)
@@ -256,11 +259,11 @@ def _softmax_of_block(b: int, a: _Softmax, scratch: Pointer) -> bool:
 @compiled
 def _combine_partials(b: int, j: int, a: _Softmax) -> None:
     """One head of the document that begins in block `b` and continues after it, from the softmax of each block."""
-    document = cut_run(a.documents, block_start(a.documents, b), block_start(a.documents, b + 1))
+    documents, d, h = a.documents, a.d, a.h
+    document = cut_run(documents, block_start(documents, b), block_start(documents, b + 1))
     if document < 0:
         return
-    d, h = a.d, a.h
-    own, final = (2 * b + 1) * h + j, block_of(a.documents, a.documents.offsets[document + 1] - 1)
+    own, final = (2 * b + 1) * h + j, block_of(documents, documents.offsets[document + 1] - 1)
     top = a.tops[own]
     for other in range(b + 1, final + 1):
         top = max(top, a.tops[2 * other * h + j])

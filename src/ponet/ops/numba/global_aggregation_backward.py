@@ -104,14 +104,15 @@ def _step(step: int, task: int, a: _SoftmaxBackward, scratch: Pointer) -> bool:
 
 @compiled
 def _gradients_of_block(b: int, a: _SoftmaxBackward, scratch: Pointer) -> bool:
-    begin, end, d, h = block_start(a.documents, b), block_start(a.documents, b + 1), a.d, a.h
-    longest = 2 * a.documents.block
+    documents, d, h = a.documents, a.d, a.h
+    begin, end = block_start(documents, b), block_start(documents, b + 1)
+    longest = 2 * documents.block
     weights, gradients = scratch, at(scratch, h * longest)  # [h, longest]: of tokens, and of their scores
     rows, own_dqueries = at(scratch, 2 * h * longest), at(scratch, 2 * h * longest + _TOKENS * d)
     first, cut = begin, False
     while first < end:
-        document = find(a.documents, first)
-        start, stop = a.documents.offsets[document], a.documents.offsets[document + 1]
+        document = find(documents, first)
+        start, stop = documents.offsets[document], documents.offsets[document + 1]
         last = min(stop, end)
         n, whole, tokens = last - first, first == start and last == stop, at(a.x, first * d)
         query, dz = at(a.queries, document * h * d), at(a.dz, document * h * d)
@@ -130,7 +131,7 @@ def _gradients_of_block(b: int, a: _SoftmaxBackward, scratch: Pointer) -> bool:
             add_products(at(weights, low), 1, longest, dz, h, rows, m, d)
             add_products(at(gradients, low), 1, longest, query, h, rows, m, d)
             copy(rows, m * d, at(a.dx, (first + low) * d))
-        into = own_dqueries if whole else at(a.partials, partial_row(a.documents, document, b, begin) * h * d)
+        into = own_dqueries if whole else at(a.partials, partial_row(documents, document, b, begin) * h * d)
         fill(into, h * d, 0)
         add_products(gradients, longest, 1, tokens, n, into, h, d)
         if whole:
