@@ -39,7 +39,10 @@ class LayoutTensors(NamedTuple):
     @classmethod
     def of(cls, layout: Layout) -> "LayoutTensors":
         """Those of a layout."""
-        return cls(*(getattr(layout, field) for field in cls._fields))
+        return cls(
+            *(layout.cu_seqlens, layout.document, layout.cu_segments, layout.segment),
+            *(layout.segment_order, layout.joins_next, layout.special),
+        )
 
 
 class Kernels(NamedTuple):

@@ -63,7 +63,7 @@ def dropout(x: Tensor, residual: Tensor | None, p: float, seed: int, out: Tensor
         blocks = (x.numel() + _BLOCK - 1) // _BLOCK
         limit = min(round(p * 2**32), 2**32 - 1)
         low, high = seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF
-        fields = _Dropout(x.numel(), x, residual, residual is not None, y, limit, low, high, per_thread(0))
+        fields = _Dropout(x.numel(), x, residual, residual is not None, y, limit, low, high, per_thread(0, 0))
         Launch(_dropout, x.dtype, fields).run(0, blocks, 4 * x.numel())
     return y
 

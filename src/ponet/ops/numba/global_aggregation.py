@@ -68,9 +68,13 @@ def mean_aggregation(x: Tensor, layout: LayoutTensors) -> Tensor:
     mean = x.new_zeros(B, d)
     if T and d:
         block = max(16, BLOCK_NUMBERS // d)
-        blocks = (T + block - 1) // block
-        documents = Runs(layout.cu_seqlens, B, block)
-        launch = Launch(_mean, x.dtype, _Mean(documents, blocks, d, x, mean, Scratch(2 * blocks * d), per_thread(d)))
+        blocks, size = (T + block - 1) // block, accumulator(x.dtype).itemsize
+        fields = _Mean(
+            *(Runs(layout.cu_seqlens, B, block), blocks, d, x, mean),
+            partials=Scratch(2 * blocks * d * size),
+            scratch=per_thread(d, size),
+        )
+        launch = Launch(_mean, x.dtype, fields)
         launch.run(0, blocks, x.numel())
         if launch.cut:
             launch.run(1, (d + PIECE - 1) // PIECE, 2 * blocks * d)
@@ -173,15 +177,15 @@ def softmax_aggregation(
     weights = x.new_empty(T if output_weights else 0, h)
     if T and d and h:
         block = softmax_block(h, d)
-        blocks = (T + block - 1) // block
+        blocks, size = (T + block - 1) // block, dtype.itemsize
         fields = _Softmax(
             Runs(layout.cu_seqlens, B, block),
             *(d, h, x, queries.to(dtype), z, lse, weights, output_weights),
-            scores=Scratch(T * h if output_weights else 0),
-            partials=Scratch(2 * blocks * h * d),
-            tops=Scratch(2 * blocks * h),
-            totals=Scratch(2 * blocks * h),
-            scratch=per_thread(h * (2 * block + d + 2)),
+            scores=Scratch(T * h * size if output_weights else 0),
+            partials=Scratch(2 * blocks * h * d * size),
+            tops=Scratch(2 * blocks * h * size),
+            totals=Scratch(2 * blocks * h * size),
+            scratch=per_thread(h * (2 * block + d + 2), size),
         )
         launch = Launch(_softmax, x.dtype, fields)
         launch.run(0, blocks, 2 * h * x.numel())

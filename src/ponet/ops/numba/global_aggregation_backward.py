@@ -67,13 +67,13 @@ def softmax_aggregation_backward(
         dx.zero_()
     elif T and d:
         block = softmax_block(h, d)
-        blocks = (T + block - 1) // block
+        blocks, size = (T + block - 1) // block, dtype.itemsize
         fields = _SoftmaxBackward(
             Runs(layout.cu_seqlens, B, block),
             *(blocks, d, h, dz.to(dtype), dweights, dweights is not None),
             *(x, queries.to(dtype), lse, delta, dx, dqueries),
-            partials=Scratch(2 * blocks * h * d),
-            scratch=per_thread(4 * block * h + (_TOKENS + h) * d),
+            partials=Scratch(2 * blocks * h * d * size),
+            scratch=per_thread(4 * block * h + (_TOKENS + h) * d, size),
         )
         launch = Launch(_softmax_backward, x.dtype, fields)
         launch.run(0, blocks, 5 * h * x.numel())

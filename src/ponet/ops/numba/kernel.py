@@ -18,7 +18,7 @@ as pointers of the types that the annotations of the fields give:
     def _scale(like):
         run_tasks(_scale_step, arguments(_Scale, like), like)
 
-    Launch(_scale, x.dtype, _Scale(n, x, y, per_thread(n))).run(step=0, tasks=8, work=n)
+    Launch(_scale, x.dtype, _Scale(n, x, y, per_thread(n, 4))).run(step=0, tasks=8, work=n)
 
 Pointers, since Numba counts references to arrays and lets their indices be negative, and neither lets loops run in
 vectors.
@@ -27,9 +27,9 @@ vectors.
 import ctypes
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -63,6 +63,11 @@ def compiled(function: Callable[..., Any]) -> Any:
     return njit(no_cfunc_wrapper=True, **_OPTIONS)(function)
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """`compiled`, for a function of many arguments (a kernel's fields) that is called for each token or segment."""
+    return njit(no_cfunc_wrapper=True, forceinline=True, **_OPTIONS)(function)
+
+
 def loop(function: Callable[..., Any]) -> Any:
     """`compiled`, for a loop over channels: its pointers must not lead to the same memory where one is written to."""
     return njit(no_cfunc_wrapper=True, pipeline_class=_NoAlias, **_OPTIONS)(function)
@@ -87,9 +92,9 @@ class Kernel:
             self._compiled._cache._cache_file._source_stamp = _SOURCES.hexdigest()
         except (RuntimeError, AttributeError):  # no folder to write to, or another Numba's cache
             self._compiled = njit(**_OPTIONS)(function)
-        self._entries: dict[Any, tuple[Callable[[Any], None], int]] = {}
+        self._entries: dict[Any, tuple[Callable[[int], None], int]] = {}
 
-    def entry(self, storage: Any) -> tuple[Callable[[Any], None], int]:
+    def entry(self, storage: Any) -> tuple[Callable[[int], None], int]:
         """The machine code for a Numba type of storage: as a function that releases the GIL, and its address."""
         if storage not in self._entries:
             signature = (types.CPointer(storage),)
@@ -114,11 +119,8 @@ Bool = Annotated[Any, lambda _: types.uint8]
 _STORAGE = {torch.float32: types.float32, torch.float64: types.float64, torch.bfloat16: types.uint16}
 
 
-@dataclass(slots=True)
-class Scratch:
-    """In the place of a tensor: memory for so many numbers of the field's type, with undefined contents."""
-
-    numbers: int
+class Scratch(int):
+    """In the place of a tensor: so many bytes of memory with undefined contents."""
 
 
 class PerThread(NamedTuple):
@@ -129,9 +131,9 @@ class PerThread(NamedTuple):
     """Of one share."""
 
 
-def per_thread(numbers: int) -> PerThread:
-    """So many numbers of the accumulator's type for each thread."""
-    return PerThread(Scratch(numbers * torch.get_num_threads()), numbers)
+def per_thread(numbers: int, item_size: int) -> PerThread:
+    """So many numbers of the accumulator's type, each of so many bytes, for each thread."""
+    return PerThread(Scratch(numbers * item_size * torch.get_num_threads()), numbers)
 
 
 @cache
@@ -144,21 +146,6 @@ def _kind(field: Any, storage: Any) -> Any:
         return types.BaseTuple.from_types([_kind(hint, storage) for hint in hints], field)
     (element,) = field.__metadata__
     return types.CPointer(element(storage))
-
-
-def _flat(values: Any, nested: type) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, nested):
-            yield from _flat(value, nested)
-        else:
-            yield value
-
-
-@cache
-def _item_sizes(fields: Any, storage: Any) -> tuple[int, ...]:
-    """The bytes of a number of each field, those of nested fields in their place."""
-    kinds = _flat(_kind(fields, storage), types.BaseTuple)
-    return tuple(kind.dtype.bitwidth // 8 if isinstance(kind, types.CPointer) else 8 for kind in kinds)
 
 
 @intrinsic
@@ -189,12 +176,12 @@ def arguments(_: Any, fields: Any, like: Any) -> Any:
 class Header(NamedTuple):
     """What precedes the packed arguments: int64 numbers that the threads share."""
 
-    next_task: int = 0
-    next_thread: int = 0
-    tasks: int = 0
-    step: int = 0
-    """Of a kernel that makes several, one launch after the other."""
-    cut: int = 0
+    next_task: int
+    next_thread: int
+    tasks: int
+    step: int
+    """Of a kernel that makes several, one after the other."""
+    cut: int
     """Whether a task found that a document or segment is cut by the end of a block."""
 
 
@@ -229,28 +216,38 @@ _WORTH_A_THREAD = 2**16
 """Numbers to go through, in some hundredths of a millisecond, that are worth another thread."""
 
 
+def _pack(fields: tuple[Any, ...], into: list[Any]) -> None:
+    """Appends the numbers of fields, those of nested fields in their place; a `Scratch` as it is."""
+    for value in fields:
+        kind = type(value)  # cheaper than `isinstance`
+        if kind is int or kind is bool or kind is Scratch:
+            into.append(value)
+        elif value is None:
+            into.append(0)
+        elif isinstance(value, Tensor):
+            into.append(value.data_ptr())
+        else:
+            _pack(value, into)
+
+
 class Launch:
     """A kernel with its arguments, for tensors of a type; on at most as many threads as torch uses now."""
 
     def __init__(self, kernel: Kernel, dtype: torch.dtype, fields: tuple[Any, ...]) -> None:
-        storage = _STORAGE[dtype]
+        self._function, self._address = kernel.entry(_STORAGE[dtype])
         self._fields = fields  # the tensors must live as long as their addresses are used
-        self._function, self._address = kernel.entry(storage)
-        values: list[int] = [*Header()]
-        scratch, size = [], 0
-        for value, item_size in zip(_flat(fields, tuple), _item_sizes(type(fields), storage), strict=True):
-            if isinstance(value, Tensor):
-                values.append(value.data_ptr())
-            elif isinstance(value, Scratch):
-                scratch.append(len(values))
-                values.append(size)
-                size += (value.numbers * item_size + 63) // 64 * 64  # apart by whole lines of the cache
-            else:
-                values.append(value or 0)
-        self._scratch = torch.empty(size, dtype=torch.uint8)
+        values: list[Any] = [0] * len(Header._fields)
+        _pack(fields, values)
+        scratch = [i for i, value in enumerate(values) if type(value) is Scratch]
+        places = [0]
         for i in scratch:
-            values[i] += self._scratch.data_ptr()
-        self._numbers = (ctypes.c_int64 * len(values))(*values)
+            places.append(places[-1] + (values[i] + 63) // 64 * 64)  # apart by whole lines of the cache
+        self._scratch = torch.empty(places.pop(), dtype=torch.uint8)
+        start = self._scratch.data_ptr()
+        for i, place in zip(scratch, places, strict=True):
+            values[i] = start + place
+        self._numbers = array("q", values)
+        self._start = self._numbers.buffer_info()[0]
 
     def run(self, step: int, tasks: int, work: int) -> None:
         """Runs a step of so many tasks, on fewer threads where there is little `work`: numbers in memory in all."""
@@ -258,11 +255,11 @@ class Launch:
         self._numbers[_TASKS], self._numbers[_STEP] = tasks, step
         threads = min(torch.get_num_threads(), tasks, work // _WORTH_A_THREAD)
         if threads <= 1:
-            self._function(self._numbers)
+            self._function(self._start)
         elif _openmp is not None and os.getpid() == _owner:
-            _openmp(self._address, self._numbers, threads, 0)
+            _openmp(self._address, self._start, threads, 0)
         else:
-            _run_on_python_threads(self._function, self._numbers, threads)
+            _run_on_python_threads(self._function, self._start, threads)
 
     @property
     def cut(self) -> bool:
@@ -288,7 +285,7 @@ _executor: ThreadPoolExecutor | None = None
 _executor_owner = 0
 
 
-def _run_on_python_threads(function: Callable[[Any], None], numbers: Any, threads: int) -> None:
+def _run_on_python_threads(function: Callable[[int], None], numbers: int, threads: int) -> None:
     """Slower to start than OpenMP's. Not Numba's, which abort a process that was forked or that has two computing."""
     global _executor, _executor_owner
     if _executor is None or _executor_owner != os.getpid():

@@ -29,6 +29,7 @@ from ponet.ops.numba.kernel import (
     compiled,
     copy,
     fill,
+    inlined,
     load,
     loop,
     per_thread,
@@ -36,6 +37,7 @@ from ponet.ops.numba.kernel import (
     run_tasks,
     store,
 )
+from ponet.ops.reference import accumulator
 
 
 class Tokens(NamedTuple):
@@ -89,14 +91,14 @@ def segment_local_fusion(
     y, top, argmax = g.new_empty(T, d), g.new_empty(rows, d), g.new_empty(rows, d, dtype=torch.int32)
     if T and d:
         block = max(16, BLOCK_NUMBERS // d)
-        blocks = (T + block - 1) // block
+        blocks, size = (T + block - 1) // block, accumulator(g.dtype).itemsize
         partials = 2 * blocks * d if S < T else 0  # segments of one token are never cut
         fields = _Fusion(
             Tokens.of(layout, block),
             *(blocks, d, g, projections, y, save_maxima, top, argmax),
-            partials=Scratch(partials),
-            holders=Scratch(partials),
-            scratch=per_thread(4 * d),
+            partials=Scratch(partials * size),
+            holders=Scratch(partials * 4),
+            scratch=per_thread(4 * d, size),
         )
         launch = Launch(_fusion, g.dtype, fields)
         launch.run(0, blocks, 4 * y.numel())
@@ -157,7 +159,7 @@ def _fusion_of_block(b: int, a: _Fusion, scratch: Pointer, nothing: Pointer) -> 
     return cut
 
 
-@compiled
+@inlined
 def token_at(place: int, tokens: Tokens) -> int:
     """The token at a place in the order of segments."""
     return place if tokens.is_sorted else tokens.order[place]
@@ -166,7 +168,7 @@ def token_at(place: int, tokens: Tokens) -> int:
 # --- Segment maxima --------------------------------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def _maxima(first: int, last: int, a: _Fusion, save_maxima: bool, maxima: Pointer, holders: Pointer) -> None:
     """The maxima of `s` over the places `first : last` of one segment; if `save_maxima`, the tokens that hold them."""
     d, token = a.d, token_at(first, a.tokens)
@@ -296,7 +298,7 @@ def _fuse_cut_segments(b: int, a: _Fusion, scratch: Pointer, nothing: Pointer) -
             break
 
 
-@compiled
+@inlined
 def _fuse_run(
     document: int, first: int, last: int, a: _Fusion, maxima: Pointer, factor: Pointer, nothing: Pointer
 ) -> None:
@@ -323,7 +325,7 @@ def _fuse_run(
             _fuse(factor, o, left_l, l, at(l, 3 * d) if right else nothing, d, at(a.y, token * d))
 
 
-@compiled
+@inlined
 def neighbours(token: int, tokens: Tokens) -> tuple[bool, bool]:
     """Whether the tokens to the left and right are in a token's window."""
     left = token > 0 and tokens.joins_next[token - 1] and not (tokens.has_special and tokens.special[token - 1])

@@ -25,6 +25,7 @@ from ponet.ops.numba.kernel import (
     compiled,
     copy,
     fill,
+    inlined,
     load,
     loop,
     per_thread,
@@ -33,6 +34,7 @@ from ponet.ops.numba.kernel import (
     store,
 )
 from ponet.ops.numba.segment_local import Tokens, neighbours, token_at
+from ponet.ops.reference import accumulator
 
 _ROWS = 7
 """Rows of a thread's scratch memory: two sums, a factor, two unfinished gradients, and two of the storage type."""
@@ -63,13 +65,13 @@ def segment_local_fusion_backward(
     dg, dprojections = torch.zeros_like(g), torch.empty_like(projections)
     if T and d:
         block = max(16, BLOCK_NUMBERS // d)
-        blocks = (T + block - 1) // block
+        blocks, size = (T + block - 1) // block, accumulator(g.dtype).itemsize
         fields = _FusionBackward(
             Tokens.of(layout, block),
             *(blocks, T, d, dy, g, projections, top, argmax, dg, dprojections),
-            partials=Scratch(2 * blocks * d),
-            document_partials=Scratch(2 * blocks * d),
-            scratch=per_thread(_ROWS * d),
+            partials=Scratch(2 * blocks * d * size),
+            document_partials=Scratch(2 * blocks * d * size),
+            scratch=per_thread(_ROWS * d, size),
         )
         launch = Launch(_fusion_backward, g.dtype, fields)
         launch.run(0, blocks, 6 * dy.numel())
@@ -153,7 +155,7 @@ def _gradients_of_block(b: int, a: _FusionBackward, scratch: Pointer) -> bool:
 # --- Of `o`, and the sums over segments and documents ----------------------------------------------------------------
 
 
-@compiled
+@inlined
 def _gradients_of_run(
     first: int, last: int, g: Pointer, a: _FusionBackward, factor: Pointer, total: Pointer, document_total: Pointer
 ) -> None:
@@ -193,7 +195,7 @@ def _gradient_of_fused(dy: Pointer, factor: Pointer, o: Pointer, d: int, do: Poi
 # --- Of `s` ----------------------------------------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def _route(segment: int, token: int, totals: Pointer, a: _FusionBackward) -> None:
     """Gives a token the gradient of each of its segment's maxima that it holds, and 0 elsewhere."""
     _give(totals, at(a.argmax, segment * a.d), np.int32(token), a.d, at(a.dprojections, (3 * token + 1) * a.d))
@@ -224,7 +226,7 @@ def _route_cut_segments(b: int, a: _FusionBackward) -> None:
 # --- Of `l` ----------------------------------------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def _window(token: int, begin: int, a: _FusionBackward, windows: Pointer, nothing: Pointer) -> None:
     """The window of a token gives its gradient to the first that wins it, which completes the left neighbour's.
 
