@@ -123,7 +123,7 @@ def test_ops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ops, "QUICK_MIXER_TOKENS", 4)
     result = ponet("ops", "--quick", "--rounds", "1", "--threads", "1", "--json", tmp_path / "ops.json")
     assert result.exit_code == 0, result.stderr
-    assert "pool_and_fuse backward" in result.stdout
+    assert "segment_local_fusion backward" in result.stdout
     assert "Targets, met or missed:" in result.stdout
     assert json.loads((tmp_path / "ops.json").read_text())["complete"] is True
 

@@ -121,7 +121,7 @@ class Embedder:
     def _batch(self, documents: list[Document], normalize: bool) -> np.ndarray:
         import torch
 
-        from ponet.ops import Layout, document_mean
+        from ponet.ops import Layout, mean_aggregation
 
         lengths = [len(ids) for ids, _ in documents]
         inputs: dict[str, Any] = {
@@ -132,7 +132,7 @@ class Embedder:
         inputs = {name: value.to(self.model.device) for name, value in inputs.items()}
         with torch.inference_mode():
             hidden = self.model(**inputs).last_hidden_state[0].float()
-            vectors = document_mean(hidden, Layout.from_packed(inputs["cu_seqlens"]))
+            vectors = mean_aggregation(hidden, Layout.from_packed(inputs["cu_seqlens"]))
             if normalize:
                 vectors = torch.nn.functional.normalize(vectors)
         found: np.ndarray = vectors.cpu().numpy()

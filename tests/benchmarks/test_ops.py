@@ -18,12 +18,12 @@ SMALL = Case("small", documents=2, length=10, width=4, heads=2, segments="pairs"
 @pytest.mark.parametrize(
     ("op", "direction", "numbers", "extra"),
     [
-        ("document_mean", "forward", 20 * 4 + 2 * 4, 0),
-        ("document_mean", "backward", 2 * 4 + 20 * 4, 0),
-        ("attention_pool", "forward", 20 * 4 + 2 * (2 * 2 * 4), 0),  # x; queries, z
-        ("attention_pool", "backward", 2 * 20 * 4 + 4 * (2 * 2 * 4), 0),  # x, dx; queries, z, dz, dqueries
-        ("pool_and_fuse", "forward", 4 * 20 * 4 + 2 * 4, 0),  # o, s, l, y; g
-        ("pool_and_fuse", "backward", 6 * 20 * 4 + 2 * 2 * 4 + 10 * 4, 10 * 4 * 4),  # ... and maxima with their places
+        ("mean_aggregation", "forward", 20 * 4 + 2 * 4, 0),
+        ("mean_aggregation", "backward", 2 * 4 + 20 * 4, 0),
+        ("softmax_aggregation", "forward", 20 * 4 + 2 * (2 * 2 * 4), 0),  # x; queries, z
+        ("softmax_aggregation", "backward", 2 * 20 * 4 + 4 * (2 * 2 * 4), 0),  # x, dx; queries, z, dz, dqueries
+        ("segment_local_fusion", "forward", 4 * 20 * 4 + 2 * 4, 0),  # o, s, l, y; g
+        ("segment_local_fusion", "backward", 6 * 20 * 4 + 2 * 2 * 4 + 10 * 4, 10 * 4 * 4),  # ... and maxima, holders
     ],
 )
 def test_the_bytes_that_must_move(op: str, direction: str, numbers: int, extra: int) -> None:
@@ -33,8 +33,8 @@ def test_the_bytes_that_must_move(op: str, direction: str, numbers: int, extra: 
 
 def test_operations_by_hand() -> None:
     """One score and one weighted sum a head are a multiplication and an addition each for every number of x."""
-    assert need("attention_pool", "forward", SMALL, 10, 4).operations == 20 * 2 * (2 * 4 + 2 * 4)
-    assert need("pool_and_fuse", "forward", SMALL, 10, 4).operations == 20 * 4 * (1 + 2 + 3)
+    assert need("softmax_aggregation", "forward", SMALL, 10, 4).operations == 20 * 2 * (2 * 4 + 2 * 4)
+    assert need("segment_local_fusion", "forward", SMALL, 10, 4).operations == 20 * 4 * (1 + 2 + 3)
 
 
 @pytest.mark.parametrize(("segments", "count"), [("pairs", 10), ("one", 2), ("sentences", None)])

@@ -2,14 +2,17 @@
 
 import asyncio
 import contextvars
+import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from tests.ops.cases import run_python
 
 from ponet.ops import Layout, backends, use_backend
-from ponet.ops.dispatch import choose_for, chosen_backend, document_mean
+from ponet.ops.dispatch import choose_for, chosen_backend, mean_aggregation
 
 FEW = torch.zeros(2, 2)
 needs_numba = pytest.mark.skipif("numba" not in backends(), reason="needs Numba")
@@ -85,9 +88,9 @@ def test_a_thread_computes_with_its_own():
     """What the others chose isn't asked for float16, which Numba refuses."""
     layout, x = Layout.from_packed(torch.tensor([0, 3])), torch.ones(3, 4, dtype=torch.float16)
     with use_backend("numba"), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(document_mean, x, layout).result().eq(1).all()
+        assert pool.submit(mean_aggregation, x, layout).result().eq(1).all()
         with pytest.raises(ValueError, match="numba backend takes tensors of one type"):
-            document_mean(x, layout)
+            mean_aggregation(x, layout)
 
 
 @needs_numba
@@ -97,6 +100,35 @@ def test_a_layout_takes_the_choice_to_where_it_cannot_be_seen():
     with use_backend("numba"):
         choose_for(layout)
     with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="numba backend takes tensors of one type"):
-        pool.submit(document_mean, x, layout).result()
+        pool.submit(mean_aggregation, x, layout).result()
     with use_backend("reference"):
-        assert document_mean(x, layout).eq(1).all()
+        assert mean_aggregation(x, layout).eq(1).all()
+
+
+def test_without_its_package_the_reference_computes_with_one_warning(tmp_path):
+    """As where the package is broken; a package that is missing is one that can't be imported, too."""
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text("raise ImportError('no llvmlite')")
+    code = """
+import sys, warnings, torch
+from ponet.ops import Layout, mean_aggregation
+
+assert "numba" not in sys.modules  # it is imported at its first use
+
+layout, x = Layout.from_packed(torch.tensor([0, 300])), torch.randn(300, 64)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(2):
+        assert torch.equal(mean_aggregation(x, layout), mean_aggregation(x, layout, backend="reference"))
+print(*(warning.message for warning in caught))
+try:
+    mean_aggregation(x, layout, backend="numba")
+except ValueError as error:
+    print(error)
+"""
+    child = run_python(code, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
+    assert child.stdout.splitlines() == [
+        "tokens are mixed in plain PyTorch, many times slower than by numba (no llvmlite); to install it: "
+        "pip install 'ponet[fast]'",
+        "the numba backend can't be loaded: no llvmlite",
+    ], child.stderr

@@ -11,13 +11,13 @@ from torch.autograd import gradcheck, gradgradcheck
 from ponet.ops import Layout
 from ponet.ops.naive import pooling_mixer
 from ponet.ops.reference import (
-    attention_pool,
-    document_mean,
     global_aggregation,
     global_aggregation_published,
     local_max,
-    pool_and_fuse,
+    mean_aggregation,
+    segment_local_fusion,
     segment_max,
+    softmax_aggregation,
 )
 
 D, HEADS = 4, 2
@@ -55,7 +55,7 @@ def mix(x, w, layout, formulation):
         g, a = global_aggregation_published(q, k, layout, HEADS, output_weights=True)
     else:
         g, a = global_aggregation(x, w["Wq"], w["bq"], w["Wk"], w["bk"], layout, HEADS, output_weights=True)
-    return pool_and_fuse(g, torch.cat([o, s, l], 1), layout), a
+    return segment_local_fusion(g, torch.cat([o, s, l], 1), layout), a
 
 
 @settings(deadline=None, max_examples=150)
@@ -115,8 +115,11 @@ def untied(*shape: int) -> torch.Tensor:
 def cases(layout: Layout):
     tokens, documents = (layout.num_tokens, 4), (layout.batch_size, 4)
     return {
-        "document_mean": (lambda x: document_mean(x, layout), [tokens]),
-        "attention_pool": (lambda x, q: attention_pool(x, q, layout, True), [tokens, (layout.batch_size, 2, 4)]),
+        "mean_aggregation": (lambda x: mean_aggregation(x, layout), [tokens]),
+        "softmax_aggregation": (
+            lambda x, q: softmax_aggregation(x, q, layout, True),
+            [tokens, (layout.batch_size, 2, 4)],
+        ),
         "global_aggregation": (
             lambda *x: global_aggregation(*x, layout, num_heads=2, output_weights=True),
             [tokens, (4, 4), (4,), (4, 4), (4,)],
@@ -127,20 +130,20 @@ def cases(layout: Layout):
         ),
         "segment_max": (lambda s: segment_max(s, layout), [tokens]),
         "local_max": (lambda x: local_max(x, layout), [tokens]),
-        "pool_and_fuse": (lambda *x: pool_and_fuse(*x, layout), [documents, (layout.num_tokens, 12)]),
+        "segment_local_fusion": (lambda *x: segment_local_fusion(*x, layout), [documents, (layout.num_tokens, 12)]),
     }
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "document_mean",
-        "attention_pool",
+        "mean_aggregation",
+        "softmax_aggregation",
         "global_aggregation",
         "global_aggregation_published",
         "segment_max",
         "local_max",
-        "pool_and_fuse",
+        "segment_local_fusion",
     ],
 )
 def test_gradients(name, layout):
@@ -171,7 +174,7 @@ def test_first_neighbour_takes_the_gradient():
     special[0, 4] = True
     layout, _ = Layout.from_padded(mask, None, special)
     l = torch.ones(layout.num_tokens, 1, requires_grad=True)  # noqa: E741
-    y = pool_and_fuse(torch.zeros(2, 1), torch.cat([torch.zeros(10, 2), l], 1), layout)
+    y = segment_local_fusion(torch.zeros(2, 1), torch.cat([torch.zeros(10, 2), l], 1), layout)
     weights = torch.tensor([1.0, 2, 4, 8, 16, 32, 64, 128, 256, 512])
     (y[:, 0] * weights).sum().backward()
     assert l.grad is not None
@@ -203,7 +206,7 @@ def test_nothing_gives_zeros(shape, formulation):
     y, _ = mix(x, w, layout, formulation)
     assert y.shape == (0, D)
     assert layout.pad(y).shape == (*shape, D)
-    mean = document_mean(x, layout)
+    mean = mean_aggregation(x, layout)
     assert mean.shape == (shape[0], D)
     assert not mean.any()
     (y.sum() + mean.sum()).backward()
@@ -235,15 +238,15 @@ def test_half_precision_stays_near(dtype, layout):
     """Sums and softmaxes run in float32, so a long document is as exact as a short one."""
     long = Layout.from_packed(torch.tensor([0, 3000, 3001, 4000]))
     x = torch.randn(4000, 8, dtype=torch.float64) + 3  # a mean far from zero, where a half-precision sum stalls
-    mean = document_mean(x.to(dtype), long)
+    mean = mean_aggregation(x.to(dtype), long)
     assert mean.dtype == dtype
-    torch.testing.assert_close(mean.double(), document_mean(x, long), rtol=2e-2, atol=0)
+    torch.testing.assert_close(mean.double(), mean_aggregation(x, long), rtol=2e-2, atol=0)
     queries = torch.randn(3, 2, 8, dtype=torch.float64) * 0.1
-    pooled, weights = attention_pool(x.to(dtype), queries.to(dtype), long, output_weights=True)
+    pooled, weights = softmax_aggregation(x.to(dtype), queries.to(dtype), long, output_weights=True)
     assert weights is not None
     assert pooled.dtype == weights.dtype == dtype
-    torch.testing.assert_close(pooled.double(), attention_pool(x, queries, long)[0], rtol=3e-2, atol=0)
+    torch.testing.assert_close(pooled.double(), softmax_aggregation(x, queries, long)[0], rtol=3e-2, atol=0)
     g, projections = torch.randn(layout.batch_size, 8), torch.randn(layout.num_tokens, 24)
-    y = pool_and_fuse(g.to(dtype), projections.to(dtype), layout)
+    y = segment_local_fusion(g.to(dtype), projections.to(dtype), layout)
     assert y.dtype == dtype
-    torch.testing.assert_close(y.float(), pool_and_fuse(g, projections, layout), rtol=5e-2, atol=5e-2)
+    torch.testing.assert_close(y.float(), segment_local_fusion(g, projections, layout), rtol=5e-2, atol=5e-2)

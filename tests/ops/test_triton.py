@@ -6,14 +6,12 @@ The interpreter takes milliseconds for what a GPU does in microseconds: most cas
 import importlib.util
 import os
 import re
-import sys
-import warnings
 from collections import defaultdict
 
 import pytest
 import torch
 from tests.ops import triton_interpreted as child
-from tests.ops.cases import CASES, NAN_CASES, OPS, REFERENCE, call, check, poisoned, results
+from tests.ops.cases import CASES, NAN_CASES, OPS, call, check, poisoned, results
 
 from ponet.ops import Layout, dispatch
 
@@ -55,9 +53,11 @@ def _cases():
     """Each case with each op in each type; not marked slow are `FAST`'s, in one type each, GA mostly with weights."""
     for number, name in enumerate(child.EVERY):
         nan = name in map(str, NAN_CASES)
-        for place, op in enumerate(("pool_and_fuse",) if nan else OPS):
+        for place, op in enumerate(("segment_local_fusion",) if nan else OPS):
             for each, dtype in enumerate(DTYPES):
-                fast = name in FAST and (number + place) % 3 == each and (op != "attention_pool" or name in FAST[:3])
+                fast = (
+                    name in FAST and (number + place) % 3 == each and (op != "softmax_aggregation" or name in FAST[:3])
+                )
                 marks = () if fast else pytest.mark.slow
                 yield pytest.param(op, name, dtype, marks=marks, id=f"{op}-{name}-{dtype}")
 
@@ -98,14 +98,14 @@ def test_other_types_are_refused(interpreted):
 
 def test_launches_are_few(interpreted):
     assert interpreted(child.launches) == {
-        "document_mean forward": 2,
-        "document_mean backward": 0,  # a gather, PyTorch's
-        "attention_pool forward": 2,
-        "attention_pool backward": 2,
-        "attention_pool_weights forward": 3,
-        "attention_pool_weights backward": 4,  # a document_mean of what weights add
-        "pool_and_fuse forward": 3,
-        "pool_and_fuse backward": 3,
+        "mean_aggregation forward": 2,
+        "mean_aggregation backward": 0,  # a gather, PyTorch's
+        "softmax_aggregation forward": 2,
+        "softmax_aggregation backward": 2,
+        "softmax_aggregation_weights forward": 3,
+        "softmax_aggregation_weights backward": 4,  # a mean_aggregation of what weights add
+        "segment_local_fusion forward": 3,
+        "segment_local_fusion backward": 3,
     }
 
 
@@ -121,9 +121,9 @@ def kernels(tmp_path_factory):
         pytest.skip("TRITON_INTERPRET is set")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
-        from ponet.ops.triton import kernels as triton_kernels
+        from ponet.ops.triton import KERNELS
 
-        yield triton_kernels.KERNELS
+        yield KERNELS
 
 
 def _compile(launches, capability):
@@ -207,33 +207,17 @@ def test_many_tokens_are_numbered_in_64_bits(kernels):
 # Where it is chosen
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_offered_only_where_it_can_compute(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "triton" not in dispatch.backends()
-    with pytest.raises(ValueError, match=r"unknown backend 'triton' \(it needs a GPU and the package triton"):
-        dispatch._check("triton")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with (
+        pytest.raises(ValueError, match=r"unknown backend 'triton' \(it needs a GPU and the package triton"),
+        dispatch.use_backend("triton"),
+    ):
+        pass
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert "triton" in dispatch.backends()
-
-
-def test_without_it_the_reference_computes_with_one_notice(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("ponet.ops.triton")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "triton", None)
-    monkeypatch.setattr(dispatch, "_DEVICES", {"cpu": "triton"})
-    monkeypatch.setattr(dispatch, "_BACKENDS", {"reference": REFERENCE})
-    monkeypatch.setattr(dispatch, "_missing", {})
-    monkeypatch.setattr(dispatch, "_noticed", False)
-    monkeypatch.setattr(dispatch, "_DEFAULT", "auto")
-    layout = Layout.from_packed(torch.tensor([0, 300]))
-    x = torch.randn(300, 64)
-    with pytest.warns(RuntimeWarning, match=r"slower than by triton .*pip install 'ponet\[gpu\]'"):
-        found = dispatch.document_mean(x, layout)
-    assert torch.equal(found, REFERENCE.document_mean(x, layout))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        dispatch.document_mean(x, layout)
 
 
 # On a GPU
@@ -243,11 +227,9 @@ def test_without_it_the_reference_computes_with_one_notice(monkeypatch):
 class TestOnAGPU:
     @pytest.fixture
     def triton(self):
-        from ponet.ops.triton import kernels as triton_kernels
+        from ponet.ops.triton import BACKEND
 
-        return dispatch.Backend(
-            triton_kernels.document_mean, triton_kernels.attention_pool, triton_kernels.pool_and_fuse
-        )
+        return BACKEND
 
     @pytest.mark.parametrize("dtype", DTYPES, ids=str)
     @pytest.mark.parametrize("case", [*CASES, *child.EXTRA], ids=str)
@@ -258,7 +240,7 @@ class TestOnAGPU:
     @pytest.mark.parametrize("dtype", DTYPES, ids=str)
     @pytest.mark.parametrize("case", NAN_CASES, ids=str)
     def test_nans_go_where_the_reference_has_them(self, case, dtype, triton):
-        check("pool_and_fuse", case, triton, dtype, "cuda")
+        check("segment_local_fusion", case, triton, dtype, "cuda")
 
     @EVERY_OP
     def test_is_the_same_again(self, op, triton):
@@ -306,11 +288,11 @@ class TestOnAGPU:
         short = Layout.from_packed(torch.tensor([0, last]), segment_ids).to("cuda")
         projections = torch.randn(T, 3 * d, device="cuda", dtype=torch.bfloat16).requires_grad_()
         g = torch.randn(2, d, device="cuda", dtype=torch.bfloat16)
-        y = triton.pool_and_fuse(g, projections, long)
+        y = triton.segment_local_fusion(g, projections, long)
         dy = torch.ones_like(y)
         (dprojections,) = torch.autograd.grad(y, projections, dy)
         alone = projections.detach()[-last:].clone().requires_grad_()
-        y_alone = triton.pool_and_fuse(g[1:], alone, short)
+        y_alone = triton.segment_local_fusion(g[1:], alone, short)
         (dalone,) = torch.autograd.grad(y_alone, alone, dy[-last:])
         assert torch.equal(y[-last:], y_alone)
         torch.testing.assert_close(dprojections[-last:], dalone, rtol=2e-2, atol=2e-2)
@@ -318,11 +300,11 @@ class TestOnAGPU:
         x = torch.randn(3 * T, d, device="cuda", dtype=torch.bfloat16)
         layout = Layout.from_packed(torch.tensor([0, 3 * T - last, 3 * T])).to("cuda")
         alone_layout = Layout.from_packed(torch.tensor([0, last])).to("cuda")
-        mean, mean_alone = triton.document_mean(x, layout)[1:], triton.document_mean(x[-last:], alone_layout)
+        mean, mean_alone = triton.mean_aggregation(x, layout)[1:], triton.mean_aggregation(x[-last:], alone_layout)
         torch.testing.assert_close(mean, mean_alone, rtol=2e-2, atol=2e-3)
 
     def test_dispatch_takes_it_by_itself(self, triton):
         layout, inputs = child.EVERY["d=500"].inputs(torch.bfloat16, "cuda")
-        assert dispatch._fused(inputs["x"]) == "triton"
-        found = dispatch.pool_and_fuse(inputs["g"], inputs["projections"], layout)
-        assert torch.equal(found, triton.pool_and_fuse(inputs["g"], inputs["projections"], layout))
+        assert dispatch.chosen_backend(inputs["x"]) == "triton"
+        found = dispatch.segment_local_fusion(inputs["g"], inputs["projections"], layout)
+        assert torch.equal(found, triton.segment_local_fusion(inputs["g"], inputs["projections"], layout))

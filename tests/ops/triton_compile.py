@@ -45,7 +45,7 @@ class Launch(NamedTuple):
                 signature[parameter.name] = _TYPES[value.dtype]
                 attributes[(place,)] = [["tt.divisibility", 16]]
             else:
-                assert parameter.do_not_specialize, f"{parameter.name} would be compiled for each number anew"
+                assert parameter.do_not_specialize, f"{parameter.name} would be compiled for each number"
                 signature[parameter.name] = "i32" if value < 2**31 else "i64"
         source = ASTSource(self.kernel, signature, constants, attributes)
         options = {"num_warps": self.config.num_warps, "num_stages": self.config.num_stages}
@@ -83,7 +83,7 @@ def launches_of(
 
     On the device "meta" tensors have no values, so that whoever looks at one fails.
     """
-    from ponet.ops.autograd import Places
+    from ponet.ops.autograd import LayoutTensors
 
     B, S, numbers = 2, T // 30, {"dtype": torch.int64, "device": device}
     tensors = {"dtype": dtype, "device": device}
@@ -92,14 +92,15 @@ def launches_of(
     cu_seqlens, cu_segments = torch.empty(B + 1, **numbers), torch.empty(S + 1, **numbers)
     flags, tokens = torch.empty(T, dtype=torch.bool, device=device), torch.empty(T, **numbers)
     with recorded() as launches:
-        kernels.document_mean(x, cu_seqlens)
+        layout = LayoutTensors(cu_seqlens, tokens, cu_segments, tokens, None, flags, None)
+        kernels.mean_aggregation(x, layout)
         for weights in (False, True)[: 1 + every]:
-            z, lse, a = kernels.attention_pool(x, queries, cu_seqlens, weights)
-            kernels.attention_pool_backward(z, a if weights else None, x, queries, lse, lse, cu_seqlens)
+            z, lse, a = kernels.softmax_aggregation(x, queries, layout, weights)
+            kernels.softmax_aggregation_backward(z, a if weights else None, x, queries, lse, lse, layout)
         for special, unsorted, keep in ((True, False, True), (False, True, False), (True, True, True))[: 1 + 2 * every]:
             order, some = tokens if unsorted else None, flags if special else None
-            places = Places(cu_seqlens, tokens, cu_segments, tokens, order, flags, some)
-            y, top, argmax = kernels.pool_and_fuse(g, projections, places, keep)
+            layout = LayoutTensors(cu_seqlens, tokens, cu_segments, tokens, order, flags, some)
+            y, top, argmax = kernels.segment_local_fusion(g, projections, layout, keep)
             if keep:
-                kernels.pool_and_fuse_backward(y, g, projections, top, argmax, places)
+                kernels.segment_local_fusion_backward(y, g, projections, top, argmax, layout)
     return launches

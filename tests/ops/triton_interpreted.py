@@ -1,4 +1,4 @@
-"""What `test_triton.py` runs in a process of its own, where Triton interprets kernels on the CPU.
+"""What `test_triton.py` runs in a separate process, where Triton interprets kernels on the CPU.
 
 Triton decides that when it is imported, and for the whole process, so the tests' own process can't.
 """
@@ -12,12 +12,25 @@ from typing import Any
 from unittest import mock
 
 import torch
-from tests.ops.cases import CASES, NAN_CASES, OPS, Case, call, check, lengths_and_segments, poisoned, results, runs
+from tests.ops.cases import (
+    CASES,
+    LEAVES,
+    NAN_CASES,
+    OPS,
+    Case,
+    call,
+    check,
+    lengths_and_segments,
+    poisoned,
+    results,
+    runs,
+    strided,
+)
 from torch import Tensor
 
 from ponet.ops import dispatch
-from ponet.ops.autograd import Places
-from ponet.ops.dispatch import Backend
+from ponet.ops.autograd import LayoutTensors
+from ponet.ops.reference import Backend
 
 EXTRA = (
     Case("short segments", lengths_and_segments([50, 0, 20], runs(1, 1, 2), "some"), 20),
@@ -49,11 +62,9 @@ def _begin() -> None:
 
 
 def _backend() -> Backend:
-    from ponet.ops.triton import kernels as triton_kernels
-    from ponet.ops.triton.tools import INTERPRETED
+    from ponet.ops.triton import BACKEND
 
-    assert INTERPRETED
-    return Backend(triton_kernels.document_mean, triton_kernels.attention_pool, triton_kernels.pool_and_fuse)
+    return BACKEND
 
 
 def _inputs(name: str, dtype: torch.dtype = torch.float32) -> Any:
@@ -75,12 +86,7 @@ def is_the_same_again(op: str, name: str) -> None:
 def takes_memory_in_any_order(op: str, name: str) -> None:
     layout, inputs = _inputs(name)
     expected = results(_backend(), op, inputs, layout)
-    strided = {
-        key: torch.stack([tensor.detach()] * 2, -1).transpose(0, 1)[..., 0].transpose(0, 1).requires_grad_()
-        for key, tensor in inputs.items()
-    }
-    assert not any(tensor.is_contiguous() for tensor in strided.values())
-    found = results(_backend(), op, strided, layout)
+    found = results(_backend(), op, strided(inputs), layout)
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
@@ -90,14 +96,9 @@ def takes_expanded_gradients(op: str, name: str) -> None:
     for gradient in (torch.ones(()), None):  # one number in all places; a tensor of ones
         outputs = list(call(_backend(), op, inputs, layout).values())
         gradients = [torch.ones_like(one) if gradient is None else gradient.expand_as(one) for one in outputs]
-        leaves = [tensor for tensor in inputs.values() if _used(op, tensor, inputs)]
+        leaves = [inputs[name] for name in LEAVES[op]]
         found.append(torch.autograd.grad(outputs, leaves, gradients))
     assert all(map(torch.equal, *found))
-
-
-def _used(op: str, tensor: Tensor, inputs: dict[str, Tensor]) -> bool:
-    names = {"document_mean": ("x",), "pool_and_fuse": ("g", "projections")}.get(op, ("x", "queries"))
-    return any(tensor is inputs[name] for name in names)
 
 
 def is_the_same_without_gradients(op: str, name: str) -> None:
@@ -113,10 +114,10 @@ def is_registered_soundly(name: str) -> None:
     layout, inputs = _inputs(name)
     _backend()
     ops, opcheck = torch.ops.ponet, torch.library.opcheck
-    places = tuple(getattr(layout, field) for field in Places._fields)
-    opcheck(ops.triton_document_mean, (inputs["x"], layout.cu_seqlens, layout.document))
-    opcheck(ops.triton_attention_pool, (inputs["x"], inputs["queries"], layout.cu_seqlens, layout.document, True))
-    opcheck(ops.triton_pool_and_fuse, (inputs["g"], inputs["projections"], *places, True))
+    tensors = LayoutTensors.of(layout)
+    opcheck(ops.triton_mean_aggregation, (inputs["x"], *tensors))
+    opcheck(ops.triton_softmax_aggregation, (inputs["x"], inputs["queries"], *tensors, True))
+    opcheck(ops.triton_segment_local_fusion, (inputs["g"], inputs["projections"], *tensors, True))
 
 
 def is_whole_when_compiled(op: str, name: str) -> None:
@@ -128,7 +129,7 @@ def is_whole_when_compiled(op: str, name: str) -> None:
     layout, inputs = _inputs(name)
     expected = results(_backend_, op, inputs, layout)
     outputs = compiled(inputs, layout)
-    leaves = [tensor for tensor in inputs.values() if _used(op, tensor, inputs)]
+    leaves = [inputs[name] for name in LEAVES[op]]
     found = torch.autograd.grad(sum(output.sum() for output in outputs.values()), leaves)
     whole = call(_backend_, op, inputs, layout)
     gradients = torch.autograd.grad(sum(output.sum() * 2 for output in whole.values()), leaves)
@@ -142,14 +143,14 @@ def is_chosen_by_name(name: str) -> None:
     layout, inputs = _inputs(name)
     assert "triton" in dispatch.backends()
     with dispatch.use_backend("triton"):
-        found = dispatch.pool_and_fuse(inputs["g"], inputs["projections"], layout)
-    assert torch.equal(found, _backend().pool_and_fuse(inputs["g"], inputs["projections"], layout))
+        found = dispatch.segment_local_fusion(inputs["g"], inputs["projections"], layout)
+    assert torch.equal(found, _backend().segment_local_fusion(inputs["g"], inputs["projections"], layout))
 
 
 def message_for_float64() -> str:
     layout, inputs = EVERY["T=63"].inputs(torch.float64)
     try:
-        _backend().document_mean(inputs["x"], layout)
+        _backend().mean_aggregation(inputs["x"], layout)
     except ValueError as error:
         return str(error)
     return ""

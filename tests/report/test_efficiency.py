@@ -130,7 +130,7 @@ def ops() -> dict[str, Any]:
             "base": {"name": "Base", "documents": 1, "tokens": 4096, "width": 768, "heads": 12, "segments": 1000}
         },
         "groups": {
-            "base": {"pool_and_fuse forward": row, "attention_pool forward": heavy},
+            "base": {"segment_local_fusion forward": row, "softmax_aggregation forward": heavy},
             "mixer": {"forward": mixer, "forward and backward": mixer},
         },
     }
@@ -176,11 +176,11 @@ def test_ops_against_copies(ops: dict[str, Any]) -> None:
     assert layout.title == "Base; 12 heads, 1 document, 1,000 segments, 4,096 tokens"
     assert layout.rows == [
         [
-            *("pool_and_fuse forward", "8.0", "2.0", "bytes"),
+            *("segment_local_fusion forward", "8.0", "2.0", "bytes"),
             *("1 ms", "1.5 ms", "2 ms", "4.0", "50 %", "75 %", "20 ms", "10.0×", "±10 %"),
         ],
         [
-            *("attention_pool forward", "8.0", "200.0", "operations"),
+            *("softmax_aggregation forward", "8.0", "200.0", "operations"),
             *("1 ms", "1.5 ms", "2 ms", "4.0", "50 %", "75 %", "20 ms", "10.0×", "±10 %"),
         ],
     ]

@@ -14,10 +14,10 @@ from ponet.benchmarks.measure import interleave
 from ponet.benchmarks.ops_cases import CASES, GPU_SCALE, QUICK_CASES, Case, need
 from ponet.mixers.base import build_mixer
 from ponet.models.configuration_ponet import PoNetConfig
-from ponet.ops import Layout, attention_pool, backends, document_mean, pool_and_fuse, use_backend
+from ponet.ops import Layout, backends, mean_aggregation, segment_local_fusion, softmax_aggregation, use_backend
 from ponet.utils.errors import PoNetError
 
-OPS = ("document_mean", "attention_pool", "pool_and_fuse")
+OPS = ("mean_aggregation", "softmax_aggregation", "segment_local_fusion")
 DIRECTIONS = ("forward", "backward")
 ROUNDS, QUICK_ROUNDS = 15, 3
 ROW_SECONDS, QUICK_ROW_SECONDS = 10.0, 2.0
@@ -76,7 +76,7 @@ class OpsPlan:
         """Their times, in turns."""
         calls = GPU_CALLS if self.machine.device == "cuda" else 1
         timings = interleave(
-            {name: _repeated(run, calls) for name, run in candidates.items()},
+            {name: _repeat(run, calls) for name, run in candidates.items()},
             rounds=self.rounds or (QUICK_ROUNDS if self.quick else ROUNDS),
             warm_up=2,
             budget=QUICK_ROW_SECONDS if self.quick else ROW_SECONDS,
@@ -88,15 +88,15 @@ class OpsPlan:
         return {name: timing.to_dict() for name, timing in timings.items()}
 
 
-def _repeated(run: Callable[[], object], calls: int) -> Callable[[], object]:
+def _repeat(run: Callable[[], object], calls: int) -> Callable[[], object]:
     if calls == 1:
         return run
 
-    def several() -> None:
+    def repeated() -> None:
         for _ in range(calls):
             run()
 
-    return several
+    return repeated
 
 
 def count_rows(plan: OpsPlan) -> int:
@@ -132,7 +132,7 @@ def measure_ops(plan: OpsPlan, path: Path, advance: Advance = lambda word, amoun
         with record.keeping():
             for key, case in plan.cases.items():
                 layout = case.layout(plan.seed, machine.device)
-                values["layouts"][key] = _described(case, layout)
+                values["layouts"][key] = _describe(case, layout)
                 values["groups"][key] = rows = {}
                 for op in OPS:
                     for direction in DIRECTIONS:
@@ -149,7 +149,7 @@ def measure_ops(plan: OpsPlan, path: Path, advance: Advance = lambda word, amoun
     return record.content
 
 
-def _described(case: Case, layout: Layout) -> dict[str, Any]:
+def _describe(case: Case, layout: Layout) -> dict[str, Any]:
     """A case for the result file."""
     sizes = {"documents": case.documents, "tokens": case.tokens, "width": case.width, "heads": case.heads}
     return {"name": case.name, **sizes, "segments": layout.num_segments}
@@ -158,8 +158,8 @@ def _described(case: Case, layout: Layout) -> dict[str, Any]:
 def _row(plan: OpsPlan, op: str, direction: str, case: Case, layout: Layout) -> dict[str, Any]:
     """One op in one direction: what it needs, and the times of copying that and of each backend.
 
-    `fresh` is the copy into memory that is allocated for it, as an op's results are: on a CPU the system maps large
-    new blocks page by page, which the plain copy doesn't need.
+    `fresh` is the copy into newly allocated memory, as an op's results are: on a CPU the system maps large blocks page
+    by page, which the plain copy doesn't need.
     """
     dtype, device = getattr(torch, plan.machine.dtype), plan.machine.device
     random = torch.Generator().manual_seed(plan.seed)
@@ -169,9 +169,9 @@ def _row(plan: OpsPlan, op: str, direction: str, case: Case, layout: Layout) -> 
 
     T, d, h, B = case.tokens, case.width, case.heads, case.documents
     inputs = {
-        "document_mean": lambda: (numbers(T, d),),
-        "attention_pool": lambda: (numbers(T, d), numbers(B, h, d) * d**-0.5),
-        "pool_and_fuse": lambda: (numbers(B, d), numbers(T, 3 * d)),
+        "mean_aggregation": lambda: (numbers(T, d),),
+        "softmax_aggregation": lambda: (numbers(T, d), numbers(B, h, d) * d**-0.5),
+        "segment_local_fusion": lambda: (numbers(B, d), numbers(T, 3 * d)),
     }[op]()
     needed = need(op, direction, case, layout.num_segments, dtype.itemsize)
     # ones: a page of zeros that was never written is the same page everywhere, and comes from the cache
@@ -187,17 +187,17 @@ def _row(plan: OpsPlan, op: str, direction: str, case: Case, layout: Layout) -> 
 
 def _forward(op: str, backend: str, inputs: tuple[Tensor, ...], layout: Layout) -> Callable[[], Tensor]:
     def run() -> Tensor:
-        if op == "document_mean":
-            return document_mean(inputs[0], layout, backend=backend)
-        if op == "attention_pool":
-            return attention_pool(inputs[0], inputs[1], layout, backend=backend)[0]
-        return pool_and_fuse(inputs[0], inputs[1], layout, backend=backend)
+        if op == "mean_aggregation":
+            return mean_aggregation(inputs[0], layout, backend=backend)
+        if op == "softmax_aggregation":
+            return softmax_aggregation(inputs[0], inputs[1], layout, backend=backend)[0]
+        return segment_local_fusion(inputs[0], inputs[1], layout, backend=backend)
 
     return run
 
 
 def _backward(run: Callable[[], object], inputs: tuple[Tensor, ...]) -> Callable[[], object]:
-    """The way back alone, of a graph that is made at the first call, which is a warm-up."""
+    """The backward alone, of a graph that is made at the first call, which is a warm-up."""
     made: list[Tensor] = []
 
     def back() -> object:
@@ -245,7 +245,7 @@ def _mixer(plan: OpsPlan) -> dict[str, dict[str, Callable[[], object]]]:
 
         return once
 
-    def both_ways(run: Callable[[Tensor], Tensor], back: Tensor, weights: list[Tensor]) -> Callable[[], object]:
+    def both(run: Callable[[Tensor], Tensor], back: Tensor, weights: list[Tensor]) -> Callable[[], object]:
         return lambda: torch.autograd.grad(run(leaf), [leaf, *weights], back)
 
     of = {name: (lambda x, name=name: mixed(name, x)) for name in modules}
@@ -253,7 +253,7 @@ def _mixer(plan: OpsPlan) -> dict[str, dict[str, Callable[[], object]]]:
     return {
         "forward": {**{name: forward(run) for name, run in of.items()}, "product": forward(product)},
         "forward and backward": {
-            **{name: both_ways(run, gradient, list(modules[name].parameters())) for name, run in of.items()},
-            "product": both_ways(product, wide, [weight_leaf]),
+            **{name: both(run, gradient, list(modules[name].parameters())) for name, run in of.items()},
+            "product": both(product, wide, [weight_leaf]),
         },
     }

@@ -1,4 +1,4 @@
-"""The batches that ops are measured on, and what an op can't do without."""
+"""The batches that ops are measured on, and the least that an op must read, write and compute."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -60,7 +60,7 @@ GPU_SCALE = 16
 
 
 class Need(NamedTuple):
-    """What an op can't do without: every input read once, every result written once."""
+    """The least that an op needs: every input read once, every result written once."""
 
     bytes: int
     operations: int
@@ -77,14 +77,14 @@ def need(op: str, direction: str, case: Case, num_segments: int, size: int) -> N
         num_segments: `S`.
         size: bytes of a number.
 
-    The backward of `pool_and_fuse` reads the gradient, o, l, and of each segment its maxima and the int32 places that
-    hold them (s itself it needs no more), and writes the gradients of o, s, l.
+    The backward of `segment_local_fusion` reads the gradient, o, l, and of each segment its maxima and the int32 tokens
+    that hold them (s itself is no longer needed), and writes the gradients of o, s, l.
     """
     T, d, h, B, S = case.tokens, case.width, case.heads, case.documents, num_segments
     forward = direction == "forward"
-    if op == "document_mean":
+    if op == "mean_aggregation":
         return Need((T + B) * d * size, T * d if forward else B * d)
-    if op == "attention_pool":
+    if op == "softmax_aggregation":
         if forward:
             return Need((T + 2 * B * h) * d * size, 4 * T * h * d)
         return Need((2 * T + 4 * B * h) * d * size, 10 * T * h * d)

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from ponet.ops.hooks import are_plain, has_hooks, is_transformed
-from ponet.ops.registration import needs_grad
+from ponet.ops.hooks import are_plain, has_hooks, is_transformed, needs_grad
 
 
 def fused_linear(x: Tensor, maps: Sequence[nn.Module]) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ponet.mixers.base import Mixer, register_mixer
 from ponet.mixers.fused_linear import fused_linear, is_plain
 from ponet.mixers.pooling_chunks import attention_pools, document_means, pool_chunks
-from ponet.ops.dispatch import attention_pool, document_mean, pool_and_fuse
+from ponet.ops.dispatch import mean_aggregation, segment_local_fusion, softmax_aggregation
 from ponet.ops.layout import Layout
 from ponet.ops.reference import absorbed_queries, absorbed_values, global_aggregation_published
 
@@ -45,7 +45,7 @@ class PoolingMixer(Mixer):
         else:
             g, weights = self.global_aggregation(hidden_states, layout, output_weights)
         projections = self.project(hidden_states)
-        return pool_and_fuse(g.to(projections.dtype), projections, layout), weights
+        return segment_local_fusion(g.to(projections.dtype), projections, layout), weights
 
     def forward_chunks(
         self, read: Callable[[int, int], Tensor], layout: Layout, bounds: Sequence[int]
@@ -66,9 +66,9 @@ class PoolingMixer(Mixer):
 
     def global_aggregation(self, x: Tensor, layout: Layout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
         """GA without a query or key for any token: `x [T, d]` -> `g' [B, d]` (see `reference.global_aggregation`)."""
-        g = self.dense_q(document_mean(x, layout))
+        g = self.dense_q(mean_aggregation(x, layout))
         queries = absorbed_queries(g, self.dense_k.weight, self.num_heads)
-        pooled, weights = attention_pool(x, queries.to(x.dtype), layout, output_weights)
+        pooled, weights = softmax_aggregation(x, queries.to(x.dtype), layout, output_weights)
         if weights is not None:
             weights = layout.pad(weights).transpose(1, 2)  # [B, h, N]
             if torch.is_grad_enabled():  # compute the output from the returned weights, so that these have a gradient

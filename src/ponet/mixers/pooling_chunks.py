@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ponet.ops.dispatch import document_mean, pool_and_fuse
+from ponet.ops.dispatch import mean_aggregation, segment_local_fusion
 from ponet.ops.layout import Layout
 from ponet.ops.reference import accumulator
 
@@ -35,20 +35,20 @@ def chunk_bounds(layout: Layout, size: int) -> list[int]:
 
 
 def document_means(read: Read, layout: Layout, bounds: Sequence[int]) -> Tensor:
-    """`document_mean` in chunks: `[B, d]`; zeros for an empty document."""
+    """`mean_aggregation` in chunks: `[B, d]`; zeros for an empty document."""
     total: Tensor | None = None
     for begin, end in pairwise(bounds):
         chunk = layout.part(begin, end)
         x = read(begin, end)
         if total is None:
             total = x.new_zeros((layout.batch_size, x.shape[1]), dtype=accumulator(x.dtype))
-        total[_documents(layout, begin, end)] += document_mean(x, chunk).to(total.dtype) * _lengths(chunk)
+        total[_documents(layout, begin, end)] += mean_aggregation(x, chunk).to(total.dtype) * _lengths(chunk)
     assert total is not None
     return (total / _lengths(layout).clamp(min=1)).to(x.dtype)
 
 
 def attention_pools(read: Read, queries: Tensor, layout: Layout, bounds: Sequence[int]) -> Tensor:
-    """`attention_pool` in chunks, by an online softmax: queries `[B, h, d]` -> `[B, h, d]`."""
+    """`softmax_aggregation` in chunks, by an online softmax: queries `[B, h, d]` -> `[B, h, d]`."""
     B, h, _ = queries.shape
     q = queries.to(accumulator(queries.dtype))
     z = torch.zeros_like(q)
@@ -75,7 +75,7 @@ def attention_pools(read: Read, queries: Tensor, layout: Layout, bounds: Sequenc
 def pool_chunks(
     read: Read, project: Callable[[Tensor], Tensor], g: Tensor, layout: Layout, bounds: Sequence[int]
 ) -> Iterator[Tensor]:
-    """`pool_and_fuse` in chunks: yields `y [end - begin, d]` of each.
+    """`segment_local_fusion` in chunks: yields `y [end - begin, d]` of each.
 
     Args:
         read: hidden states.
@@ -98,7 +98,7 @@ def pool_chunks(
             # the maximum of equal numbers is that number: each token of a split segment gets the segment's maximum
             projections[found, d : 2 * d] = maxima[rows[found]].to(projections.dtype)
         documents = _documents(layout, low, high)
-        y = pool_and_fuse(g[documents].to(projections.dtype), projections, layout.part(low, high))
+        y = segment_local_fusion(g[documents].to(projections.dtype), projections, layout.part(low, high))
         yield y[begin - low : end - low]
 
 

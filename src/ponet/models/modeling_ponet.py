@@ -36,7 +36,7 @@ from ponet.mixers.pooling_chunks import chunk_bounds
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.loading import check_finite, check_weights
 from ponet.models.packing import PackedBatch, PoNetInputs, pack, with_named_inputs
-from ponet.ops.dispatch import choose_for, document_mean
+from ponet.ops.dispatch import choose_for, mean_aggregation
 from ponet.ops.dropout import RepeatableDropout, dropout, repeatable_dropout
 from ponet.ops.hooks import are_plain, has_hooks, is_transformed
 from ponet.ops.layout import Layout
@@ -723,7 +723,7 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
         if self.config.classifier_pooling == "cls":
             documents = self.ponet.pool(encoded)
         else:
-            documents = document_mean(encoded.hidden, layout)
+            documents = mean_aggregation(encoded.hidden, layout)
             if self.config.classifier_pooling == "padded_mean":
                 share = layout.cu_seqlens.diff() / self.config.max_position_embeddings
                 documents = documents * share[:, None].to(documents.dtype)

@@ -1,10 +1,9 @@
-"""A backend from its kernels: what the backends that aren't plain PyTorch share.
+"""From kernels to a backend: custom ops with their autograd formulas, for the backends that aren't plain PyTorch.
 
 `make_backend` registers each op and its backward as a `torch.library` custom op (`ponet::<backend>_<op>`) with fake and
-autograd formulas, so that autograd works and a compiled graph stays whole. A kernel is a function from tensors to
-tensors that it allocates; it gets contiguous tensors of one floating type on the backend's device, and a batch's layout
-as `Places`. `T` tokens, `B` documents, `S` segments and `d` may each be 0. "Accumulator" is the type of sums: float64
-for float64, else float32.
+autograd formulas, so that autograd works and a compiled graph stays whole. Kernels get contiguous tensors of one
+floating type on the backend's device. `T` tokens, `B` documents, `S` segments and `d` may each be 0. "Accumulator" is
+the type of sums: float64 for float64, else float32.
 """
 
 from collections.abc import Callable
@@ -12,14 +11,14 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
-from ponet.ops.dispatch import Backend
+from ponet.ops.hooks import are_plain, is_recorded, is_transformed, needs_grad
 from ponet.ops.layout import Layout
-from ponet.ops.reference import accumulator
-from ponet.ops.registration import choose, eager, needs_grad, once, register
+from ponet.ops.reference import Backend, accumulator
 
 
-class Places(NamedTuple):
+class LayoutTensors(NamedTuple):
     """A `Layout`'s tensors, by their names there: offsets and indices int64, flags bool."""
 
     cu_seqlens: Tensor
@@ -37,34 +36,47 @@ class Places(NamedTuple):
     special: Tensor | None
     """`[T]`, or None where no token is special."""
 
+    @classmethod
+    def of(cls, layout: Layout) -> "LayoutTensors":
+        """Those of a layout."""
+        return cls(
+            *(layout.cu_seqlens, layout.document, layout.cu_segments, layout.segment),
+            *(layout.segment_order, layout.joins_next, layout.special),
+        )
+
 
 class Kernels(NamedTuple):
-    """The kernels of a backend; all results but the ones named are of the inputs' type, and contiguous."""
+    """The kernels of a backend: the ops, with what their backward needs besides, and these backwards.
 
-    document_mean: Callable[[Tensor, Tensor], Tensor]
-    """`(x [T, d], cu_seqlens) -> mean [B, d]`, zeros for an empty document."""
-    attention_pool: Callable[[Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor, Tensor]]
-    """`(x [T, d], queries [B, h, d], cu_seqlens, output_weights) -> (z [B, h, d], lse [B, h], weights [T, h])`.
+    All results but the ones named are of the inputs' type, and contiguous.
+    """
+
+    mean_aggregation: Callable[[Tensor, LayoutTensors], Tensor]
+    """`(x [T, d], layout) -> mean [B, d]`, zeros for an empty document."""
+    softmax_aggregation: Callable[[Tensor, Tensor, LayoutTensors, bool], tuple[Tensor, Tensor, Tensor]]
+    """`(x [T, d], queries [B, h, d], layout, output_weights) -> (z [B, h, d], lse [B, h], weights [T, h])`.
 
     `lse`, in the accumulator's type, is the logarithm of each softmax's denominator; z and lse of an empty document are
     zeros. `weights` is `[0, h]` unless `output_weights`.
     """
-    attention_pool_backward: Callable[
-        [Tensor, Tensor | None, Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]
+    softmax_aggregation_backward: Callable[
+        [Tensor, Tensor | None, Tensor, Tensor, Tensor, Tensor, LayoutTensors], tuple[Tensor, Tensor]
     ]
-    """`(dz [B, h, d], dweights [T, h] or None, x, queries, lse, delta, cu_seqlens) -> (dx, dqueries)`.
+    """`(dz [B, h, d], dweights [T, h] or None, x, queries, lse, delta, layout) -> (dx, dqueries)`.
 
     `delta [B, h]`, in the accumulator's type, is the sum over a document's tokens of weight times the weight's gradient
     (`dz . x`, plus `dweights` where given); so a score's gradient is `weight * (dz . x + dweights - delta)`.
     """
-    pool_and_fuse: Callable[[Tensor, Tensor, Places, bool], tuple[Tensor, Tensor, Tensor]]
-    """`(g [B, d], projections [T, 3 d], places, keep) -> (y [T, d], top [S, d], argmax [S, d] int32)`.
+    segment_local_fusion: Callable[[Tensor, Tensor, LayoutTensors, bool], tuple[Tensor, Tensor, Tensor]]
+    """`(g [B, d], projections [T, 3 d], layout, save_maxima) -> (y [T, d], top [S, d], argmax [S, d] int32)`.
 
     `top` are the segment maxima and `argmax` the tokens that hold them, the first where tied, for the backward; both
-    `[0, d]` unless `keep`.
+    `[0, d]` unless `save_maxima`.
     """
-    pool_and_fuse_backward: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Places], tuple[Tensor, Tensor]]
-    """`(dy [T, d], g, projections, top, argmax, places) -> (dg [B, d], dprojections [T, 3 d])`."""
+    segment_local_fusion_backward: Callable[
+        [Tensor, Tensor, Tensor, Tensor, Tensor, LayoutTensors], tuple[Tensor, Tensor]
+    ]
+    """`(dy [T, d], g, projections, top, argmax, layout) -> (dg [B, d], dprojections [T, 3 d])`."""
 
 
 def make_backend(name: str, kernels: Kernels, device: str, dtypes: tuple[torch.dtype, ...]) -> Backend:
@@ -72,11 +84,11 @@ def make_backend(name: str, kernels: Kernels, device: str, dtypes: tuple[torch.d
 
     The ops raise `ValueError` for other tensors, and have first derivatives: a second backward raises `RuntimeError`.
     """
-    mean = _document_mean(name, kernels, device)
-    attend = _attention_pool(name, kernels, device, mean)
-    fuse = _pool_and_fuse(name, kernels, device)
+    mean = _mean_aggregation(name, kernels, device)
+    softmax = _softmax_aggregation(name, kernels, device, mean)
+    fusion = _segment_local_fusion(name, kernels, device)
 
-    def check(layout: Layout, *tensors: Tensor) -> None:
+    def checked(layout: Layout, *tensors: Tensor) -> LayoutTensors:
         first = tensors[0]
         for tensor in (*tensors, layout.cu_seqlens):
             if tensor.device.type != device:
@@ -92,191 +104,219 @@ def make_backend(name: str, kernels: Kernels, device: str, dtypes: tuple[torch.d
             raise ValueError(
                 f"the {name} backend takes tensors of one type out of {known}, not {found}; use the 'reference' backend"
             )
+        return LayoutTensors.of(layout)
 
-    def document_mean(x: Tensor, layout: Layout) -> Tensor:
-        check(layout, x)
-        return mean(x, layout.cu_seqlens, layout.document)
+    def mean_aggregation(x: Tensor, layout: Layout) -> Tensor:
+        return mean(x, *checked(layout, x))
 
-    def attention_pool(
+    def softmax_aggregation(
         x: Tensor, queries: Tensor, layout: Layout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        check(layout, x, queries)
-        z, _, weights = attend(x, queries, layout.cu_seqlens, layout.document, output_weights)
+        z, _, weights = softmax(x, queries, *checked(layout, x, queries), output_weights)
         return z, weights if output_weights else None
 
-    def pool_and_fuse(g: Tensor, projections: Tensor, layout: Layout) -> Tensor:
-        check(layout, g, projections)
-        return fuse(g, projections, *(getattr(layout, field) for field in Places._fields))
+    def segment_local_fusion(g: Tensor, projections: Tensor, layout: Layout) -> Tensor:
+        tensors = checked(layout, g, projections)
+        y: Tensor = fusion(g, projections, *tensors, needs_grad(g, projections))[0]
+        return y
 
-    return Backend(document_mean, attention_pool, pool_and_fuse)
-
-
-# --- document_mean ---------------------------------------------------------------------------------------------------
+    return Backend(mean_aggregation, softmax_aggregation, segment_local_fusion)
 
 
-def _document_mean(name: str, kernels: Kernels, device: str) -> Callable[..., Tensor]:
-    def compute(x: Tensor, cu_seqlens: Tensor, document: Tensor) -> Tensor:
-        return kernels.document_mean(x.contiguous(), cu_seqlens)
+_OPTIONAL = ("segment_order", "special")
+_LAYOUT = ", ".join(f"Tensor{'?' if field in _OPTIONAL else ''} {field}" for field in LayoutTensors._fields)
+"""In the schema of a custom op, which takes a layout's tensors one by one."""
 
-    op = register(f"{name}_document_mean(Tensor x, Tensor cu_seqlens, Tensor document) -> Tensor", compute, device)
 
-    @op.register_fake
-    def _(x: Tensor, cu_seqlens: Tensor, document: Tensor) -> Tensor:
-        return x.new_empty(cu_seqlens.shape[0] - 1, x.shape[1])
+def _register(
+    schema: str,
+    device: str,
+    num_inputs: int,
+    compute: Callable[..., Any],
+    fake: Callable[..., Any],
+    backward: Callable[..., Any],
+    save: Callable[[Any, tuple[Any, ...], Any], None] = lambda ctx, inputs, output: None,
+) -> Callable[..., Any]:
+    """Registers the custom op `ponet::<schema>`.
 
-    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[1:])
+    Args:
+        schema: `name(arguments) -> results`.
+        device: the type of device.
+        num_inputs: how many of the arguments, the first, may need a gradient.
+        compute: the function.
+        fake: the function of shapes and types.
+        backward: `(ctx, *gradients) -> gradients of all arguments`.
+        save: `(ctx, inputs, output)`; saves what `backward` needs.
 
-    def backward(ctx: Any, dmean: Tensor) -> tuple[Tensor, None, None]:
-        cu_seqlens, document = ctx.saved_tensors
-        return (dmean / cu_seqlens.diff().clamp(min=1)[:, None]).index_select(0, document), None, None
+    Returns:
+        The function to call. It calls the op only where it is traced, transformed or recorded, since PyTorch's
+        dispatcher and its autograd for custom ops take longer than small inputs.
+    """
+    name, arguments = schema.split("(", 1)
+    op = torch.library.custom_op(
+        f"ponet::{name}", compute, mutates_args=(), device_types=device, schema=f"({arguments}"
+    )
+    op.register_fake(fake)
+    op.register_autograd(backward, setup_context=save)
 
-    op.register_autograd(backward, setup_context=keep)
-    in_eager_mode = eager(compute, keep, backward)
+    class Eager(Function):
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Any:
+            output = compute(*inputs)
+            save(ctx, inputs, output)
+            return output
 
-    def call(*inputs: Any) -> Tensor:
-        return choose(op, in_eager_mode, compute, inputs[:1])(*inputs)
+        @staticmethod
+        def backward(ctx: Any, *gradients: Any) -> Any:
+            return backward(ctx, *gradients)
+
+    def call(*inputs: Any) -> Any:
+        tensors = [tensor for tensor in inputs[:num_inputs] if tensor is not None]
+        if torch.compiler.is_compiling() or not are_plain(*tensors) or is_transformed() or is_recorded():
+            return op(*inputs)
+        return Eager.apply(*inputs) if needs_grad(*tensors) else compute(*inputs)
 
     return call
 
 
-# --- attention_pool --------------------------------------------------------------------------------------------------
+def _once(backend: str) -> Callable[..., Any]:
+    """The autograd formula of a backward, which says why there is none."""
 
-
-def _attention_pool(
-    name: str, kernels: Kernels, device: str, mean: Callable[..., Tensor]
-) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    def compute(
-        x: Tensor, queries: Tensor, cu_seqlens: Tensor, document: Tensor, output_weights: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return kernels.attention_pool(x.contiguous(), queries.contiguous(), cu_seqlens, output_weights)
-
-    op = register(
-        f"{name}_attention_pool(Tensor x, Tensor queries, Tensor cu_seqlens, Tensor document, bool output_weights)"
-        " -> (Tensor, Tensor, Tensor)",
-        compute,
-        device,
-    )
-
-    @op.register_fake
-    def _(
-        x: Tensor, queries: Tensor, cu_seqlens: Tensor, document: Tensor, output_weights: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        h = queries.shape[1]
-        lse = queries.new_empty(queries.shape[:2], dtype=accumulator(x.dtype))
-        return queries.new_empty(queries.shape), lse, x.new_empty(x.shape[0] if output_weights else 0, h)
-
-    def compute_gradients(
-        dz: Tensor, dweights: Tensor | None, x: Tensor, queries: Tensor, lse: Tensor, delta: Tensor, cu_seqlens: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        dweights = None if dweights is None else dweights.contiguous()
-        return kernels.attention_pool_backward(
-            dz.contiguous(), dweights, x.contiguous(), queries.contiguous(), lse, delta, cu_seqlens
+    def refuse(ctx: Any, *gradients: Any) -> Any:
+        raise RuntimeError(
+            f"the {backend} backend has no second derivatives; compute with the reference: "
+            "`with ponet.ops.use_backend('reference'):`, or PONET_BACKEND=reference"
         )
 
-    gradients = register(
-        f"{name}_attention_pool_backward(Tensor dz, Tensor? dweights, Tensor x, Tensor queries, Tensor lse, "
-        "Tensor delta, Tensor cu_seqlens) -> (Tensor, Tensor)",
-        compute_gradients,
-        device,
+    return refuse
+
+
+_NO_GRADIENTS = (None,) * len(LayoutTensors._fields)
+"""Of a layout's tensors."""
+
+
+def _mean_aggregation(name: str, kernels: Kernels, device: str) -> Callable[..., Tensor]:
+    def compute(x: Tensor, *layout: Any) -> Tensor:
+        return kernels.mean_aggregation(x.contiguous(), LayoutTensors(*layout))
+
+    def fake(x: Tensor, *layout: Any) -> Tensor:
+        return x.new_empty(LayoutTensors(*layout).cu_seqlens.shape[0] - 1, x.shape[1])
+
+    def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        layout = LayoutTensors(*inputs[1:])
+        ctx.save_for_backward(layout.cu_seqlens, layout.document)
+
+    def backward(ctx: Any, dmean: Tensor) -> tuple[Tensor | None, ...]:
+        cu_seqlens, document = ctx.saved_tensors
+        return (dmean / cu_seqlens.diff().clamp(min=1)[:, None]).index_select(0, document), *_NO_GRADIENTS
+
+    return _register(
+        f"{name}_mean_aggregation(Tensor x, {_LAYOUT}) -> Tensor", device, 1, compute, fake, backward, save
     )
 
-    @gradients.register_fake
-    def _(dz: Tensor, dweights: Tensor | None, x: Tensor, queries: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
+
+def _softmax_aggregation(
+    name: str, kernels: Kernels, device: str, mean: Callable[..., Tensor]
+) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    def compute_gradients(
+        dz: Tensor, dweights: Tensor | None, x: Tensor, queries: Tensor, lse: Tensor, delta: Tensor, *layout: Any
+    ) -> tuple[Tensor, Tensor]:
+        return kernels.softmax_aggregation_backward(
+            dz.contiguous(),
+            None if dweights is None else dweights.contiguous(),
+            *(x.contiguous(), queries.contiguous(), lse, delta, LayoutTensors(*layout)),
+        )
+
+    def fake_gradients(
+        dz: Tensor, dweights: Tensor | None, x: Tensor, queries: Tensor, *_: Any
+    ) -> tuple[Tensor, Tensor]:
         return x.new_empty(x.shape), queries.new_empty(queries.shape)
 
-    def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        *tensors, output_weights = inputs
+    gradients = _register(
+        f"{name}_softmax_aggregation_backward(Tensor dz, Tensor? dweights, Tensor x, Tensor queries, Tensor lse, "
+        f"Tensor delta, {_LAYOUT}) -> (Tensor, Tensor)",
+        *(device, 4, compute_gradients, fake_gradients, _once(name)),
+    )
+
+    def compute(x: Tensor, queries: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+        *layout, output_weights = others
+        return kernels.softmax_aggregation(x.contiguous(), queries.contiguous(), LayoutTensors(*layout), output_weights)
+
+    def fake(x: Tensor, queries: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+        lse = queries.new_empty(queries.shape[:2], dtype=accumulator(x.dtype))
+        weights = x.new_empty(x.shape[0] if others[-1] else 0, queries.shape[1])
+        return queries.new_empty(queries.shape), lse, weights
+
+    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        x, queries, *layout, output_weights = inputs
         z, lse, weights = output
         ctx.mark_non_differentiable(lse)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors, z, lse, weights if output_weights else None)
+        ctx.save_for_backward(x, queries, z, lse, weights if output_weights else None, *layout)
 
     def backward(ctx: Any, dz: Tensor | None, _: Any, dweights: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, queries, cu_seqlens, document, z, lse, weights = ctx.saved_tensors
+        x, queries, z, lse, weights, *layout = ctx.saved_tensors
         if weights is None:
             dweights = None
         if dz is None and dweights is None:
-            return (None,) * 5
+            return (None, None, *_NO_GRADIENTS, None)
         dz = torch.zeros_like(z) if dz is None else dz
         delta = (z.to(lse.dtype) * dz).sum(-1)
         if dweights is not None:
             # Not by `index_add`, which on a GPU adds in no fixed order
-            products = weights.to(lse.dtype) * dweights
-            delta = delta + mean(products, cu_seqlens, document) * cu_seqlens.diff()[:, None]
-        compute_ = choose(gradients, gradients, compute_gradients, (dz, x, queries))
-        return *compute_(dz, dweights, x, queries, lse, delta, cu_seqlens), None, None, None
+            lengths = LayoutTensors(*layout).cu_seqlens.diff()
+            delta = delta + mean(weights.to(lse.dtype) * dweights, *layout) * lengths[:, None]
+        return *gradients(dz, dweights, x, queries, lse, delta, *layout), *_NO_GRADIENTS, None
 
-    op.register_autograd(backward, setup_context=keep)
-    once(gradients, name)
-    in_eager_mode = eager(compute, keep, backward)
-
-    def call(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        return choose(op, in_eager_mode, compute, inputs[:2])(*inputs)
-
-    return call
+    return _register(
+        f"{name}_softmax_aggregation(Tensor x, Tensor queries, {_LAYOUT}, bool output_weights)"
+        " -> (Tensor, Tensor, Tensor)",
+        *(device, 2, compute, fake, backward, save),
+    )
 
 
-# --- pool_and_fuse ---------------------------------------------------------------------------------------------------
+def _segment_local_fusion(name: str, kernels: Kernels, device: str) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    def compute_gradients(
+        dy: Tensor, g: Tensor, projections: Tensor, top: Tensor, argmax: Tensor, *layout: Any
+    ) -> tuple[Tensor, Tensor]:
+        return kernels.segment_local_fusion_backward(
+            *(dy.contiguous(), g.contiguous(), projections.contiguous(), top, argmax, LayoutTensors(*layout))
+        )
 
+    def fake_gradients(dy: Tensor, g: Tensor, projections: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+        return g.new_empty(g.shape), projections.new_empty(projections.shape)
 
-def _pool_and_fuse(name: str, kernels: Kernels, device: str) -> Callable[..., Tensor]:
-    layout = ", ".join(
-        f"Tensor{'?' if field in ('segment_order', 'special') else ''} {field}" for field in Places._fields
+    gradients = _register(
+        f"{name}_segment_local_fusion_backward(Tensor dy, Tensor g, Tensor projections, Tensor top, Tensor argmax, "
+        f"{_LAYOUT}) -> (Tensor, Tensor)",
+        *(device, 3, compute_gradients, fake_gradients, _once(name)),
     )
 
     def compute(g: Tensor, projections: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-        *places, keep = others
-        return kernels.pool_and_fuse(g.contiguous(), projections.contiguous(), Places(*places), keep)
-
-    op = register(
-        f"{name}_pool_and_fuse(Tensor g, Tensor projections, {layout}, bool keep) -> (Tensor, Tensor, Tensor)",
-        compute,
-        device,
-    )
-
-    @op.register_fake
-    def _(g: Tensor, projections: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-        *places, keep = others
-        top = g.new_empty(Places(*places).cu_segments.shape[0] - 1 if keep else 0, g.shape[1])
-        return g.new_empty(projections.shape[0], g.shape[1]), top, top.new_empty(top.shape, dtype=torch.int32)
-
-    def compute_gradients(dy: Tensor, g: Tensor, projections: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-        top, argmax, *places = others
-        return kernels.pool_and_fuse_backward(
-            dy.contiguous(), g.contiguous(), projections.contiguous(), top, argmax, Places(*places)
+        *layout, save_maxima = others
+        return kernels.segment_local_fusion(
+            g.contiguous(), projections.contiguous(), LayoutTensors(*layout), save_maxima
         )
 
-    gradients = register(
-        f"{name}_pool_and_fuse_backward(Tensor dy, Tensor g, Tensor projections, Tensor top, Tensor argmax, {layout})"
-        " -> (Tensor, Tensor)",
-        compute_gradients,
-        device,
-    )
+    def fake(g: Tensor, projections: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+        *layout, save_maxima = others
+        top = g.new_empty(LayoutTensors(*layout).cu_segments.shape[0] - 1 if save_maxima else 0, g.shape[1])
+        return g.new_empty(projections.shape[0], g.shape[1]), top, top.new_empty(top.shape, dtype=torch.int32)
 
-    @gradients.register_fake
-    def _(dy: Tensor, g: Tensor, projections: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-        return g.new_empty(g.shape), projections.new_empty(projections.shape)
-
-    def keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        g, projections, *places, _ = inputs
+    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        g, projections, *layout, _ = inputs
         _, top, argmax = output
         ctx.mark_non_differentiable(top, argmax)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(g, projections, top, argmax, *places)
+        ctx.save_for_backward(g, projections, top, argmax, *layout)
 
     def backward(ctx: Any, dy: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
         if dy is None:
-            return (None,) * 10
-        saved = ctx.saved_tensors
-        return *choose(gradients, gradients, compute_gradients, (dy, *saved[:2]))(dy, *saved), *(None,) * 8
+            return (None, None, *_NO_GRADIENTS, None)
+        return *gradients(dy, *ctx.saved_tensors), *_NO_GRADIENTS, None
 
-    op.register_autograd(backward, setup_context=keep_for_backward)
-    once(gradients, name)
-    in_eager_mode = eager(compute, keep_for_backward, backward)
-
-    def call(g: Tensor, projections: Tensor, *places: Any) -> Tensor:
-        keep = needs_grad(g, projections)
-        return choose(op, in_eager_mode, compute, (g, projections))(g, projections, *places, keep)[0]
-
-    return call
+    return _register(
+        f"{name}_segment_local_fusion(Tensor g, Tensor projections, {_LAYOUT}, bool save_maxima)"
+        " -> (Tensor, Tensor, Tensor)",
+        *(device, 2, compute, fake, backward, save),
+    )

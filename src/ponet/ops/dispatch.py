@@ -9,48 +9,36 @@ import importlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ponet.ops.hooks import is_transformed
 from ponet.ops.layout import Layout
-from ponet.ops.reference import attention_pool as _attention_pool
-from ponet.ops.reference import document_mean as _document_mean
-from ponet.ops.reference import pool_and_fuse as _pool_and_fuse
+from ponet.ops.reference import BACKEND, Backend
 
-
-class Backend(NamedTuple):
-    """The passes over tokens that a backend implements, with the signatures of `ponet.ops.reference`."""
-
-    document_mean: Callable[[Tensor, Layout], Tensor]
-    attention_pool: Callable[[Tensor, Tensor, Layout, bool], tuple[Tensor, Tensor | None]]
-    pool_and_fuse: Callable[[Tensor, Tensor, Layout], Tensor]
-
-
-_BACKENDS = {"reference": Backend(_document_mean, _attention_pool, _pool_and_fuse)}
-# Backends that need a package, which has their name too, and the module that is imported when they are first used. By
-# name, not by an import statement: a saved model's folder has a copy of this file, and not of those.
-_MODULES = {"numba": "ponet.ops.numba.kernels", "triton": "ponet.ops.triton.kernels"}
+_BACKENDS = {"reference": BACKEND}
+# Backends that need a package of the same name, and the module that is imported when they are first used. By name, not
+# by an import statement: a saved model's folder has a copy of this file, and not of those.
+_MODULES = {"numba": "ponet.ops.numba", "triton": "ponet.ops.triton"}
 _EXTRAS = {"numba": "fast", "triton": "gpu"}
 _DEVICES = {"cpu": "numba", "cuda": "triton"}
 _DTYPES = {
     "numba": (torch.float32, torch.bfloat16),
     "triton": (torch.float32, torch.bfloat16, torch.float16),
 }
-"""What "auto" leaves to each: float64 goes to the reference, since who computes in it may want second derivatives."""
+"""What "auto" gives to each. float64 goes to the reference: it is used where second derivatives may be needed."""
 _AUTO_NUMBERS = 2**14
-"""Numbers in `[T, d]` from which "auto" leaves the reference: fewer have little to win, and kernels to compile."""
+"""Numbers in `[T, d]` from which "auto" uses kernels: with fewer they save little, and have to be compiled."""
 _CHOICE = "backend"  # in `Layout.derived`
 _missing: dict[str, str] = {}
 _noticed = False
 _DEFAULT = os.environ.get("PONET_BACKEND", "auto")
 _chosen: ContextVar[str | None] = ContextVar("ponet_backend", default=None)
-"""What `use_backend` says, for each thread and task its own."""
+"""What `use_backend` selects, in each thread and task."""
 
 
 def backends() -> tuple[str, ...]:
@@ -59,7 +47,7 @@ def backends() -> tuple[str, ...]:
 
 
 def _has_device(name: str) -> bool:
-    """Whether this machine can compute with that backend, its package granted; Triton's interpreter needs no GPU."""
+    """Whether this machine has the backend's device; Triton's interpreter needs no GPU."""
     return name != "triton" or torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1"
 
 
@@ -67,8 +55,8 @@ def _has_device(name: str) -> bool:
 def use_backend(name: str) -> Iterator[None]:
     """Within the block every op of this thread and task (`contextvars`) runs on the named backend.
 
-    An op raises `ValueError` for inputs that the backend can't compute. Threads that begin within the block choose for
-    themselves; tasks (`asyncio`) begin with what was chosen where they were made.
+    An op raises `ValueError` for inputs that the backend can't compute. Threads that are started within the block have
+    the default backend; tasks (`asyncio`) that of the context in which they were created.
 
     Raises:
         ValueError: for a name that isn't in `backends()`.
@@ -83,37 +71,62 @@ def use_backend(name: str) -> Iterator[None]:
 
 @torch.compiler.disable
 def choose_for(layout: Layout) -> None:
-    """Holds on to what is chosen now, for wherever the choice can't be seen.
+    """Stores the backend that is selected now in a layout, for code that can't read the context variable.
 
-    A compiler can't read a context variable, and on a GPU layers are recomputed for the backward in a thread of
-    autograd's own, which has chosen nothing.
+    This is the case in a compiled graph, and in autograd's own threads, which recompute layers on a GPU.
     """
     layout.derived[_CHOICE] = _chosen.get() or _DEFAULT
 
 
-def document_mean(x: Tensor, layout: Layout, backend: str | None = None) -> Tensor:
-    """The mean over each document's tokens: `[T, d]` -> `[B, d]`; zeros for an empty document."""
-    return _backend(backend, layout, x).document_mean(x, layout)
+def mean_aggregation(x: Tensor, layout: Layout, backend: str | None = None) -> Tensor:
+    """The mean over each document's tokens, as in global aggregation's stage 1.
 
-
-def attention_pool(
-    x: Tensor, queries: Tensor, layout: Layout, output_weights: bool = False, backend: str | None = None
-) -> tuple[Tensor, Tensor | None]:
-    """Attention-weighted means of each document's tokens `x [T, d]` under its queries `[B, h, d]`.
+    Args:
+        x: `[T, d]`.
+        layout: where the documents begin.
+        backend: its name; by default the selected one, see `use_backend`.
 
     Returns:
-        `[B, h, d]`, and the weights `[T, h]` where asked for.
+        `[B, d]`; zeros for an empty document.
     """
-    return _backend(backend, layout, x, queries).attention_pool(x, queries, layout, output_weights)
+    return _backend(backend, layout, x).mean_aggregation(x, layout)
 
 
-def pool_and_fuse(g: Tensor, projections: Tensor, layout: Layout, backend: str | None = None) -> Tensor:
-    """SMP, LMP and PF in one op: `g [B, d]` and `o | s | l [T, 3 d]` -> `y [T, d]` (paper, section 3)."""
-    return _backend(backend, layout, projections, g).pool_and_fuse(g, projections, layout)
+def softmax_aggregation(
+    x: Tensor, queries: Tensor, layout: Layout, output_weights: bool = False, backend: str | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Softmax-weighted means of each document's tokens, one per head: global aggregation's stage 2.
+
+    Args:
+        x: `[T, d]`.
+        queries: `[B, h, d]`, scaled.
+        layout: where the documents begin.
+        output_weights: whether to return the weights.
+        backend: its name; by default the selected one, see `use_backend`.
+
+    Returns:
+        `[B, h, d]`, and the weights `[T, h]` or None.
+    """
+    return _backend(backend, layout, x, queries).softmax_aggregation(x, queries, layout, output_weights)
+
+
+def segment_local_fusion(g: Tensor, projections: Tensor, layout: Layout, backend: str | None = None) -> Tensor:
+    """Segment max-pooling, local max-pooling and pooling fusion in one op (paper, section 3).
+
+    Args:
+        g: `[B, d]`, global aggregation's result.
+        projections: `[T, 3 d]`: the output, segment and local projections `o | s | l`.
+        layout: where documents and segments begin.
+        backend: its name; by default the selected one, see `use_backend`.
+
+    Returns:
+        `[T, d]`.
+    """
+    return _backend(backend, layout, projections, g).segment_local_fusion(g, projections, layout)
 
 
 def chosen_backend(tokens: Tensor, *others: Tensor) -> str:
-    """The name of the backend for an op on `tokens [T, d]` and other tensors, where a call names none."""
+    """The name of the backend for an op on `tokens [T, d]` and other tensors, if the call names none."""
     name = _chosen.get() or _DEFAULT
     return _automatic(tokens, *others) if name == "auto" else name
 
@@ -164,12 +177,11 @@ def _fused(tokens: Tensor, *others: Tensor) -> str | None:
 
 @torch.compiler.assume_constant_result
 def _loads(name: str, notice: bool) -> bool:
-    """Whether a backend's module is there; imports it at the first call. If it can't be, a notice says so, once."""
+    """Whether a backend can be imported, tried at the first call. If not, a single warning says so if `notice`."""
     global _noticed
     if name not in _BACKENDS and name not in _missing:
         try:
-            module = importlib.import_module(_MODULES[name])
-            _BACKENDS[name] = Backend(module.document_mean, module.attention_pool, module.pool_and_fuse)
+            _BACKENDS[name] = importlib.import_module(_MODULES[name]).BACKEND
         except (ImportError, OSError) as error:
             _missing[name] = str(error)
     if name in _missing and notice and not _noticed:

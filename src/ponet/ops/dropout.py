@@ -1,4 +1,4 @@
-"""Dropout and the residual sum behind it, on a CPU as one pass where the Numba backend is there."""
+"""Dropout and the residual sum behind it, on a CPU as one pass where the Numba backend is available."""
 
 import importlib
 from collections.abc import Callable
@@ -17,11 +17,11 @@ _KERNEL = "ponet.ops.numba.dropout"
 
 
 def dropout(x: Tensor, module: nn.Module, residual: Tensor | None = None) -> Tensor:
-    """`module(x)`, or `residual + module(x)`, where `module` is an `nn.Dropout` (or whatever took its place).
+    """`module(x)`, or `residual + module(x)`, where `module` is an `nn.Dropout` or its replacement.
 
     Args:
         x: any shape.
-        module: has the probability, and says whether it trains.
+        module: gives the probability, and whether it is training.
         residual: as `x`.
     """
     drop = repeatable_dropout(x, module, residual)
@@ -49,7 +49,7 @@ def repeatable_dropout(x: Tensor, module: nn.Module, residual: Tensor | None = N
 
 @dataclass(frozen=True)
 class RepeatableDropout:
-    """Drops the same numbers of every tensor of one shape, so that results needn't be kept; its own way back."""
+    """Drops the same numbers of every tensor of one shape, so that no mask is saved; its own backward."""
 
     p: float
     seed: int
@@ -63,7 +63,7 @@ class RepeatableDropout:
         return _Dropout.apply(x, residual, self.p, self.seed)
 
     def in_place(self, x: Tensor) -> Tensor:
-        """Of any shape, contiguous, outside of what autograd records."""
+        """On a tensor of any shape, contiguous, and not recorded by autograd."""
         if self.p:
             importlib.import_module(_KERNEL).dropout(x, None, self.p, self.seed, out=x)
         return x
@@ -87,7 +87,7 @@ def _suits(x: Tensor, residual: Tensor | None) -> bool:
 
 
 class _Dropout(Function):
-    """The way back drops the same numbers again: nothing is kept."""
+    """The backward drops the same numbers again: nothing is saved."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, residual: Tensor | None, p: float, seed: int) -> Tensor:

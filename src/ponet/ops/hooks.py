@@ -1,4 +1,4 @@
-"""Whether a fast path may be taken: only where nobody looks on, wraps a tensor, or transforms the computation."""
+"""Whether a fast path may be taken: not with hooks, wrapped tensors, or a transformed or recorded computation."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ _PLAIN = (Tensor, nn.Parameter)
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a module has to be called: for hooks of its own, or a `forward` put on the instance (accelerate).
+    """Whether a module has to be called: for hooks of its own, or a `forward` set on the instance (accelerate).
 
     Hooks of all modules don't count: counters of operations have them, and would count other operations.
     """
@@ -18,7 +18,7 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def are_plain(*tensors: Tensor) -> bool:
-    """Whether tensors are numbers in memory and no more.
+    """Whether tensors are nothing but numbers in memory.
 
     Not of a subclass (quantized, sharded), not on "meta", not wrapped by a transform (`is_grads_batched` too).
     """
@@ -38,5 +38,10 @@ def is_transformed() -> bool:
 
 
 def is_recorded() -> bool:
-    """Whether somebody looks at each operation: a dispatch mode, or a trace."""
+    """Whether each operation is recorded, by a dispatch mode or a trace."""
     return is_in_torch_dispatch_mode() or torch.jit.is_tracing()
+
+
+def needs_grad(*tensors: Tensor) -> bool:
+    """Whether autograd records what is computed from these tensors."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

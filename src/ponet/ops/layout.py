@@ -1,4 +1,4 @@
-"""Where documents and segments lie in a batch of packed tokens: built once a batch, shared by all layers."""
+"""Where documents and segments are in a batch of packed tokens: built once a batch, shared by all layers."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -37,11 +37,11 @@ class Layout:
     special: Tensor | None
     """`[T]` bool: [CLS] and [SEP], to which the special-token rule applies; None where it applies to none."""
     derived: dict[str, Any] = field(default_factory=dict, repr=False)
-    """What backends and mixers compute from the rest once a batch, under their own names: all layers share it."""
+    """What backends and mixers compute from the rest once a batch, by names of their own; shared by all layers."""
 
     @property
     def batch_size(self) -> int:
-        """`B`. Of a tensor's shape, which a compiled graph may leave open; a tuple's length it would fix."""
+        """`B`. From a tensor's shape, which may be dynamic in a compiled graph; a tuple's length may not."""
         return self.cu_seqlens.shape[0] - 1
 
     @property

@@ -1,9 +1,12 @@
 """PoNet's token mixing in plain PyTorch: the definition that every other backend must agree with.
 
-Meant to be read beside the paper (arXiv 2110.02442, section 3). Everything works on packed tokens `[T, d]` and a
-`Layout`; any device and floating dtype, differentiable twice. Where a maximum is tied, the first position wins and
-takes the whole gradient. Empty documents give zeros.
+To be read beside the paper (arXiv 2110.02442, section 3) and `ponet.ops.naive`, which is the same token by token.
+Everything works on packed tokens `[T, d]` and a `Layout`; any device and floating dtype, differentiable twice. Where a
+maximum is tied, the first position wins and takes the whole gradient. Empty documents give zeros.
 """
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,30 +14,30 @@ from torch import Tensor
 from ponet.ops.layout import Layout
 
 
-def document_mean(x: Tensor, layout: Layout) -> Tensor:
-    """The mean over each document's tokens: `[T, d]` -> `[B, d]`."""
+def mean_aggregation(x: Tensor, layout: Layout) -> Tensor:
+    """The mean over each document's tokens, GA's stage 1: `[T, d]` -> `[B, d]`."""
     total = x.new_zeros(layout.batch_size, x.shape[1], dtype=accumulator(x.dtype)).index_add(
         0, layout.document, x.to(accumulator(x.dtype))
     )
     return (total / layout.cu_seqlens.diff().clamp(min=1)[:, None]).to(x.dtype)
 
 
-def attention_pool(
+def softmax_aggregation(
     x: Tensor, queries: Tensor, layout: Layout, output_weights: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """One attention-weighted mean of each document's tokens for each head, with one query a document and head.
+    """One softmax-weighted mean of each document's tokens per head, GA's stage 2, with one query per document and head.
 
     `a[t, h] = softmax over the document's t of x[t] . queries[b, h]`; `z[b, h] = sum_t a[t, h] x[t]`.
 
     Args:
         x: `[T, d]`.
-        queries: `[B, h, d]`, scaled already.
+        queries: `[B, h, d]`, scaled.
 
     Returns:
         `z [B, h, d]`, and `a [T, h]` where `output_weights`, else None.
     """
     if torch.compiler.is_compiling():
-        return _attention_pool_vectorised(x, queries, layout, output_weights)
+        return _softmax_aggregation_vectorised(x, queries, layout, output_weights)
     pooled, weights = [], []
     for tokens, query in zip(x.split(layout.lengths), queries.unbind(), strict=True):
         a = (tokens @ query.T).to(accumulator(x.dtype)).softmax(0).to(x.dtype)  # [n, h]
@@ -44,10 +47,10 @@ def attention_pool(
     return z, torch.cat(weights) if output_weights and weights else None
 
 
-def _attention_pool_vectorised(
+def _softmax_aggregation_vectorised(
     x: Tensor, queries: Tensor, layout: Layout, output_weights: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """`attention_pool` without a loop over documents, so that a compiled graph doesn't depend on their lengths."""
+    """`softmax_aggregation` without a loop over documents, so that a compiled graph doesn't depend on their lengths."""
     document, tokens = layout.document, x.to(accumulator(x.dtype))[:, None, :]
     a = _document_softmax((tokens * queries[document]).sum(-1), layout)  # [T, h]
     z = tokens.new_zeros(queries.shape).index_add(0, document, a[:, :, None] * tokens)
@@ -86,9 +89,9 @@ def global_aggregation(
     Returns:
         `g' [B, d]`, and stage 2's weights `[T, h]` where asked for.
     """
-    mean = document_mean(x, layout)
+    mean = mean_aggregation(x, layout)
     queries = absorbed_queries(torch.nn.functional.linear(mean, query_weight, query_bias), key_weight, num_heads)
-    pooled, weights = attention_pool(x, queries.to(x.dtype), layout, output_weights)
+    pooled, weights = softmax_aggregation(x, queries.to(x.dtype), layout, output_weights)
     return absorbed_values(pooled, key_weight, key_bias, layout), weights
 
 
@@ -112,7 +115,7 @@ def global_aggregation_published(
 ) -> tuple[Tensor, Tensor | None]:
     """GA as published, from the queries and keys `[T, d]` of every token; results as `global_aggregation`'s."""
     width = q.shape[1] // num_heads
-    g = document_mean(q, layout).reshape(-1, num_heads, width)  # stage 1
+    g = mean_aggregation(q, layout).reshape(-1, num_heads, width)  # stage 1
     if torch.compiler.is_compiling():
         all_heads = k.to(accumulator(k.dtype)).reshape(-1, num_heads, width)
         a = _document_softmax((all_heads * g[layout.document]).sum(-1) * width**-0.5, layout)
@@ -130,7 +133,7 @@ def global_aggregation_published(
 
 
 def segment_max(s: Tensor, layout: Layout) -> Tensor:
-    """The maximum over each segment's tokens, by channel: `[T, d]` -> `[S, d]` (SMP, before it goes back to tokens)."""
+    """The maximum over each segment's tokens, by channel: `[T, d]` -> `[S, d]` (SMP, one row a segment)."""
     return s.gather(0, segment_argmax(s, layout))
 
 
@@ -150,7 +153,8 @@ def segment_argmax(s: Tensor, layout: Layout) -> Tensor:
 def local_max(x: Tensor, layout: Layout) -> Tensor:
     """The maximum of each token and its neighbours in the padded row, by channel: `[T, d]` -> `[T, d]` (LMP).
 
-    Special tokens and gaps are nobody's neighbours. A special token's own row here is without meaning; PF drops it.
+    Special tokens are not in their neighbours' windows, and a window ends at a gap in the row. The result at a special
+    token has no meaning; PF drops it.
     """
     joins = layout.joins_next[:-1]
     from_left, from_right = joins, joins
@@ -163,7 +167,7 @@ def local_max(x: Tensor, layout: Layout) -> Tensor:
     return torch.where(best >= right, best, right)
 
 
-def pool_and_fuse(g: Tensor, projections: Tensor, layout: Layout) -> Tensor:
+def segment_local_fusion(g: Tensor, projections: Tensor, layout: Layout) -> Tensor:
     """SMP, LMP and PF: `y = (g' + s') * o + l'`, `s' = l' = 0` at special tokens (paper, equations 6 to 9).
 
     Args:
@@ -185,3 +189,14 @@ def pool_and_fuse(g: Tensor, projections: Tensor, layout: Layout) -> Tensor:
 def accumulator(dtype: torch.dtype) -> torch.dtype:
     """The type in which sums and softmaxes of numbers of `dtype` run: float64 for float64, else float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+class Backend(NamedTuple):
+    """The ops that a backend implements, with the signatures of this module."""
+
+    mean_aggregation: Callable[[Tensor, Layout], Tensor]
+    softmax_aggregation: Callable[[Tensor, Tensor, Layout, bool], tuple[Tensor, Tensor | None]]
+    segment_local_fusion: Callable[[Tensor, Tensor, Layout], Tensor]
+
+
+BACKEND = Backend(mean_aggregation, softmax_aggregation, segment_local_fusion)

@@ -1,23 +1,25 @@
-"""Blocks of tokens, in Numba: how a pass is cut into tasks, and how what they found is put together.
+"""Blocks of tokens, in Numba: how a pass is divided into tasks, and how their partial results are combined.
 
-Documents and segments are runs: offsets `[K + 1]`, run `k` holding the places `offsets[k] : offsets[k + 1]`. Where a
-block ends is up to the input alone, not to the number of threads, and so are all results.
+Documents and segments are runs: offsets `[K + 1]`, run `k` at the places `offsets[k] : offsets[k + 1]`. A run within
+one block is computed at once, while its numbers are in the cache. One that is cut by the end of a block leaves a
+partial result in each block that it crosses, and a second step combines them. Where blocks end depends on the input
+alone, not on the number of threads, and so do all results.
 """
 
 from typing import NamedTuple
 
-from ponet.ops.numba.tools import Pointer, add, at, compiled
+from ponet.ops.numba.kernel import Int64, Pointer, add, at, compiled
 
 BLOCK_NUMBERS = 2**15
 """Numbers of a `[T, d]` tensor in a block: few, so that a block of each tensor of a pass fits a core's cache."""
 PIECE = 256
-"""Channels of what blocks found that one task puts together."""
+"""Channels of the partial results that one task combines."""
 
 
 class Runs(NamedTuple):
-    """In a kernel: documents or segments, and the `block` by which a pass goes through them."""
+    """Documents or segments, and the length of the blocks in which a pass goes through them."""
 
-    offsets: Pointer
+    offsets: Int64
     number: int
     block: int
 
@@ -36,7 +38,7 @@ def find(runs: Runs, place: int) -> int:
 
 
 @compiled
-def border(runs: Runs, b: int) -> int:
+def block_start(runs: Runs, b: int) -> int:
     """Where block `b` begins: at `b * block`, or at the start of the run there, unless that is longer than a block.
 
     So only runs longer than a block are cut, and each of their blocks but the first begins at a multiple of `block`.
@@ -50,23 +52,23 @@ def border(runs: Runs, b: int) -> int:
 
 @compiled
 def block_of(runs: Runs, place: int) -> int:
-    """The block, of those between borders, that holds a place."""
+    """The block that holds a place."""
     b = place // runs.block
-    return b + 1 if place >= border(runs, b + 1) else b
+    return b + 1 if place >= block_start(runs, b + 1) else b
 
 
 @compiled
-def slot(runs: Runs, run: int, b: int, begin: int) -> int:
-    """The row of `[2 * blocks, ...]` for what block `b`, beginning at `begin`, finds of a run that it holds a part of.
+def partial_row(runs: Runs, run: int, b: int, begin: int) -> int:
+    """The row of `[2 * blocks, ...]` for the partial result of block `b`, which begins at `begin`, of a cut run.
 
-    There are two at most: one that began in an earlier block, and one that goes on in the next.
+    A block has two at most: of a run that began in an earlier block, and of one that continues in the next.
     """
     return 2 * b if runs.offsets[run] < begin else 2 * b + 1
 
 
 @compiled
-def going_on(runs: Runs, begin: int, end: int) -> int:
-    """The run that begins in the block `begin : end` and goes on in the next; -1 where there is none."""
+def cut_run(runs: Runs, begin: int, end: int) -> int:
+    """The run that begins in the block `begin : end` and continues in the next; -1 where there is none."""
     if begin < end:
         run = find(runs, end - 1)
         if runs.offsets[run] >= begin and runs.offsets[run + 1] > end:
@@ -75,16 +77,17 @@ def going_on(runs: Runs, begin: int, end: int) -> int:
 
 
 @compiled
-def sum_parts(b: int, runs: Runs, borders: Runs, parts: Pointer, low: int, high: int, width: int) -> int:
-    """Adds up the channels `low : high` of what blocks found of the run that begins in block `b` and goes on after it.
+def sum_partials(b: int, runs: Runs, blocks: Runs, partials: Pointer, low: int, high: int, width: int) -> int:
+    """Sums the channels `low : high` of the partial results of the run that begins in block `b` and continues after it.
 
-    `parts [2 * blocks, width]`, a row for each `slot`; the sum lands in block `b`'s. Blocks end at `borders`.
+    `partials [2 * blocks, width]`, rows as `partial_row` gives; the sum is left in the run's first. `blocks` are the
+    runs by which blocks end.
 
     Returns:
         The run, or -1 where there is none.
     """
-    run = going_on(runs, border(borders, b), border(borders, b + 1))
+    run = cut_run(runs, block_start(blocks, b), block_start(blocks, b + 1))
     if run >= 0:
-        for other in range(b + 1, block_of(borders, runs.offsets[run + 1] - 1) + 1):
-            add(at(parts, 2 * other * width + low), high - low, at(parts, (2 * b + 1) * width + low))
+        for other in range(b + 1, block_of(blocks, runs.offsets[run + 1] - 1) + 1):
+            add(at(partials, 2 * other * width + low), high - low, at(partials, (2 * b + 1) * width + low))
     return run

@@ -1,27 +1,30 @@
-"""Attention-weighted means of documents backward, in Numba: one pass over tokens, which computes their scores again."""
+"""The softmax-weighted mean of global aggregation backward, in Numba: one pass over tokens, scores recomputed."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ponet.ops.numba.blocks import PIECE, Runs, border, find, slot, sum_parts
-from ponet.ops.numba.global_aggregation import attention_block
-from ponet.ops.numba.products import add_products, dot_products, exponentials
-from ponet.ops.numba.threads import COUNT, CUT, STEP, TASKS, WORKERS, Call, address, take
-from ponet.ops.numba.tools import (
+from ponet.ops.autograd import LayoutTensors
+from ponet.ops.numba.blocks import PIECE, Runs, block_start, find, partial_row, sum_partials
+from ponet.ops.numba.global_aggregation import add_products, dot_products, exponentials, softmax_block
+from ponet.ops.numba.kernel import (
+    Accumulator,
     Kernel,
+    Launch,
+    PerThread,
     Pointer,
-    address_of,
+    Scratch,
+    Storage,
+    arguments,
     at,
     compiled,
     copy,
     fill,
-    integers,
     load,
     loop,
-    stored,
-    sums,
+    per_thread,
+    run_tasks,
 )
 from ponet.ops.reference import accumulator
 
@@ -29,91 +32,80 @@ _TOKENS = 16
 """Tokens whose gradients are summed at a time."""
 
 
-def attention_pool_backward(
+class _SoftmaxBackward(NamedTuple):
+    documents: Runs
+    blocks: int
+    d: int
+    h: int
+    dz: Accumulator
+    dweights: Storage
+    has_dweights: bool
+    x: Storage
+    queries: Accumulator
+    lse: Accumulator
+    delta: Accumulator
+    dx: Storage
+    dqueries: Storage
+    partials: Accumulator
+    scratch: PerThread
+
+
+def softmax_aggregation_backward(
     dz: Tensor,
     dweights: Tensor | None,
     x: Tensor,
     queries: Tensor,
     lse: Tensor,
     delta: Tensor,
-    cu_seqlens: Tensor,
+    layout: LayoutTensors,
 ) -> tuple[Tensor, Tensor]:
-    """`library.Kernels.attention_pool_backward`."""
+    """See `ponet.ops.autograd.Kernels`."""
     (T, d), (B, h) = x.shape, queries.shape[:2]
     dtype = accumulator(x.dtype)
     dx, dqueries = torch.empty_like(x), torch.zeros_like(queries)
     if T and d and not h:
         dx.zero_()
     elif T and d:
-        block = attention_block(h, d)
+        block = softmax_block(h, d)
         blocks, size = (T + block - 1) // block, dtype.itemsize
-        wide_dz, wide_queries = dz.to(dtype), queries.to(dtype)
-        call = Call(
-            _attention_pool_backward,
-            x.dtype,
-            *(block, d, h, T, address(cu_seqlens), B, address(wide_dz)),
-            *(address(dweights), address(x), address(wide_queries), address(lse), address(delta), address(dx)),
-            address(dqueries),
-            rooms=(2 * blocks * h * d * size,),
-            scratch=(4 * block * h + (_TOKENS + h) * d) * size,
+        fields = _SoftmaxBackward(
+            Runs(layout.cu_seqlens, B, block),
+            *(blocks, d, h, dz.to(dtype), dweights, dweights is not None),
+            *(x, queries.to(dtype), lse, delta, dx, dqueries),
+            partials=Scratch(2 * blocks * h * d * size),
+            scratch=per_thread(4 * block * h + (_TOKENS + h) * d, size),
         )
-        call.run(0, blocks, 5 * h * x.numel())
-        if call.cut:
-            call.run(1, (h * d + PIECE - 1) // PIECE, 2 * blocks * h * d)
+        launch = Launch(_softmax_backward, x.dtype, fields)
+        launch.run(0, blocks, 5 * h * x.numel())
+        if launch.cut:
+            launch.run(1, (h * d + PIECE - 1) // PIECE, 2 * blocks * h * d)
     return dx, dqueries
 
 
 @Kernel
-def _attention_pool_backward(like: Pointer) -> None:
-    """Fills `dx`, and `dqueries`, given as zeros. Steps as in `global_aggregation._document_mean`."""
-    numbers = integers(address_of(like))
-    block, d, h, T = numbers[5], numbers[6], numbers[7], numbers[8]
-    documents = Runs(integers(numbers[9]), numbers[10], block)
-    dz, dweights, weighted = sums(numbers[11], like), stored(numbers[12], like), numbers[12] != 0
-    x, queries, lse, delta = (
-        stored(numbers[13], like),
-        sums(numbers[14], like),
-        sums(numbers[15], like),
-        sums(numbers[16], like),
-    )
-    dx, dqueries, parts = stored(numbers[17], like), stored(numbers[18], like), sums(numbers[19], like)
-    scratch = at(sums(numbers[20], like), take(numbers, WORKERS) * (4 * block * h + (_TOKENS + h) * d))
-    tasks, step, width = numbers[TASKS], numbers[STEP], h * d
-    task = take(numbers, COUNT)
-    while task < tasks:
-        if step == 0:
-            if _attend_block_backward(
-                task, h, d, dz, dweights, weighted, x, queries, lse, delta, documents, dx, dqueries, parts, scratch
-            ):
-                numbers[CUT] = 1
-        else:
-            low, high = task * PIECE, min((task + 1) * PIECE, width)
-            for b in range((T + block - 1) // block):
-                document = sum_parts(b, documents, documents, parts, low, high, width)
-                if document >= 0:
-                    copy(at(parts, (2 * b + 1) * width + low), high - low, at(dqueries, document * width + low))
-        task = take(numbers, COUNT)
+def _softmax_backward(like: Pointer) -> None:
+    run_tasks(_step, arguments(_SoftmaxBackward, like), like)
 
 
 @compiled
-def _attend_block_backward(
-    b: int,
-    h: int,
-    d: int,
-    dz: Pointer,
-    dweights: Pointer,
-    weighted: bool,
-    x: Pointer,
-    queries: Pointer,
-    lse: Pointer,
-    delta: Pointer,
-    documents: Runs,
-    dx: Pointer,
-    dqueries: Pointer,
-    parts: Pointer,
-    scratch: Pointer,
-) -> bool:
-    begin, end = border(documents, b), border(documents, b + 1)
+def _step(step: int, task: int, a: _SoftmaxBackward, scratch: Pointer) -> bool:
+    """Fills `dx`, and `dqueries`, given as zeros. Step 0, a task a block: all but the queries of documents that are
+    cut; step 1, a task a piece of the width: these."""
+    if step == 0:
+        return _gradients_of_block(task, a, scratch)
+    width = a.h * a.d
+    low, high = task * PIECE, min((task + 1) * PIECE, width)
+    for b in range(a.blocks):
+        document = sum_partials(b, a.documents, a.documents, a.partials, low, high, width)
+        if document >= 0:
+            copy(at(a.partials, (2 * b + 1) * width + low), high - low, at(a.dqueries, document * width + low))
+    return False
+
+
+@compiled
+def _gradients_of_block(b: int, a: _SoftmaxBackward, scratch: Pointer) -> bool:
+    documents, d, h = a.documents, a.d, a.h
+    begin, end = block_start(documents, b), block_start(documents, b + 1)
     longest = 2 * documents.block
     weights, gradients = scratch, at(scratch, h * longest)  # [h, longest]: of tokens, and of their scores
     rows, own_dqueries = at(scratch, 2 * h * longest), at(scratch, 2 * h * longest + _TOKENS * d)
@@ -122,28 +114,28 @@ def _attend_block_backward(
         document = find(documents, first)
         start, stop = documents.offsets[document], documents.offsets[document + 1]
         last = min(stop, end)
-        n, whole, tokens = last - first, first == start and last == stop, at(x, first * d)
-        query, dz_here = at(queries, document * h * d), at(dz, document * h * d)
+        n, whole, tokens = last - first, first == start and last == stop, at(a.x, first * d)
+        query, dz = at(a.queries, document * h * d), at(a.dz, document * h * d)
         dot_products(tokens, n, query, h, d, weights, longest)
-        dot_products(tokens, n, dz_here, h, d, gradients, longest)
+        dot_products(tokens, n, dz, h, d, gradients, longest)
         for j in range(h):
             of_head, gradient, k = at(weights, j * longest), at(gradients, j * longest), document * h + j
-            if weighted:
+            if a.has_dweights:
                 for i in range(n):
-                    gradient[i] += load(dweights, (first + i) * h + j)
-            exponentials(of_head, n, lse[k])
-            _of_scores(of_head, delta[k], n, gradient)
+                    gradient[i] += load(a.dweights, (first + i) * h + j)
+            exponentials(of_head, n, a.lse[k])
+            _gradients_of_scores(of_head, a.delta[k], n, gradient)
         for low in range(0, n, _TOKENS):
             m = min(_TOKENS, n - low)
             fill(rows, m * d, 0)
-            add_products(at(weights, low), 1, longest, dz_here, h, rows, m, d)
+            add_products(at(weights, low), 1, longest, dz, h, rows, m, d)
             add_products(at(gradients, low), 1, longest, query, h, rows, m, d)
-            copy(rows, m * d, at(dx, (first + low) * d))
-        into = own_dqueries if whole else at(parts, slot(documents, document, b, begin) * h * d)
+            copy(rows, m * d, at(a.dx, (first + low) * d))
+        into = own_dqueries if whole else at(a.partials, partial_row(documents, document, b, begin) * h * d)
         fill(into, h * d, 0)
         add_products(gradients, longest, 1, tokens, n, into, h, d)
         if whole:
-            copy(into, h * d, at(dqueries, document * h * d))
+            copy(into, h * d, at(a.dqueries, document * h * d))
         else:
             cut = True
         first = last
@@ -151,6 +143,6 @@ def _attend_block_backward(
 
 
 @loop
-def _of_scores(weights: Pointer, delta: Any, n: int, gradients: Pointer) -> None:
+def _gradients_of_scores(weights: Pointer, delta: Any, n: int, gradients: Pointer) -> None:
     for i in range(n):
         gradients[i] = weights[i] * (gradients[i] - delta)

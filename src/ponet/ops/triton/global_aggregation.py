@@ -1,8 +1,8 @@
-"""One attention-weighted mean of each document's tokens for each head, in Triton: an online softmax a document.
+"""Global aggregation's passes over tokens, in Triton: the mean (stage 1) and the softmax-weighted mean (stage 2).
 
-Two launches, `x` read once: pieces of documents, then those that blocks cut. A third makes weights of scores, where
-they are asked for. Where `d` is too great for a program to hold rows of `x` whole, scores `[T, h]` are made in a launch
-of their own, and `x` is read twice.
+Each reads `x` once, in two launches: pieces of documents, then the documents that are cut by the ends of blocks. Stage
+2 is an online softmax a document; a third launch makes weights of scores, where they are asked for. Where `d` is too
+great for a program to hold rows of `x` whole, scores `[T, h]` are made in a launch of their own, and `x` is read twice.
 """
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
@@ -13,18 +13,103 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ponet.ops.triton.tools import (
+from ponet.ops.autograd import LayoutTensors
+from ponet.ops.triton.blocks import (
     OPTIONS,
     PRECISE,
     UPCAST,
+    block_length,
     end_of_piece,
     find_run,
+    partial_slots,
     rounded,
     size_class,
-    slots_of_parts,
     start_of_block,
+    sum_of_partials,
     tuned,
 )
+
+# --- The mean --------------------------------------------------------------------------------------------------------
+
+
+def mean_aggregation(x: Tensor, layout: LayoutTensors) -> Tensor:
+    """See `ponet.ops.autograd.Kernels`."""
+    (T, d), B = x.shape, layout.cu_seqlens.shape[0] - 1
+    mean = x.new_empty(B, d)
+    if not (B and d):
+        return mean
+    block = block_length(T, d)
+    blocks = triton.cdiv(T, block)
+    partials = x.new_empty(2 * blocks, d, dtype=torch.float32)
+    with torch.cuda.device_of(x):
+        if T:
+            _means[lambda meta: (blocks, triton.cdiv(d, meta["BD"]))](
+                x, layout.cu_seqlens, mean, partials, T, B, block, size_class(T), d, **OPTIONS
+            )
+        BD = min(256, triton.next_power_of_2(d))
+        _means_of_partials[B, triton.cdiv(d, BD)](layout.cu_seqlens, mean, partials, block, d, 16, BD, **OPTIONS)
+    return mean
+
+
+@tuned(
+    key=["d", "size"],
+    configs=[
+        {"R": 16, "BD": 256, "warps": 4},
+        {"R": 32, "BD": 256, "warps": 8},
+        {"R": 8, "BD": 256, "warps": 2},
+        {"R": 16, "BD": 512, "warps": 8},
+        {"R": 32, "BD": 128, "warps": 4},
+        {"R": 32, "BD": 64, "warps": 4},
+    ],
+    interpreted=[{"R": 8, "BD": 64}, {"R": 8, "BD": 512}],
+)
+@triton.jit(do_not_specialize=["T", "B", "block", "size"])
+def _means(
+    x, offsets, mean, partials, T, B, block, size, d: tl.constexpr, R: tl.constexpr, BD: tl.constexpr
+):  # fmt: skip
+    """A program a block and `BD` channels: means of documents that lie whole in it, sums of pieces of the others."""
+    b = tl.program_id(0).to(tl.int64)
+    o_d = tl.program_id(1) * BD + tl.arange(0, BD)
+    m_d = o_d < d
+    begin = b * block
+    limit = tl.minimum(begin + block, T)
+    document, low = start_of_block(offsets, find_run(offsets, B, begin), begin, block)
+    while low < limit:
+        start, stop = tl.load(offsets + document), tl.load(offsets + document + 1)
+        high = end_of_piece(start, stop, limit, block)
+        if high > low:
+            b_sum = tl.zeros([R, BD], tl.float32)
+            for t in range(low, high, R):
+                o_t = t + tl.arange(0, R)
+                mask = (o_t < high)[:, None] & m_d[None, :]
+                b_sum += tl.load(x + o_t[:, None] * d + o_d[None, :], mask=mask, other=0).to(tl.float32)
+            b_total = tl.sum(b_sum, 0)
+            if stop - start <= block:
+                b_mean = b_total / (stop - start).to(tl.float32)
+                tl.store(mean + document * d + o_d, rounded(b_mean, mean.dtype.element_ty), mask=m_d)
+            else:
+                slot = 2 * b + (start >= begin).to(tl.int64)
+                tl.store(partials + slot * d + o_d, b_total, mask=m_d)
+        document += 1
+        low = tl.maximum(low, high)
+
+
+@triton.jit(do_not_specialize=["block"])
+def _means_of_partials(offsets, mean, partials, block, d: tl.constexpr, R: tl.constexpr, BD: tl.constexpr):
+    """A program a document and `BD` channels: what the first launch left, zeros of an empty document included."""
+    document = tl.program_id(0).to(tl.int64)
+    o_d = tl.program_id(1) * BD + tl.arange(0, BD)
+    m_d = o_d < d
+    start, stop = tl.load(offsets + document), tl.load(offsets + document + 1)
+    if (stop == start) | (stop - start > block):
+        first, last = start // block, (stop - 1) // block
+        if stop == start:
+            last = first - 1
+        b_mean = sum_of_partials(partials, first, last, o_d, m_d, d, R, BD) / tl.maximum(stop - start, 1).to(tl.float32)
+        tl.store(mean + document * d + o_d, rounded(b_mean, mean.dtype.element_ty), mask=m_d)
+
+
+# --- The softmax-weighted mean ---------------------------------------------------------------------------------------
 
 _WIDEST = {2: 1024, 4: 256}
 """Channels that a program can hold, by the bytes of each: `x`'s rows, queries and sums, without spilling registers."""
@@ -33,10 +118,10 @@ _CHUNK = 256
 
 
 class Shape(NamedTuple):
-    """How the work of an attention pool is shared out."""
+    """How the work of stage 2 is divided."""
 
     block: int
-    """Tokens a block: enough programs to fill a GPU; the parts `[h, d]` of a document cost as much as 2 h tokens."""
+    """Tokens a block: enough programs to fill a GPU; a partial result `[h, d]` costs as much as 2 h tokens."""
     blocks: int
     D: int
     """Channels a program, a power of 2."""
@@ -59,10 +144,10 @@ class Shape(NamedTuple):
         return cls(block, triton.cdiv(T, block), D, triton.cdiv(d, D), max(16, triton.next_power_of_2(heads)))
 
 
-def attention_pool(
-    x: Tensor, queries: Tensor, cu_seqlens: Tensor, output_weights: bool
+def softmax_aggregation(
+    x: Tensor, queries: Tensor, layout: LayoutTensors, output_weights: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`library.Kernels.attention_pool`."""
+    """See `ponet.ops.autograd.Kernels`."""
     (T, d), (B, h, _) = x.shape, queries.shape
     z, lse = torch.empty_like(queries), queries.new_empty(B, h, dtype=torch.float32)
     weights = x.new_empty(T if output_weights else 0, h)
@@ -70,24 +155,25 @@ def attention_pool(
         return z, lse.zero_(), weights.zero_()
     shape = Shape.of(x, h, _WIDEST)
     scores = x.new_empty(T if output_weights or not shape.whole else 0, h, dtype=torch.float32)
-    parts = x.new_empty(2 * shape.blocks, h, d, dtype=torch.float32)
-    part_sums = x.new_empty(2, 2 * shape.blocks, h, dtype=torch.float32)
-    places = T, B, shape.block
+    partials = x.new_empty(2 * shape.blocks, h, d, dtype=torch.float32)
+    partial_sums = x.new_empty(2, 2 * shape.blocks, h, dtype=torch.float32)
+    sizes = T, B, shape.block
+    offsets = layout.cu_seqlens
     constants = {"d": d, "h": h} | OPTIONS
     with torch.cuda.device_of(x):
         if T and not shape.whole:
-            _scores[(shape.blocks,)](x, queries, cu_seqlens, scores, *places, **constants, H=shape.H, BT=64, BD=64)
+            _scores[(shape.blocks,)](x, queries, offsets, scores, *sizes, **constants, H=shape.H, BT=64, BD=64)
         if T:
-            _attend[shape.blocks, shape.chunks](
-                x, queries, cu_seqlens, scores, z, lse, parts, part_sums, *places, size_class(T),
-                **constants, H=shape.H, D=shape.D, GIVEN=not shape.whole, KEEP=output_weights and shape.whole,
+            _softmax[shape.blocks, shape.chunks](
+                x, queries, offsets, scores, z, lse, partials, partial_sums, *sizes, size_class(T),
+                **constants, H=shape.H, D=shape.D, GIVEN=not shape.whole, SAVE=output_weights and shape.whole,
             )  # fmt: skip
         BD = min(256, triton.next_power_of_2(d))
-        _attend_to_parts[B, h, triton.cdiv(d, BD)](
-            cu_seqlens, z, lse, parts, part_sums, shape.block, 2 * shape.blocks, **constants, R=16, BD=BD
+        _softmax_of_partials[B, h, triton.cdiv(d, BD)](
+            offsets, z, lse, partials, partial_sums, shape.block, 2 * shape.blocks, **constants, R=16, BD=BD
         )
         if T and output_weights:
-            _weights[(shape.blocks,)](cu_seqlens, scores, lse, weights, *places, h=h, H=shape.H, BT=64, **OPTIONS)
+            _weights[(shape.blocks,)](offsets, scores, lse, weights, *sizes, h=h, H=shape.H, BT=64, **OPTIONS)
     return z, lse, weights
 
 
@@ -131,7 +217,7 @@ def _scores(
 
 
 @tuned(
-    key=["d", "h", "size", "KEEP"],
+    key=["d", "h", "size", "SAVE"],
     configs=[
         {"BT": 32, "warps": 4, "stages": 2},
         {"BT": 32, "warps": 8, "stages": 2},
@@ -143,14 +229,14 @@ def _scores(
     interpreted=[{"BT": 32}],
 )
 @triton.jit(do_not_specialize=["T", "B", "block", "size"])
-def _attend(
-    x, queries, offsets, scores, z, lse, parts, part_sums, T, B, block, size,
-    d: tl.constexpr, h: tl.constexpr, H: tl.constexpr, D: tl.constexpr, GIVEN: tl.constexpr, KEEP: tl.constexpr,
+def _softmax(
+    x, queries, offsets, scores, z, lse, partials, partial_sums, T, B, block, size,
+    d: tl.constexpr, h: tl.constexpr, H: tl.constexpr, D: tl.constexpr, GIVEN: tl.constexpr, SAVE: tl.constexpr,
     BT: tl.constexpr,
 ):  # fmt: skip
-    """A program a block and `D` channels: the pools of documents that lie whole in it, and of pieces of the others.
+    """A program a block and `D` channels: `z` of documents that lie whole in it, partial results of the others.
 
-    Scores are read where `GIVEN`, else made, and written where `KEEP`. A piece leaves its weighted sum and, of each
+    Scores are read where `GIVEN`, else made, and written where `SAVE`. A piece leaves its weighted sum and, of each
     head, its greatest score and the sum of exponentials relative to that.
     """
     b = tl.program_id(0).to(tl.int64)
@@ -179,7 +265,7 @@ def _attend(
                     b_scores = tl.load(p_scores, mask=m_scores, other=0)
                 else:
                     b_scores = product(b_q, tl.trans(b_x))  # [H, BT]
-                    if KEEP:
+                    if SAVE:
                         tl.store(p_scores, b_scores, mask=m_scores)
                 b_scores = tl.where(m_t[None, :], b_scores, float("-inf"))
                 b_new = tl.maximum(b_greatest, tl.max(b_scores, 1))
@@ -194,21 +280,21 @@ def _attend(
                     tl.store(lse + document * h + o_h, b_greatest + tl.log(b_sum), mask=m_h)
             else:
                 slot = 2 * b + (start >= begin).to(tl.int64)
-                tl.store(parts + slot * (h * d) + o_h[:, None] * d + o_d[None, :], b_z, mask=mask)
+                tl.store(partials + slot * (h * d) + o_h[:, None] * d + o_d[None, :], b_z, mask=mask)
                 if tl.program_id(1) == 0:
                     slots = 2 * tl.num_programs(0)
-                    tl.store(part_sums + slot * h + o_h, b_greatest, mask=m_h)
-                    tl.store(part_sums + (slots + slot) * h + o_h, b_sum, mask=m_h)
+                    tl.store(partial_sums + slot * h + o_h, b_greatest, mask=m_h)
+                    tl.store(partial_sums + (slots + slot) * h + o_h, b_sum, mask=m_h)
         document += 1
         low = tl.maximum(low, high)
 
 
 @triton.jit(do_not_specialize=["block", "slots"])
-def _attend_to_parts(
-    offsets, z, lse, parts, part_sums, block, slots,
+def _softmax_of_partials(
+    offsets, z, lse, partials, partial_sums, block, slots,
     d: tl.constexpr, h: tl.constexpr, R: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
-    """A program a document, a head and `BD` channels: what `_attend` left, zeros of an empty document included."""
+    """A program a document, a head and `BD` channels: what `_softmax` left, zeros of an empty document included."""
     document, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     o_d = tl.program_id(2) * BD + tl.arange(0, BD)
     m_d = o_d < d
@@ -223,21 +309,21 @@ def _attend_to_parts(
         first = start // block
         more = (stop - 1) // block - first
         b_greatest = tl.full([R], float("-inf"), tl.float32)
-        for part in range(0, more + 1, R):
-            o_part = part + tl.arange(0, R)
-            o_slot = slots_of_parts(first, o_part) * h + head
-            b_part = tl.load(part_sums + o_slot, mask=o_part <= more, other=float("-inf"))
-            b_greatest = tl.maximum(b_greatest, b_part, propagate_nan=tl.PropagateNan.ALL)
+        for partial in range(0, more + 1, R):
+            o_partial = partial + tl.arange(0, R)
+            o_slot = partial_slots(first, o_partial) * h + head
+            b_partial = tl.load(partial_sums + o_slot, mask=o_partial <= more, other=float("-inf"))
+            b_greatest = tl.maximum(b_greatest, b_partial, propagate_nan=tl.PropagateNan.ALL)
         greatest = tl.max(b_greatest, 0)
         b_sum = tl.zeros([R], tl.float32)
         b_z = tl.zeros([R, BD], tl.float32)
-        for part in range(0, more + 1, R):
-            o_part = part + tl.arange(0, R)
-            m_part = o_part <= more
-            o_slot = slots_of_parts(first, o_part) * h + head
-            b_scale = tl.exp(tl.load(part_sums + o_slot, mask=m_part, other=float("-inf")) - greatest)
-            b_sum += b_scale * tl.load(part_sums + slots * h + o_slot, mask=m_part, other=0)
-            b_z += b_scale[:, None] * rows(parts, o_slot, m_part, o_d, d)
+        for partial in range(0, more + 1, R):
+            o_partial = partial + tl.arange(0, R)
+            m_partial = o_partial <= more
+            o_slot = partial_slots(first, o_partial) * h + head
+            b_scale = tl.exp(tl.load(partial_sums + o_slot, mask=m_partial, other=float("-inf")) - greatest)
+            b_sum += b_scale * tl.load(partial_sums + slots * h + o_slot, mask=m_partial, other=0)
+            b_z += b_scale[:, None] * rows(partials, o_slot, m_partial, o_d, d)
         total = tl.sum(b_sum, 0)
         tl.store(p_z, rounded(tl.sum(b_z, 0) / total, z.dtype.element_ty), mask=m_d)
         if tl.program_id(2) == 0:

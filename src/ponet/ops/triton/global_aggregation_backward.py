@@ -1,4 +1,4 @@
-"""Global aggregation, backward: `x` is read once, `dx` written once, weights made again; two launches.
+"""The softmax-weighted mean backward, in Triton: `x` is read once, `dx` written once, weights recomputed; two launches.
 
 Of rows too wide for a program, weights and the gradients of scores are made in a launch of their own, `[T, h]` each.
 """
@@ -9,46 +9,53 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ponet.ops.triton.global_aggregation import Shape, product, rows
-from ponet.ops.triton.tools import (
+from ponet.ops.autograd import LayoutTensors
+from ponet.ops.triton.blocks import (
     OPTIONS,
     end_of_piece,
     find_run,
     rounded,
     size_class,
     start_of_block,
-    sum_of_parts,
+    sum_of_partials,
     tuned,
 )
+from ponet.ops.triton.global_aggregation import Shape, product, rows
 
 _WIDEST = {2: 512, 4: 128}
 """As the forward's, of which there is more to hold here."""
 
 
-def attention_pool_backward(
-    dz: Tensor, dweights: Tensor | None, x: Tensor, queries: Tensor, lse: Tensor, delta: Tensor, cu_seqlens: Tensor
+def softmax_aggregation_backward(
+    dz: Tensor,
+    dweights: Tensor | None,
+    x: Tensor,
+    queries: Tensor,
+    lse: Tensor,
+    delta: Tensor,
+    layout: LayoutTensors,
 ) -> tuple[Tensor, Tensor]:
-    """`library.Kernels.attention_pool_backward`."""
+    """See `ponet.ops.autograd.Kernels`."""
     (T, d), (B, h, _) = x.shape, queries.shape
     dx, dqueries = torch.empty_like(x), torch.empty_like(queries)
     if not (B and h and d):
         return dx.zero_(), dqueries
     shape = Shape.of(x, h, _WIDEST)
     pairs = x.new_empty(2, 0 if shape.whole else T, h, dtype=torch.float32)
-    parts = x.new_empty(2 * shape.blocks, h, d, dtype=torch.float32)
-    inputs = dz, delta if dweights is None else dweights, x, queries, lse, delta.contiguous(), cu_seqlens, pairs
+    partials = x.new_empty(2 * shape.blocks, h, d, dtype=torch.float32)
+    inputs = dz, delta if dweights is None else dweights, x, queries, lse, delta.contiguous(), layout.cu_seqlens, pairs
     constants = {"d": d, "h": h, "H": shape.H, "WEIGHTS": dweights is not None} | OPTIONS
     with torch.cuda.device_of(x):
         if T and not shape.whole:
             _pairs[(shape.blocks,)](*inputs, T, B, shape.block, **constants, BT=64, BD=64)
         if T:
             _gradients[shape.blocks, shape.chunks](
-                *inputs, dx, dqueries, parts, T, B, shape.block, size_class(T),
+                *inputs, dx, dqueries, partials, T, B, shape.block, size_class(T),
                 **constants, D=shape.D, GIVEN=not shape.whole,
             )  # fmt: skip
         BD = min(256, triton.next_power_of_2(d))
-        _sums_of_parts[B, h, triton.cdiv(d, BD)](
-            cu_seqlens, dqueries, parts, shape.block, d=d, h=h, R=16, BD=BD, **OPTIONS
+        _sums_of_partials[B, h, triton.cdiv(d, BD)](
+            layout.cu_seqlens, dqueries, partials, shape.block, d=d, h=h, R=16, BD=BD, **OPTIONS
         )
     return dx, dqueries
 
@@ -110,11 +117,11 @@ def _pairs(
 )
 @triton.jit(do_not_specialize=["T", "B", "block", "size"])
 def _gradients(
-    dz, dweights, x, queries, lse, delta, offsets, pairs, dx, dqueries, parts, T, B, block, size,
+    dz, dweights, x, queries, lse, delta, offsets, pairs, dx, dqueries, partials, T, B, block, size,
     d: tl.constexpr, h: tl.constexpr, H: tl.constexpr, WEIGHTS: tl.constexpr, D: tl.constexpr, GIVEN: tl.constexpr,
     BT: tl.constexpr,
 ):  # fmt: skip
-    """A program a block and `D` channels: `dx` of its tokens, `dqueries` of documents that lie whole in it, else parts.
+    """A program a block and `D` channels: `dx` of its tokens, `dqueries` or partial sums of its documents.
 
     Weights and the gradients of scores are read where `GIVEN`, else made.
     """
@@ -154,14 +161,14 @@ def _gradients(
                 tl.store(p_dq, rounded(b_dq, dqueries.dtype.element_ty), mask=m_z)
             else:
                 slot = 2 * b + (start >= begin).to(tl.int64)
-                tl.store(parts + slot * (h * d) + o_h[:, None] * d + o_d[None, :], b_dq, mask=m_z)
+                tl.store(partials + slot * (h * d) + o_h[:, None] * d + o_d[None, :], b_dq, mask=m_z)
         document += 1
         low = tl.maximum(low, high)
 
 
 @triton.jit(do_not_specialize=["block"])
-def _sums_of_parts(
-    offsets, dqueries, parts, block, d: tl.constexpr, h: tl.constexpr, R: tl.constexpr, BD: tl.constexpr
+def _sums_of_partials(
+    offsets, dqueries, partials, block, d: tl.constexpr, h: tl.constexpr, R: tl.constexpr, BD: tl.constexpr
 ):  # fmt: skip
     """A program a document, a head and `BD` channels: what `_gradients` left, zeros of an empty document included."""
     document, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
@@ -172,5 +179,5 @@ def _sums_of_parts(
         first, last = start // block, (stop - 1) // block
         if stop == start:
             last = first - 1
-        b_dq = sum_of_parts(parts + head * d, first, last, o_d, m_d, h * d, R, BD)
+        b_dq = sum_of_partials(partials + head * d, first, last, o_d, m_d, h * d, R, BD)
         tl.store(dqueries + (document * h + head) * d + o_d, rounded(b_dq, dqueries.dtype.element_ty), mask=m_d)

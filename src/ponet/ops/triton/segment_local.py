@@ -1,4 +1,6 @@
-"""SMP, LMP and PF, in Triton: `o`, `s` and `l` are read once, `y` is written once; three launches.
+"""Segment max-pooling, local max-pooling and pooling fusion, in Triton.
+
+`o`, `s` and `l` are read once, `y` is written once; three launches.
 
 Maxima of segments, then those of segments cut by blocks, then a pass over tokens as they lie for all the rest.
 """
@@ -9,78 +11,80 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ponet.ops.autograd import Places
-from ponet.ops.triton.tools import (
+from ponet.ops.autograd import LayoutTensors
+from ponet.ops.triton.blocks import (
     NOWHERE,
     OPTIONS,
     block_length,
     end_of_piece,
+    partial_slots,
     rounded,
     size_class,
-    slots_of_parts,
     start_of_block,
     tuned,
 )
 
 
-def pool_and_fuse(g: Tensor, projections: Tensor, places: Places, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """`library.Kernels.pool_and_fuse`."""
-    T, d, S = projections.shape[0], g.shape[1], places.cu_segments.shape[0] - 1
+def segment_local_fusion(
+    g: Tensor, projections: Tensor, layout: LayoutTensors, save_maxima: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See `ponet.ops.autograd.Kernels`."""
+    T, d, S = projections.shape[0], g.shape[1], layout.cu_segments.shape[0] - 1
     y, top = g.new_empty(T, d), g.new_empty(S, d)
-    argmax = g.new_empty(S if keep else 0, d, dtype=torch.int32)
+    argmax = g.new_empty(S if save_maxima else 0, d, dtype=torch.int32)
     if T and d:
         block = block_length(T, d)
         blocks = triton.cdiv(T, block)
-        parts = g.new_empty(2 * blocks, d)
-        part_places = g.new_empty(2 * blocks if keep else 0, d, dtype=torch.int32)
-        order = places.segment_order
-        runs = places.cu_segments, places.segment, places.cu_segments if order is None else order
-        joins, special = flags_of(places)
-        constants = {"d": d, "SORTED": order is None, "KEEP": keep} | OPTIONS
-        results = top, argmax, parts, part_places
+        partials = g.new_empty(2 * blocks, d)
+        partial_holders = g.new_empty(2 * blocks if save_maxima else 0, d, dtype=torch.int32)
+        order = layout.segment_order
+        runs = layout.cu_segments, layout.segment, layout.cu_segments if order is None else order
+        joins, special = flags(layout)
+        constants = {"d": d, "SORTED": order is None, "SAVE": save_maxima} | OPTIONS
+        results = top, argmax, partials, partial_holders
         with torch.cuda.device_of(g):
             _maxima[lambda meta: (blocks, triton.cdiv(d, meta["BD"]))](
                 projections, *runs, *results, T, block, size_class(T), **constants
             )
             BD = min(256, triton.next_power_of_2(d))
-            _maxima_of_parts[blocks, triton.cdiv(d, BD)](*runs, *results, T, block, **constants, R=8, BD=BD)
+            _maxima_of_partials[blocks, triton.cdiv(d, BD)](*runs, *results, T, block, **constants, R=8, BD=BD)
             _fuse[lambda meta: (triton.cdiv(T, meta["BT"]), triton.cdiv(d, meta["BD"]))](
-                g, projections, top, places.document, places.segment, joins, special, y, T, size_class(T),
-                d=d, SPECIAL=places.special is not None, **OPTIONS,
+                g, projections, top, layout.document, layout.segment, joins, special, y, T, size_class(T),
+                d=d, SPECIAL=layout.special is not None, **OPTIONS,
             )  # fmt: skip
-    return y, top if keep else top.new_empty(0, d), argmax
+    return y, top if save_maxima else top.new_empty(0, d), argmax
 
 
-def flags_of(places: Places) -> tuple[Tensor, Tensor]:
-    """As bytes, which tokens are joined to the next and which are special; where none is, something in their place."""
-    joins = places.joins_next.contiguous().view(torch.uint8)
-    return joins, joins if places.special is None else places.special.contiguous().view(torch.uint8)
+def flags(layout: LayoutTensors) -> tuple[Tensor, Tensor]:
+    """`joins_next` and `special` as bytes; where no token is special, any tensor in its place."""
+    joins = layout.joins_next.contiguous().view(torch.uint8)
+    return joins, joins if layout.special is None else layout.special.contiguous().view(torch.uint8)
 
 
 @triton.jit
-def _take(best, best_places, b_s, b_places, KEEP: tl.constexpr):
+def _take(best, best_holders, b_s, b_holders, SAVE: tl.constexpr):
     """`best` with what is greater, or the first NaN, in its place; what comes later loses ties."""
     b_take = ~(best >= b_s) & (best == best)
-    if KEEP:
-        best_places = tl.where(b_take, b_places, best_places)
-    return tl.where(b_take, b_s, best), best_places
+    if SAVE:
+        best_holders = tl.where(b_take, b_holders, best_holders)
+    return tl.where(b_take, b_s, best), best_holders
 
 
 @triton.jit
-def _top(best, best_places, KEEP: tl.constexpr):
+def _top(best, best_holders, SAVE: tl.constexpr):
     """The greatest of each channel `[BD]` and the first place that has it; NaN is greater than all."""
     nan = best != best
     top = tl.max(tl.where(nan, float("-inf"), best), 0)
     has_nan = tl.max(nan.to(tl.int32), 0) > 0
     first = tl.zeros_like(has_nan).to(tl.int32)
-    if KEEP:
+    if SAVE:
         holds = tl.where(has_nan[None, :], nan, best == top[None, :])
-        first = tl.min(tl.where(holds, best_places, NOWHERE), 0)
+        first = tl.min(tl.where(holds, best_holders, NOWHERE), 0)
     return tl.where(has_nan, float("nan"), top), first
 
 
 @tuned(
-    key=["d", "size", "KEEP"],
+    key=["d", "size", "SAVE"],
     configs=[
         {"R": 8, "BD": 256, "warps": 2},
         {"R": 16, "BD": 256, "warps": 4},
@@ -94,8 +98,8 @@ def _top(best, best_places, KEEP: tl.constexpr):
 )
 @triton.jit(do_not_specialize=["T", "block", "size"])
 def _maxima(
-    projections, offsets, segment_of, order, top, argmax, parts, part_places, T, block, size,
-    d: tl.constexpr, SORTED: tl.constexpr, KEEP: tl.constexpr, R: tl.constexpr, BD: tl.constexpr,
+    projections, offsets, segment_of, order, top, argmax, partials, partial_holders, T, block, size,
+    d: tl.constexpr, SORTED: tl.constexpr, SAVE: tl.constexpr, R: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
     """A program a block and `BD` channels: maxima of the segments that lie whole in it, and of pieces of the others."""
     b = tl.program_id(0).to(tl.int64)
@@ -114,7 +118,7 @@ def _maxima(
         if not SORTED:
             token = tl.load(order + start)
         best = tl.full([R, BD], float("-inf"), tl.float32)
-        best_places = tl.zeros([R, BD], tl.int32) + token.to(tl.int32)  # where all is -inf, the first counts
+        best_holders = tl.zeros([R, BD], tl.int32) + token.to(tl.int32)  # where all is -inf, the first counts
         for t in range(low, high, R):
             o_t = t + tl.arange(0, R)
             m_t = o_t < high
@@ -125,26 +129,26 @@ def _maxima(
                 mask=m_t[:, None] & m_d[None, :],
                 other=float("-inf"),
             ).to(tl.float32)
-            best, best_places = _take(best, best_places, b_s, o_t.to(tl.int32)[:, None], KEEP)
-        b_top, b_places = _top(best, best_places, KEEP)
+            best, best_holders = _take(best, best_holders, b_s, o_t.to(tl.int32)[:, None], SAVE)
+        b_top, b_holders = _top(best, best_holders, SAVE)
         b_top = rounded(b_top, top.dtype.element_ty)
         if stop - start <= block:
             tl.store(top + segment * d + o_d, b_top, mask=m_d)
-            if KEEP:
-                tl.store(argmax + segment * d + o_d, b_places, mask=m_d)
+            if SAVE:
+                tl.store(argmax + segment * d + o_d, b_holders, mask=m_d)
         else:
             slot = 2 * b + (start >= begin).to(tl.int64)
-            tl.store(parts + slot * d + o_d, b_top, mask=m_d)
-            if KEEP:
-                tl.store(part_places + slot * d + o_d, b_places, mask=m_d)
+            tl.store(partials + slot * d + o_d, b_top, mask=m_d)
+            if SAVE:
+                tl.store(partial_holders + slot * d + o_d, b_holders, mask=m_d)
         segment += 1
         low = high
 
 
 @triton.jit(do_not_specialize=["T", "block"])
-def _maxima_of_parts(
-    offsets, segment_of, order, top, argmax, parts, part_places, T, block,
-    d: tl.constexpr, SORTED: tl.constexpr, KEEP: tl.constexpr, R: tl.constexpr, BD: tl.constexpr,
+def _maxima_of_partials(
+    offsets, segment_of, order, top, argmax, partials, partial_holders, T, block,
+    d: tl.constexpr, SORTED: tl.constexpr, SAVE: tl.constexpr, R: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
     """A program a block and `BD` channels: the maxima of the one long segment that may begin there."""
     b = tl.program_id(0).to(tl.int64)
@@ -161,20 +165,20 @@ def _maxima_of_parts(
             token = tl.load(order + start)
         more = (stop - 1) // block - b
         best = tl.full([R, BD], float("-inf"), tl.float32)
-        best_places = tl.zeros([R, BD], tl.int32) + token.to(tl.int32)
-        for part in range(0, more + 1, R):
-            o_part = part + tl.arange(0, R)
-            mask = (o_part <= more)[:, None] & m_d[None, :]
-            offset = slots_of_parts(b, o_part)[:, None] * d + o_d[None, :]
-            b_s = tl.load(parts + offset, mask=mask, other=float("-inf")).to(tl.float32)
-            b_places = best_places
-            if KEEP:
-                b_places = tl.load(part_places + offset, mask=mask, other=0)
-            best, best_places = _take(best, best_places, b_s, b_places, KEEP)
-        b_top, b_places = _top(best, best_places, KEEP)
+        best_holders = tl.zeros([R, BD], tl.int32) + token.to(tl.int32)
+        for partial in range(0, more + 1, R):
+            o_partial = partial + tl.arange(0, R)
+            mask = (o_partial <= more)[:, None] & m_d[None, :]
+            offset = partial_slots(b, o_partial)[:, None] * d + o_d[None, :]
+            b_s = tl.load(partials + offset, mask=mask, other=float("-inf")).to(tl.float32)
+            b_holders = best_holders
+            if SAVE:
+                b_holders = tl.load(partial_holders + offset, mask=mask, other=0)
+            best, best_holders = _take(best, best_holders, b_s, b_holders, SAVE)
+        b_top, b_holders = _top(best, best_holders, SAVE)
         tl.store(top + segment * d + o_d, rounded(b_top, top.dtype.element_ty), mask=m_d)
-        if KEEP:
-            tl.store(argmax + segment * d + o_d, b_places, mask=m_d)
+        if SAVE:
+            tl.store(argmax + segment * d + o_d, b_holders, mask=m_d)
 
 
 @tuned(

@@ -1,4 +1,6 @@
-"""SMP, LMP and PF backward, in Triton: `o` and `l` are read once, `dy` twice; three launches.
+"""Segment max-pooling, local max-pooling and pooling fusion backward, in Triton.
+
+`o` and `l` are read once, `dy` twice; three launches.
 
 Sums over segments and documents, then those cut by blocks, then a pass over tokens as they lie for the gradients of
 `o`, `s` and `l`. A segment's gradient goes to the tokens that hold its maxima by asking each token whether it does: no
@@ -11,24 +13,24 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ponet.ops.autograd import Places
-from ponet.ops.triton.segment_local import flags_of
-from ponet.ops.triton.tools import (
+from ponet.ops.autograd import LayoutTensors
+from ponet.ops.triton.blocks import (
     OPTIONS,
     block_length,
     end_of_piece,
     rounded,
     size_class,
     start_of_block,
-    sum_of_parts,
+    sum_of_partials,
     tuned,
 )
+from ponet.ops.triton.segment_local import flags
 
 
-def pool_and_fuse_backward(
-    dy: Tensor, g: Tensor, projections: Tensor, top: Tensor, argmax: Tensor, places: Places
+def segment_local_fusion_backward(
+    dy: Tensor, g: Tensor, projections: Tensor, top: Tensor, argmax: Tensor, layout: LayoutTensors
 ) -> tuple[Tensor, Tensor]:
-    """`library.Kernels.pool_and_fuse_backward`."""
+    """See `ponet.ops.autograd.Kernels`."""
     (T, d), B = dy.shape, g.shape[0]
     dg, dprojections = torch.empty_like(g), torch.empty_like(projections)
     if not (T and d):
@@ -36,23 +38,23 @@ def pool_and_fuse_backward(
     block = block_length(T, d)
     blocks = triton.cdiv(T, block)
     dtop = torch.empty_like(top)
-    parts, document_parts = (g.new_empty(2 * blocks, d, dtype=torch.float32) for _ in range(2))
-    order = places.segment_order
-    joins, special = flags_of(places)
-    runs = places.cu_segments, places.segment, places.cu_segments if order is None else order, places.cu_seqlens
+    partials, document_partials = (g.new_empty(2 * blocks, d, dtype=torch.float32) for _ in range(2))
+    order = layout.segment_order
+    joins, special = flags(layout)
+    runs = layout.cu_segments, layout.segment, layout.cu_segments if order is None else order, layout.cu_seqlens
     constants = {"d": d, "SORTED": order is None} | OPTIONS
-    has_special = places.special is not None
+    has_special = layout.special is not None
     with torch.cuda.device_of(g):
         _sums[lambda meta: (blocks, triton.cdiv(d, meta["BD"]))](
-            dy, projections, *runs, places.document, special, dtop, dg, parts, document_parts, T, block, size_class(T),
-            **constants, SPECIAL=has_special,
+            dy, projections, *runs, layout.document, special, dtop, dg, partials, document_partials,
+            T, block, size_class(T), **constants, SPECIAL=has_special,
         )  # fmt: skip
         BD = min(256, triton.next_power_of_2(d))
-        _sums_of_parts[blocks + B, triton.cdiv(d, BD)](
-            *runs, dtop, dg, parts, document_parts, T, block, blocks, **constants, R=16, BD=BD
+        _sums_of_partials[blocks + B, triton.cdiv(d, BD)](
+            *runs, dtop, dg, partials, document_partials, T, block, blocks, **constants, R=16, BD=BD
         )
         _gradients[lambda meta: (triton.cdiv(T, meta["BT"]), triton.cdiv(d, meta["BD"]))](
-            dy, g, projections, top, argmax, dtop, places.document, places.segment, joins, special, dprojections, T,
+            dy, g, projections, top, argmax, dtop, layout.document, layout.segment, joins, special, dprojections, T,
             size_class(T), d=d, SPECIAL=has_special, **OPTIONS,
         )  # fmt: skip
     return dg, dprojections
@@ -72,8 +74,9 @@ def pool_and_fuse_backward(
 )
 @triton.jit(do_not_specialize=["T", "block", "size"])
 def _sums(
-    dy, projections, offsets, segment_of, order, cu_seqlens, document_of, special, dtop, dg, parts, document_parts,
-    T, block, size, d: tl.constexpr, SORTED: tl.constexpr, SPECIAL: tl.constexpr, R: tl.constexpr, BD: tl.constexpr,
+    dy, projections, offsets, segment_of, order, cu_seqlens, document_of, special, dtop, dg,
+    partials, document_partials, T, block, size,
+    d: tl.constexpr, SORTED: tl.constexpr, SPECIAL: tl.constexpr, R: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
     """A program a block and `BD` channels: sums of `dy * o` over segments, without special tokens, and documents.
 
@@ -111,7 +114,7 @@ def _sums(
             tl.store(dtop + segment * d + o_d, rounded(b_total, dtop.dtype.element_ty), mask=m_d)
         else:
             slot = 2 * b + (start >= begin).to(tl.int64)
-            tl.store(parts + slot * d + o_d, b_total, mask=m_d)
+            tl.store(partials + slot * d + o_d, b_total, mask=m_d)
         token = low
         if not SORTED:
             token = tl.load(order + low)
@@ -123,15 +126,15 @@ def _sums(
                 tl.store(dg + document * d + o_d, rounded(b_total, dg.dtype.element_ty), mask=m_d)
             else:
                 slot = 2 * b + (document_start >= begin).to(tl.int64)
-                tl.store(document_parts + slot * d + o_d, b_total, mask=m_d)
+                tl.store(document_partials + slot * d + o_d, b_total, mask=m_d)
             b_document = tl.zeros([R, BD], tl.float32)
         segment += 1
         low = high
 
 
 @triton.jit(do_not_specialize=["T", "block", "blocks"])
-def _sums_of_parts(
-    offsets, segment_of, order, cu_seqlens, dtop, dg, parts, document_parts, T, block, blocks,
+def _sums_of_partials(
+    offsets, segment_of, order, cu_seqlens, dtop, dg, partials, document_partials, T, block, blocks,
     d: tl.constexpr, SORTED: tl.constexpr, R: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
     """A program `BD` channels and a block, for the long segment that may begin there, or a document."""
@@ -145,7 +148,7 @@ def _sums_of_parts(
         segment = tl.load(segment_of + token)
         start, stop = tl.load(offsets + segment), tl.load(offsets + segment + 1)
         if (start >= b * block) & (stop - start > block):
-            b_total = sum_of_parts(parts, b, (stop - 1) // block, o_d, m_d, d, R, BD)
+            b_total = sum_of_partials(partials, b, (stop - 1) // block, o_d, m_d, d, R, BD)
             tl.store(dtop + segment * d + o_d, rounded(b_total, dtop.dtype.element_ty), mask=m_d)
     else:
         document = b - blocks
@@ -161,7 +164,7 @@ def _sums_of_parts(
             # Its last segment ends with it, in the block where it begins unless it is long.
             last = tl.where(end - start <= block, start, end - 1) // block
         if last != first:
-            b_total = sum_of_parts(document_parts, first, last, o_d, m_d, d, R, BD)
+            b_total = sum_of_partials(document_partials, first, last, o_d, m_d, d, R, BD)
             tl.store(dg + document * d + o_d, rounded(b_total, dg.dtype.element_ty), mask=m_d)
 
 

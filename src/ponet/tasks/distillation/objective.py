@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ponet.config.distillation import LOSSES, DistillationOptions
-from ponet.ops import Layout, document_mean
+from ponet.ops import Layout, mean_aggregation
 from ponet.tasks.pretraining.objective import TRAINING, forward_flops
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class DistillationObjective:
                 (hidden - state).square().mean(1).sum() / variance
                 for hidden, state, variance in zip(ours, states, self.variances, strict=True)
             ]
-            mean = document_mean(ours[-1], Layout.from_packed(ends))
+            mean = mean_aggregation(ours[-1], Layout.from_packed(ends))
             distance = (1 - torch.cosine_similarity(mean, vectors)).sum()
         else:
             errors, distance = [words.new_zeros(())] * len(self.layers), words.new_zeros(())
@@ -139,7 +139,7 @@ def teacher_targets(
         output_hidden_states=True,
     )
     states = [output.hidden_states[layer][0].float() for layer in layers]
-    vectors = document_mean(output.last_hidden_state[0].float(), Layout.from_packed(cu_seqlens))
+    vectors = mean_aggregation(output.last_hidden_state[0].float(), Layout.from_packed(cu_seqlens))
     vectors = nn.functional.normalize(vectors)
     if windowed:
         states = [state.index_select(0, batch["teacher_places"]) for state in states]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.ops.cases import CASES, OPS, Case, call, lengths_and_segments, results, runs, shuffled
+from tests.ops.cases import CASES, LEAVES, OPS, Case, call, lengths_and_segments, results, runs, shuffled, strided
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -11,26 +11,21 @@ from torch.utils.checkpoint import checkpoint
 pytest.importorskip("numba")
 
 from ponet.ops import dispatch
-from ponet.ops.autograd import Places
-from ponet.ops.dispatch import Backend
-from ponet.ops.numba import kernels as numba_kernels
+from ponet.ops.autograd import LayoutTensors
+from ponet.ops.numba import BACKEND as NUMBA
 
-NUMBA = Backend(numba_kernels.document_mean, numba_kernels.attention_pool, numba_kernels.pool_and_fuse)
 SMALL = Case("small", lengths_and_segments([5, 0, 7, 1], runs(3, 1), "ends"), 6)
 UNSORTED = Case("unsorted", lengths_and_segments([9, 4], shuffled(3), "some"), 6)
 BOTH = pytest.mark.parametrize("case", [SMALL, UNSORTED], ids=str)
 EVERY_OP = pytest.mark.parametrize("op", OPS)
 
 
-def fields(layout):
-    return tuple(getattr(layout, field) for field in Places._fields)
-
-
+@pytest.mark.slow  # compiles kernels of another type; test_numba.py compares gradients with the reference's
 @BOTH
 @EVERY_OP
 def test_gradients_are_those_of_finite_differences(op, case):
     layout, inputs = case.inputs(torch.float64)
-    names = {"document_mean": ["x"], "pool_and_fuse": ["g", "projections"]}.get(op, ["x", "queries"])
+    names = LEAVES[op]
 
     def function(*tensors):
         return tuple(call(NUMBA, op, inputs | dict(zip(names, tensors, strict=True)), layout).values())
@@ -44,23 +39,24 @@ def test_custom_ops_are_registered_soundly(case, grad):
     layout, inputs = case.inputs(torch.float32)
     x, queries, g, projections = (inputs[name].requires_grad_(grad) for name in ("x", "queries", "g", "projections"))
     check, ops = torch.library.opcheck, torch.ops.ponet
-    check(ops.numba_document_mean, (x, layout.cu_seqlens, layout.document))
+    tensors = LayoutTensors.of(layout)
+    check(ops.numba_mean_aggregation, (x, *tensors))
     for output_weights in (True, False):
-        check(ops.numba_attention_pool, (x, queries, layout.cu_seqlens, layout.document, output_weights))
-    check(ops.numba_pool_and_fuse, (g, projections, *fields(layout), grad))
+        check(ops.numba_softmax_aggregation, (x, queries, *tensors, output_weights))
+    check(ops.numba_segment_local_fusion, (g, projections, *tensors, grad))
 
 
 def test_custom_ops_of_backwards_are_registered_soundly():
     layout, inputs = SMALL.inputs(torch.float32)
     x, queries, g, projections = (inputs[name].detach() for name in ("x", "queries", "g", "projections"))
-    check, ops, places = torch.library.opcheck, torch.ops.ponet, fields(layout)
-    _, top, argmax = ops.numba_pool_and_fuse(g, projections, *places, True)
+    check, ops, tensors = torch.library.opcheck, torch.ops.ponet, LayoutTensors.of(layout)
+    _, top, argmax = ops.numba_segment_local_fusion(g, projections, *tensors, True)
     dy = torch.ones(projections.shape[0], g.shape[1])
-    check(ops.numba_pool_and_fuse_backward, (dy, g, projections, top, argmax, *places))
-    z, lse, weights = ops.numba_attention_pool(x, queries, layout.cu_seqlens, layout.document, True)
+    check(ops.numba_segment_local_fusion_backward, (dy, g, projections, top, argmax, *tensors))
+    z, lse, weights = ops.numba_softmax_aggregation(x, queries, *tensors, True)
     for dweights in (weights, None):
-        arguments = (z, dweights, x, queries, lse, lse, layout.cu_seqlens)
-        check(ops.numba_attention_pool_backward, arguments)
+        arguments = (z, dweights, x, queries, lse, lse, *tensors)
+        check(ops.numba_softmax_aggregation_backward, arguments)
 
 
 @pytest.mark.parametrize("dynamic", [True, False])
@@ -88,7 +84,7 @@ def test_compiled_graphs_are_whole_and_agree(op, dynamic):
 
 
 @EVERY_OP
-def test_whoever_looks_on_sees_the_custom_op(op):
+def test_a_dispatch_mode_sees_the_custom_op(op):
     class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, function, kinds, arguments=(), keywords=None):
             seen.append(str(function))
@@ -125,7 +121,7 @@ def test_fake_tensors_get_shapes(op):
 def test_second_derivatives_are_refused(op):
     layout, inputs = SMALL.inputs(torch.float32)
     outputs = call(NUMBA, op, inputs, layout)
-    leaf = inputs["g" if op == "pool_and_fuse" else "x"]
+    leaf = inputs["g" if op == "segment_local_fusion" else "x"]
     (first,) = torch.autograd.grad(sum(output.sin().sum() for output in outputs.values()), leaf, create_graph=True)
     with pytest.raises(RuntimeError, match="numba backend has no second derivatives; compute with the reference"):
         first.sum().backward()
@@ -134,7 +130,7 @@ def test_second_derivatives_are_refused(op):
 @pytest.mark.parametrize("alone", ["g", "projections", "x", "queries"])
 def test_inputs_that_need_no_gradient(alone):
     layout, inputs = SMALL.inputs(torch.float32)
-    op = "pool_and_fuse" if alone in ("g", "projections") else "attention_pool"
+    op = "segment_local_fusion" if alone in ("g", "projections") else "softmax_aggregation"
     frozen = {name: tensor.detach().requires_grad_(name == alone) for name, tensor in inputs.items()}
     (output,) = call(NUMBA, op, frozen, layout).values()
     whole = call(NUMBA, op, inputs, layout)
@@ -144,7 +140,7 @@ def test_inputs_that_need_no_gradient(alone):
 
 
 @EVERY_OP
-def test_without_gradients_nothing_is_kept(op):
+def test_results_are_the_same_without_gradients(op):
     layout, inputs = SMALL.inputs(torch.float32)
     with_gradients = call(NUMBA, op, inputs, layout)
     with torch.no_grad():
@@ -157,7 +153,7 @@ def test_without_gradients_nothing_is_kept(op):
 @EVERY_OP
 def test_checkpointing_gives_the_same_gradients(op):
     layout, inputs = SMALL.inputs(torch.float32)
-    names = {"document_mean": ["x"], "pool_and_fuse": ["g", "projections"]}.get(op, ["x", "queries"])
+    names = LEAVES[op]
     leaves = [inputs[name] for name in names]
 
     def function(*tensors):
@@ -173,12 +169,7 @@ def test_checkpointing_gives_the_same_gradients(op):
 def test_memory_in_any_order_will_do(op):
     layout, inputs = CASES[3].inputs(torch.float32)
     expected = results(NUMBA, op, inputs, layout)
-    strided = {
-        name: torch.stack([tensor.detach()] * 2, -1).transpose(0, 1)[..., 0].transpose(0, 1).requires_grad_()
-        for name, tensor in inputs.items()
-    }
-    assert not any(tensor.is_contiguous() for tensor in strided.values())
-    found = results(NUMBA, op, strided, layout)
+    found = results(NUMBA, op, strided(inputs), layout)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
@@ -198,16 +189,16 @@ def test_expanded_gradients(op):
 def test_other_types_are_refused():
     layout, inputs = SMALL.inputs(torch.float16)
     with pytest.raises(ValueError, match="bfloat16, float32, float64, not float16; use the 'reference' backend"):
-        NUMBA.document_mean(inputs["x"], layout)
+        NUMBA.mean_aggregation(inputs["x"], layout)
     with pytest.raises(ValueError, match="not float32, float64; use"):
-        NUMBA.attention_pool(inputs["x"].float(), inputs["queries"].double(), layout, False)
+        NUMBA.softmax_aggregation(inputs["x"].float(), inputs["queries"].double(), layout, False)
     with pytest.raises(ValueError, match="on a device of type 'cpu', not on 'meta'"):
-        NUMBA.document_mean(inputs["x"].float().to("meta"), layout)
+        NUMBA.mean_aggregation(inputs["x"].float().to("meta"), layout)
 
 
 def test_dispatch_takes_it_by_name_and_by_itself():
     layout, inputs = CASES[3].inputs(torch.float32)
     for backend in ("numba", "auto"):
-        found = dispatch.pool_and_fuse(inputs["g"], inputs["projections"], layout, backend=backend)
-        assert torch.equal(found, NUMBA.pool_and_fuse(inputs["g"], inputs["projections"], layout))
-    assert dispatch._fused(inputs["x"]) == "numba"
+        found = dispatch.segment_local_fusion(inputs["g"], inputs["projections"], layout, backend=backend)
+        assert torch.equal(found, NUMBA.segment_local_fusion(inputs["g"], inputs["projections"], layout))
+    assert dispatch.chosen_backend(inputs["x"]) == "numba"

@@ -2,9 +2,9 @@
 
 A run is what is pooled: a document, or a segment in the order that sorts tokens by segment. Tokens are cut into blocks
 of one length, one program each. A run no longer than a block belongs whole to the block where it begins, so short runs
-are never cut. A longer one is cut at the borders of blocks: each block leaves its part in one of its two slots, and a
-second launch combines a run's parts, in order. So work is even whatever the lengths, and nothing depends on who comes
-first.
+are never cut. A longer one is cut at the ends of blocks: each block leaves a partial result in one of its two slots,
+and a second launch combines a run's partial results, in order. So the work is balanced whatever the lengths, and
+results do not depend on timing.
 
 In kernels: `b_*` are blocks of values, `o_*` offsets, `m_*` masks; lengths in tokens. Offsets are int64.
 """
@@ -68,7 +68,7 @@ def size_class(T: int) -> int:
 
 
 def block_length(T: int, d: int) -> int:
-    """Tokens a block: enough programs to fill a GPU, and beyond that no more parts than needed."""
+    """Tokens a block: enough programs to fill a GPU, and beyond that no more partial results than needed."""
     return max(32, triton.next_power_of_2(T * triton.cdiv(d, 256) // 1024))
 
 
@@ -111,17 +111,17 @@ def end_of_piece(start, stop, limit, block):
 
 
 @triton.jit
-def slots_of_parts(first, o_part):
-    """The slots of the parts of a run that begins in the block `first`: its second there, the first of each later."""
-    return tl.where(o_part == 0, 2 * first + 1, 2 * (first + o_part))
+def partial_slots(first, o_partial):
+    """The slots of the partial results of a run that begins in the block `first`: its second there, then the firsts."""
+    return tl.where(o_partial == 0, 2 * first + 1, 2 * (first + o_partial))
 
 
 @triton.jit
-def sum_of_parts(parts, first, last, o_d, m_d, d: tl.constexpr, R: tl.constexpr, BD: tl.constexpr):
-    """The sum `[BD]` of a run's parts from the block `first` to the block `last`."""
+def sum_of_partials(partials, first, last, o_d, m_d, d: tl.constexpr, R: tl.constexpr, BD: tl.constexpr):
+    """The sum `[BD]` of a run's partial results from the block `first` to the block `last`."""
     b_sum = tl.zeros([R, BD], tl.float32)
-    for part in range(0, last - first + 1, R):
-        o_part = part + tl.arange(0, R)
-        mask = (o_part <= last - first)[:, None] & m_d[None, :]
-        b_sum += tl.load(parts + slots_of_parts(first, o_part)[:, None] * d + o_d[None, :], mask=mask, other=0)
+    for partial in range(0, last - first + 1, R):
+        o_partial = partial + tl.arange(0, R)
+        mask = (o_partial <= last - first)[:, None] & m_d[None, :]
+        b_sum += tl.load(partials + partial_slots(first, o_partial)[:, None] * d + o_d[None, :], mask=mask, other=0)
     return tl.sum(b_sum, 0)
