@@ -45,7 +45,7 @@ test-hf: $(STAMP)-test-hf $(SUITE) ## transformers' own tests on PoNet; the firs
 test-quantized: $(STAMP) $(TORCHAO) ## int8 weights by torchao, which is fetched the first time
 	@PYTHONPATH=$(TORCHAO) $(PYTEST) tests/models/test_quantized.py $(ARGS)
 
-check: lint types ## lint and types
+check: lint imports types ## lint, imports and types
 
 lint: $(STAMP) ## ruff: rules and format
 	@$(BIN)/ruff check --quiet $(PYTHON_CODE)
