@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ponet.benchmarks.measure import PeakMemory, Timing, interleave, peak_memory
+from ponet.mixers import mixer_title
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
 from ponet.tasks.lra.listops import CLASSES, TOKENS, VOCAB_SIZE, ListOps, Shape, generate
 
-MODELS = {"pooling": "PoNet", "attention": "Transformer"}
-"""Mixer -> the name that people know the model by."""
+MODELS = {mixer: mixer_title(mixer) for mixer in ("pooling", "attention")}
+"""Mixer -> the name of the model that has it."""
 SEGMENT_LENGTH = 16
 """Tokens of a segment: runs of fixed length, as the published Arena set-up has them."""
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from ponet.mixers import mixer_title
 from ponet.report.published import PRETRAINED_BASE_F1
 from ponet.report.results import Result
 from ponet.report.tables import ABSENT, Table, count, mean, memory, percent, seconds
@@ -27,12 +28,8 @@ TASKS = {
     "imdb": _Task("IMDb", "f1", seeds=1),
     "20newsgroups": _Task("20 Newsgroups", "f1_macro", seeds=1),
 }
-MIXERS = {
-    "pooling": "PoNet",
-    "attention": "Transformer",
-    "fourier": "FNet",
-    "tfidf": "TF-IDF + logistic regression",
-}
+MIXERS = {name: mixer_title(name) for name in ("pooling", "attention", "fourier")}
+MIXERS["tfidf"] = "TF-IDF + logistic regression"
 DETERMINISTIC = "tfidf"
 """The model that comes out the same with every seed."""
 COLUMNS = ("Model", "Acc. %", "F1 %", "Runs", "Steps", "Tokens", "Time", "Tokens/s", "Memory")

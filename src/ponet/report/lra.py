@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from ponet.config.files import read_recipe
+from ponet.mixers import mixer_title
 from ponet.report.published import LRA, LRA_BEYOND, LRA_TASKS
 from ponet.report.results import Result, evaluations, machine_of, save_figure, step_seconds
 from ponet.report.tables import ABSENT, Table, count, mean, memory, percent, seconds
@@ -18,19 +19,11 @@ TITLES = {
     "pathfinder": "Pathfinder",
     "retrieval-wikipedia": "Retrieval, Wikipedia",
 }
-MIXERS = {
-    "attention": "Transformer",
-    "performer": "Performer",
-    "lsh": "Reformer",
-    "linformer": "Linformer",
-    "nystrom": "Nystromformer",
-    "fourier": "FNet",
-    "pooling": "PoNet",
-    "pooling-aligned": "PoNet, aligned segments",
-    "linear": "Linear Transformer",
-    "external": "External Attention",
-}
-"""Folder -> the name of its row, in the paper's order."""
+ORDER = ("attention", "performer", "lsh", "linformer", "nystrom", "fourier", "pooling", "linear", "external")
+"""The paper's, then the mixers that it doesn't have."""
+MIXERS = {name: mixer_title(name) for name in ORDER}
+MIXERS["pooling-aligned"] = f"{MIXERS['pooling']}, aligned segments"
+"""Folder -> the name of its row."""
 SHORT = "*"
 """Stands behind figures of trainings with fewer steps than the published ones."""
 SHARES = (0.25, 0.5, 1.0)
