@@ -17,6 +17,7 @@ from ponet.tasks.lra.published import identity, source_sizes
 from ponet.tasks.lra.spec import DatasetSpec, ExampleSource
 from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
+from ponet.utils.extras import require
 
 if TYPE_CHECKING:
     from ponet.data.tables import DataTable
@@ -126,6 +127,7 @@ def _read(job: Job) -> Examples:
 
 def _decode(content: bytes, where: str) -> NDArray[Any]:
     """`[32, 32, 3]`"""
+    require("PIL", "images")
     from PIL import Image, UnidentifiedImageError
 
     try:

@@ -21,6 +21,7 @@ from ponet.tasks.lra.published import find, sizes, wrong
 from ponet.tasks.lra.spec import TASKS, DatasetSpec, ExampleSource
 from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
+from ponet.utils.extras import require
 from ponet.utils.files import explain, replacing
 
 VERSION = 1
@@ -221,6 +222,7 @@ def read_images(job: Rows) -> Examples:
 
 def read_image(path: Path) -> NDArray[np.uint8] | None:
     """`[32, 32]` gray, or None for a file without a byte."""
+    require("PIL", "images")
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -245,6 +247,7 @@ def draw_sheet(out: Path, contour_length: int, seed: int, each: int) -> None:
     Raises:
         PoNetError: for an unknown contour length, or a file that can't be written.
     """
+    require("PIL", "images")
     from PIL import Image, ImageDraw
 
     made = generate(seed, 0, 6 * each + 24, contour_length, split=2)

@@ -12,6 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ponet.utils.extras import require
+
 SIDE = 32
 PIXELS = SIDE * SIDE
 OUTSIDE = PIXELS
@@ -171,6 +173,7 @@ def _shift_rows(reach: Integers) -> Integers:
 
 def _dash(direction: float) -> tuple[Bytes, Bytes]:
     """`[9, 9]` brightness and claimed space of a dash from the middle pixel on."""
+    require("PIL", "images")
     from PIL import Image, ImageDraw
     from scipy.ndimage import grey_dilation
 
