@@ -245,7 +245,7 @@ def _start_worker(function: Callable[[Any], Any], stop: Connection) -> None:
 
 def _end_with(signs: list[Any]) -> None:
     connection.wait(signs)
-    os._exit(1)  # a parent killed with -9 tells nobody, and a worker would wait for jobs for ever
+    os._exit(1)  # a parent killed with -9 gives no notice, and a worker would wait for jobs for ever
 
 
 def _work(job: Any) -> Any:

@@ -107,7 +107,7 @@ class Variant:
     backend: str | None = None
     """The ops' backend; None leaves the choice to them."""
     recomputes: Literal["", "mixer", "layer"] = ""
-    """What is computed again on the way back, in the place of keeping it; matters in training alone."""
+    """What the backward recomputes instead of saving it; matters in training alone."""
 
 
 _NAMES = {

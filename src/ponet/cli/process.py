@@ -29,7 +29,7 @@ def run() -> int:
     try:
         code: int | None = typer.main.get_command(app).main(prog_name="ponet", standalone_mode=False)
         sys.stdout.flush()
-    except OSError as error:  # of --help or --version: a command tells its own
+    except OSError as error:  # of --help or --version: a command reports its own
         drop_output()
         if isinstance(error, BrokenPipeError):
             return CLOSED_PIPE

@@ -371,7 +371,7 @@ def _is_missing(value: Any, missing: Sequence[str] | None) -> bool:
 
 
 def _number(value: Any, decimal_comma: bool) -> float | None:
-    """A number, whoever wrote it; None where it is none."""
+    """A number in any of the usual spellings; None where it is none."""
     if isinstance(value, str):
         text = value.strip()
         if decimal_comma and _DECIMAL_COMMA.fullmatch(text):

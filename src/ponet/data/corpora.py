@@ -149,7 +149,7 @@ class CorpusSource(Protocol):
         """Bytes of `files[index]`."""
 
     def identity(self, index: int) -> dict[str, Any]:
-        """What tells `files[index]` from another one, without reading all of it and without a path of this machine."""
+        """What identifies `files[index]`, without reading all of it and without a path of this machine."""
 
     def documents(self, index: int) -> Iterator[Row]:
         """The texts of `files[index]` in order, each with the bytes read so far."""

@@ -56,7 +56,7 @@ def load_data_set(name: str, missing: str, near: str = "", split: str | None = N
     """A data set of the hub or of its local cache, all its splits or one, as the `datasets` library gives it.
 
     Args:
-        name: `owner/name`, `name`, or either with `:configuration` behind it.
+        name: `owner/name`, `name`, or either followed by `:configuration`.
         missing: the start of the message that it isn't here.
         near: what to say of a name that is like it, with a space in front.
         split: the split, or None for all.

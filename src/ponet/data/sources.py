@@ -41,7 +41,7 @@ class TableSource:
     """The file or folder; None for the hub."""
 
     def fingerprint(self) -> str:
-        """Tells the rows from any others, wherever they lie and whatever the format."""
+        """Identifies the rows, independently of place and format."""
         digest = hashlib.sha256()
         for name, table in self.splits.items():
             digest.update(f"{name} {len(table)} {sorted(table.columns)}".encode())

@@ -126,7 +126,7 @@ def learn(data: Data, seed: int, advance: Callable[[dict[str, Learned]], object]
 
 
 def accuracy(model: PoNetForSequenceClassification, data: Data) -> float:
-    """The share of test expressions whose value the model tells."""
+    """The share of test expressions whose value the model predicts."""
     model.eval()
     right = 0
     with torch.no_grad():

@@ -126,7 +126,7 @@ class LSHMixer(DocumentAttention):
         before = ((chunks - 1) % (self.num_hashes * C)).expand(b, -1)
         if lengths is None or self.published:
             return before
-        # A document's last chunk: those behind it hold nothing but padding.
+        # A document's last chunk: those after it hold nothing but padding.
         empty = C - (lengths + self.chunk_length - 1) // self.chunk_length
         return torch.where(chunks % C == 0, before - empty[:, None], before)
 

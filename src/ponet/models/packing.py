@@ -1,4 +1,4 @@
-"""Pads and unpads at the public interface: a batch is packed once before the encoder, and padded once behind it."""
+"""Pads and unpads at the public interface: a batch is packed once before the encoder, and padded once after it."""
 
 import inspect
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Dropout and the residual sum behind it, on a CPU as one pass where the Numba backend is available."""
+"""Dropout and the residual sum after it, on a CPU as one pass where the Numba backend is available."""
 
 import importlib
 from collections.abc import Callable

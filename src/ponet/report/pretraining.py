@@ -113,7 +113,7 @@ def _styles(count: int) -> list[str]:
 
 
 def _group(key: tuple[str, str], groups: list[tuple[str, str]]) -> str:
-    """The size, with the machine where that tells two groups apart."""
+    """The size, with the machine where two groups differ in that alone."""
     size, machine = key
     return f"{size} ({machine})" if sum(each == size for each, _ in groups) > 1 else size
 

@@ -43,7 +43,7 @@ class Split:
 
 
 class Objective(Protocol):
-    """A loss of several parts, each a mean over something else, and their figures, where the model's own won't do.
+    """A loss of several parts, each a mean over something else, and their figures, which replace the model's own.
 
     Everything is a sum, so that a step's loss and an evaluation's figures are the same however the examples are
     spread over batches and processes.
@@ -124,7 +124,7 @@ class Prepared:
     stream: MakeStream | None = None
     """Makes the batches, where they aren't drawn from `train.lengths`."""
     fingerprint: str | None = None
-    """Tells the training data from any other, where `train` can't be read through."""
+    """Identifies the training data, where `train` can't be read through."""
     new_weights: frozenset[str] = frozenset()
     """The names of the model's weights that `model.init` lacks; empty where it has all, or the model has no init."""
 

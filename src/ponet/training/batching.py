@@ -144,11 +144,11 @@ class TrainingStream(Sampler[list[int]]):
             epoch += 1
 
     def tokens_at(self, step: int) -> int:
-        """Real tokens behind us after that many optimizer steps, over all processes, once the stream is there."""
+        """Real tokens read after that many optimizer steps, over all processes, once the stream is there."""
         return self._tokens[min(step * self.group, self.batches, len(self._tokens) - 1)]
 
     def epoch_at(self, step: int) -> float:
-        """Epochs behind us after that many optimizer steps; epoch 1 is done when its last batch is."""
+        """Epochs completed after that many optimizer steps; epoch 1 is done when its last batch is."""
         batches = min(step * self.group, self.batches)
         epoch = self._epoch_of(batches)
         start = self._end(epoch - 1)

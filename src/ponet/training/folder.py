@@ -98,7 +98,7 @@ class RunFolder:
 
     @contextmanager
     def opened(self, recipe: Recipe, overwrite: bool, notice: Callable[[str], None]) -> Iterator[None]:
-        """Makes the folder this recipe's, for this process alone; leaves no trace if a new one comes to nothing.
+        """Makes the folder this recipe's, for this process alone; a new folder is removed if the training can't begin.
 
         Args:
             overwrite: whether another or a complete run there is removed first.

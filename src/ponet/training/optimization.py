@@ -23,7 +23,7 @@ def make_optimizer(options: TrainingOptions, model: nn.Module, new_weights: Coll
     """AdamW over the weights of a model that need a gradient.
 
     The first two groups have the full learning rate, with and without weight decay; weights whose learning rate
-    `layer_decay` or `head_learning_rate` changes have groups of their own behind them.
+    `layer_decay` or `head_learning_rate` changes have groups of their own after them.
 
     Args:
         new_weights: the names of those that aren't from a checkpoint; they have `head_learning_rate`.

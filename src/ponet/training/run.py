@@ -212,7 +212,7 @@ def _find_progress(folder: RunFolder, prepared: Prepared, display: Display) -> t
 
 
 def fingerprint(split: Split) -> str:
-    """Tells one training split from another: all lengths, and the tokens and labels of examples all over it."""
+    """Identifies a training split: all lengths, and the tokens and labels of examples all over it."""
     digest = hashlib.sha256(np.asarray(split.lengths, dtype=np.int64).tobytes())
     for index in np.unique(np.linspace(0, len(split) - 1, FINGERPRINT_EXAMPLES).astype(np.int64)).tolist():
         example = split.examples[index]

@@ -56,7 +56,7 @@ def plan_passages(arrays: ShardArrays, max_length: int, short_share: float, key:
                 drawn = draws.random((1024, 2)).tolist()
             short, size = drawn.pop()
             goal = whole if short >= short_share else int(shortest * math.exp(size * span))
-            # the last sentence end within the goal; else the first one, where the passage has room for it; else none
+            # the last sentence end within the goal; else the first one, where it fits in the passage; else none
             last = bisect_right(offsets, begin + goal, sentence, stop + 1) - 1
             end = offsets[max(last, sentence + 1)]
             if end > begin + whole:

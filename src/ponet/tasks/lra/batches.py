@@ -109,7 +109,7 @@ def fixed(ids: Ids, positions: Ids, length: int) -> Ids:
 
 
 def words(ids: Ids, positions: Ids) -> Ids:
-    """Words of bytes, each with the white space behind it."""
+    """Words of bytes, each with the white space after it."""
     space = _WHITESPACE[ids]
     begins = np.ones(len(ids), dtype=bool)
     begins[1:] = space[:-1] & ~space[1:]

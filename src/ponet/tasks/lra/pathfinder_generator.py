@@ -230,7 +230,7 @@ def _claim(claims: Bytes, images: Integers, ends: _Ends) -> None:
 
 
 def _short_curves(random: np.random.Generator, claims: Bytes, length: int, many: int) -> _Others:
-    """Up to `many` short curves in each image, where there is room. They claim theirs in `claims`."""
+    """Up to `many` short curves in each image, where there is free space. They claim theirs in `claims`."""
     count = len(claims)
     others = _Others(
         np.zeros((count, many), bool), np.zeros((count, many, length), int), np.zeros((count, many, length), int)
@@ -264,7 +264,7 @@ def _short_curve(random: np.random.Generator, claims: Bytes, length: int) -> tup
 
 
 def _first_dash(random: np.random.Generator, claims: Bytes) -> tuple[Integers, _Ends]:
-    """The first dash of a short curve, anywhere free; the images where there is room for it."""
+    """The first dash of a short curve, anywhere free; the images where it fits."""
     table = shapes()
     count = len(claims)
     start = np.zeros((count, 2), np.int64)
@@ -275,9 +275,9 @@ def _first_dash(random: np.random.Generator, claims: Bytes) -> tuple[Integers, _
         direction[left] = random.integers(_DEGREES, size=len(left))
         left = left[table.possible[direction[left]]]
         free = _free(claims, left, direction[left])
-        room = np.cumsum(free, axis=1, dtype=np.int16)
-        left, room = left[room[:, -1] > 0], room[room[:, -1] > 0]  # without any room, nothing else is tried
-        chosen = (room > random.integers(room[:, -1])[:, None]).argmax(axis=1)
+        free_before = np.cumsum(free, axis=1, dtype=np.int16)
+        left, free_before = left[free_before[:, -1] > 0], free_before[free_before[:, -1] > 0]  # else nothing is tried
+        chosen = (free_before > random.integers(free_before[:, -1])[:, None]).argmax(axis=1)
         start[left] = np.stack(np.divmod(chosen, SIDE), axis=-1)
         head, pivot = start[left] + table.heads[direction[left]], start[left] + table.pivots[direction[left]]
         fits[left] = ((head >= 0) & (head < SIDE) & (pivot >= 0) & (pivot < SIDE)).all(axis=1)

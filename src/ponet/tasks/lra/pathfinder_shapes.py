@@ -19,7 +19,7 @@ PIXELS = SIDE * SIDE
 OUTSIDE = PIXELS
 """The number of the cell, behind the 1,024 of an image, that stands for every pixel outside."""
 PADDING = 1
-"""Rows and columns at each border that no curve may claim."""
+"""Rows and columns at each edge that no curve may claim."""
 DASH = 2
 """Length of a dash."""
 MARGIN = 1
@@ -47,7 +47,7 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Shapes:
-    """Tables by direction: 0 to 359 are those of a first dash, -180 to 179 degrees; the `k` behind them, those that a
+    """Tables by direction: 0 to 359 are those of a first dash, -180 to 179 degrees; the `k` after them, those that a
     curve can go on in."""
 
     lines: Bytes
@@ -149,9 +149,9 @@ def _weights(directions: NDArray[np.float64], onward: NDArray[np.float64]) -> ND
 def _possible(reach: Integers) -> bool:
     """Whether a first dash is ever laid in a direction, from the pixels around its begin that have to be free.
 
-    The published script looks for room by dilating the claimed pixels with OpenCV, which gives the lowest number there
+    The published script looks for space by dilating the claimed pixels with OpenCV, which gives the lowest number there
     is to a pixel all of whose needed pixels lie outside the image, and it takes an image with a negative number in it
-    for one without room. At this size that happens to all directions but -150 to -120 degrees, so that the first curve
+    for a full one. At this size that happens to all directions but -150 to -120 degrees, so that the first curve
     always sets out to the upper left, and most of the tries to place a short one come to nothing.
     """
     needed = np.argwhere(np.ones((SIDE, SIDE)))[:, None] + reach

@@ -67,7 +67,7 @@ class TokenStore(Sequence[dict[str, Any]]):
     """The examples of one split, memory-mapped: cheap to open, to index and to send to another process.
 
     `store[i]` is `{"input_ids": [n] int64, "label": int}`, and for pairs `input_ids_2` too. Ids are the published ones,
-    without padding behind them; within an image a 0 is a black pixel, which counts as padding all the same
+    without padding after them; within an image a 0 is a black pixel, which counts as padding all the same
     (`attention_mask = input_ids != 0`).
 
     Args:

@@ -2,7 +2,7 @@
 
 A pair is a text from the first half of an article and one from the second half, of the same article (1) or of another
 one (0), in random order. Every text has exactly 4,000 bytes and begins with a paragraph, and within a round every
-article gives one text to a pair of each kind on each side; so neither length nor one text alone tells anything, only
+article gives one text to a pair of each kind on each side; so neither length nor one text alone is informative, only
 the comparison does. No article is in two splits.
 """
 
@@ -239,7 +239,7 @@ def partners(nearest: NDArray[np.int64], chosen: NDArray[np.int64], random: np.r
     """`[m]` for each of the `chosen` texts another one of them, of like topic; every one is taken exactly once.
 
     In random order, each takes the nearest that is left. That no text is taken more often than another one matters:
-    else a model could tell pairs by one of their texts alone.
+    else a model could recognise pairs by one of their texts alone.
 
     Args:
         nearest: as `neighbours` gives them.

@@ -39,7 +39,7 @@ FEW = 0.02
 """The share of lines that may be longer than `WIDEST`: tables, addresses, slips."""
 LONG = 0.1
 """The share of lines that are longer than the width: wrapped by hand, they end near it, some beyond it."""
-ROOM = 3
+MARGIN = 3
 """A line counts as full where the next word would have ended within so many characters of the width."""
 HALF = 0.6
 """The share of the width from which on a line is no heading."""
@@ -253,7 +253,7 @@ def sentences(paragraph: str) -> list[str]:
 
 def _goes_on(line: str, following: str, width: int) -> bool:
     word = following.split(maxsplit=1)[0]
-    if len(line) + 1 + len(word) > width - ROOM or word[0].islower():
+    if len(line) + 1 + len(word) > width - MARGIN or word[0].islower():
         return True
     return len(line) >= HALF * width and line[-1] not in _ENDS
 

@@ -234,7 +234,7 @@ class TokenCorpus:
         return self._open[index]
 
     def digest(self) -> str:
-        """Tells this split from any other: its shards' checksums and the tokenizer's fingerprint."""
+        """Identifies this split: its shards' checksums and the tokenizer's fingerprint."""
         parts = [self.manifest.tokenizer, self.split]
         for shard in self.shards:
             parts += [facts["sha256"] for name, facts in sorted(shard.files.items()) if name.startswith(self.split)]
@@ -296,7 +296,7 @@ class JoinedCorpus:
         return corpus.shard(shard)
 
     def digest(self) -> str:
-        """Tells these texts from any others."""
+        """Identifies these texts."""
         return " ".join(corpus.digest() for corpus in self.corpora)
 
     def tokenizer(self) -> "PoNetTokenizer":

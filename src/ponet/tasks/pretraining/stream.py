@@ -59,7 +59,7 @@ def stream_maker(examples: Planned, phases: Sequence[tuple[int, float]]) -> "Mak
 
 
 class PretrainingStream(Sampler[list[Key]]):
-    """All batches of a training, as `ponet.training.batching.TrainingStream`: the same whoever asks.
+    """All batches of a training, as `ponet.training.batching.TrainingStream`: the same in every process.
 
     The order of examples is a function of (seed, length, epoch); batches are cut from it as they fill the token budget,
     and dealt out to the processes in turn. Each phase has an order of its own.
@@ -124,11 +124,11 @@ class PretrainingStream(Sampler[list[Key]]):
                     break
 
     def tokens_at(self, step: int) -> int:
-        """Tokens behind us after that many optimizer steps, over all processes, once the stream is there."""
+        """Tokens read after that many optimizer steps, over all processes, once the stream is there."""
         return self._tokens[min(step * self.group, self.batches, len(self._tokens) - 1)]
 
     def epoch_at(self, step: int) -> float:
-        """Passes over the corpus behind us, by tokens."""
+        """Passes over the corpus after that many optimizer steps, by tokens."""
         return self.tokens_at(step) / max(1, self.examples.corpus.tokens)
 
     def epoch_steps(self) -> list[int]:

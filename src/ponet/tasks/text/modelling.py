@@ -95,7 +95,7 @@ def build_model(
     options: TextOptions,
     notices: list[str],
 ) -> "tuple[PoNetForSequenceClassification, frozenset[str]]":
-    """The classifier that the recipe's `model` section describes, with room for `max_length` tokens.
+    """The classifier that the recipe's `model` section describes, with positions for `max_length` tokens.
 
     Args:
         labels: of the training rows; a new regression head begins at their mean.
