@@ -77,8 +77,8 @@ class TrainingStream(Sampler[list[int]]):
     """All batches of a training, over all its epochs, in order: a batch sampler.
 
     The number of batches may differ from epoch to epoch; the stream has exactly `steps * accumulation` of them, or
-    as many as `epochs` need. It is a function of its arguments alone, so a training that was cut off goes on by
-    skipping the batches it has had. With several processes each takes every `processes`-th batch, and the stream
+    as many as `epochs` need. It is a function of its arguments alone, so a training resumes by skipping the
+    batches that it has had. With several processes each takes every `processes`-th batch, and the stream
     as a whole is the same as with one process that accumulates as much more.
 
     Args:
@@ -144,11 +144,11 @@ class TrainingStream(Sampler[list[int]]):
             epoch += 1
 
     def tokens_at(self, step: int) -> int:
-        """Real tokens behind us after that many optimizer steps, over all processes, once the stream is there."""
+        """Real tokens in so many optimizer steps, over all processes, once the stream has been read that far."""
         return self._tokens[min(step * self.group, self.batches, len(self._tokens) - 1)]
 
     def epoch_at(self, step: int) -> float:
-        """Epochs behind us after that many optimizer steps; epoch 1 is done when its last batch is."""
+        """Epochs done in so many optimizer steps; epoch 1 is done when its last batch is."""
         batches = min(step * self.group, self.batches)
         epoch = self._epoch_of(batches)
         start = self._end(epoch - 1)
