@@ -1,4 +1,4 @@
-"""One of the processes that a test starts with torchrun: trains recipes, and stops or dies where it is told to."""
+"""One of the processes that a test starts with torchrun: trains recipes, and stops or dies at given steps."""
 
 import json
 import os

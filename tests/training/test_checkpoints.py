@@ -54,7 +54,7 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(store: CheckpointStor
     assert ("manifest" if "manifest" in damage else "weights") in notices[0]
 
 
-def test_nothing_whole_is_told(store: CheckpointStore) -> None:
+def test_nothing_whole_is_an_error(store: CheckpointStore) -> None:
     for step in (5, 10):
         (store.path(step) / "weights").write_bytes(b"")
     with pytest.raises(PoNetError, match=r"No checkpoint in .* is whole: .*--overwrite"):

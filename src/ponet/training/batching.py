@@ -77,8 +77,8 @@ class TrainingStream(Sampler[list[int]]):
     """All batches of a training, over all its epochs, in order: a batch sampler.
 
     The number of batches may differ from epoch to epoch; the stream has exactly `steps * accumulation` of them, or
-    as many as `epochs` need. It is a function of its arguments alone, so a training that was cut off goes on by
-    skipping the batches it has had. With several processes each takes every `processes`-th batch, and the stream
+    as many as `epochs` need. It is a function of its arguments alone, so a training resumes by skipping the
+    batches that it has had. With several processes each takes every `processes`-th batch, and the stream
     as a whole is the same as with one process that accumulates as much more.
 
     Args:

@@ -128,10 +128,8 @@ class TrainingLoop:
         self.wrapped, self.optimizer = prepare_training(self.accelerator, self.model, optimizer)
         self.schedule = build_schedule(options, self.optimizer, stream.steps)
         self.save_steps, self.save_seconds = options.checkpoint_interval()
-        self.evaluation_steps: Container[int] = ()
-        if prepared.validation is not None and options.eval_every is None:
-            self.evaluation_steps = stream.epoch_steps()
-        elif prepared.validation is not None and options.eval_every is not None:
+        self.evaluation_steps: Container[int] = stream.epoch_steps()
+        if options.eval_every is not None:
             self.evaluation_steps = range(0, stream.steps, evaluation_interval(options.eval_every, stream.steps))
         self.loss_sum = torch.zeros((), device=self.device)  # since the last logged step, as the next two
         self.figure_sums: torch.Tensor | None = None
@@ -184,7 +182,9 @@ class TrainingLoop:
             evaluates = self.prepared.validation is not None and (
                 progress.stopped is not None or step in self.evaluation_steps
             )
-            checkpoint_due, interrupted = self._agree(self._checkpoint_due(), self.interruption.signal is not None)
+            checkpoint_due, interrupted = self._any_process(
+                self._checkpoint_due(), self.interruption.signal is not None
+            )
             saves = progress.stopped is not None or evaluates or checkpoint_due or interrupted
             progress.seconds += time.perf_counter() - started
             if logs or saves or self.device.type == "cpu":  # on a GPU, to look is to wait
@@ -303,14 +303,14 @@ class TrainingLoop:
             return time.monotonic() - self.saved_at >= self.save_seconds
         return self.save_steps is not None and self.progress.step % self.save_steps == 0
 
-    def _agree(self, *wishes: bool) -> list[bool]:
-        """What any process wishes, all do: clocks differ, and a checkpoint needs every process."""
+    def _any_process(self, *flags: bool) -> list[bool]:
+        """Each flag, true for all processes if it is for one: clocks differ, and a checkpoint needs every process."""
         if self.processes == 1:
-            return list(wishes)
+            return list(flags)
         if self.progress.step % self.options.log_every and self.save_steps is None:
-            return [False] * len(wishes)  # asking costs a round trip
-        wished = torch.tensor([float(wish) for wish in wishes], device=self.device)
-        return [bool(value) for value in self._sum_over_processes(wished) > 0]
+            return [False] * len(flags)  # communication takes time: only now and then
+        counts = self._sum_over_processes(torch.tensor([float(flag) for flag in flags], device=self.device))
+        return [bool(count) for count in counts > 0]
 
     def save(self) -> None:
         """Writes a checkpoint of this step: weights, optimizer, schedule, random states and progress."""
@@ -320,7 +320,7 @@ class TrainingLoop:
         progress.figure_sums = []
         if self.prepared.objective is not None:
             self._settle_flops()
-        if self.figure_sums is not None:  # the first process goes on with the sums of all
+        if self.figure_sums is not None:  # from here the first process has the sums of all
             sums = self._sum_over_processes(self.figure_sums)
             progress.figure_sums = sums.tolist()
             self.figure_sums = sums if self.first else torch.zeros_like(sums)
@@ -346,7 +346,7 @@ class TrainingLoop:
         self.saved_at = time.monotonic()
 
     def load(self, checkpoint: Path) -> None:
-        """Restores everything that `save` writes, so that the training goes on to the bit."""
+        """Restores everything that `save` writes, so that the training continues to the bit."""
         optimizer = torch.load(checkpoint / "optimizer.pt", map_location="cpu", weights_only=True)
         if self.options.sharded:
             load_sharded_weights(self.wrapped, checkpoint / SAFE_WEIGHTS_NAME)

@@ -1,7 +1,7 @@
 """The C library's allocator (glibc's), for processes that are ours: what becomes of memory that is freed.
 
 By default glibc maps a block of more than 32 MiB afresh each time, and the system then fills it with zeros page by page
-before anything is written to it. Kept, it is used again. MALLOC_* and GLIBC_TUNABLES in the environment take precedence;
+before anything is written to it. Kept, it is used again. MALLOC_* and GLIBC_TUNABLES in the environment come first;
 other C libraries stay as they are.
 """
 
