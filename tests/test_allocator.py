@@ -51,7 +51,8 @@ def test_kept() -> None:
     assert faults < alone / 20
 
 
-def test_whoever_sets_it_in_the_environment_has_decided() -> None:
+@pytest.mark.slow
+def test_the_environment_comes_first() -> None:
     answer, _, kept = run("keep_freed_memory", MALLOC_ARENA_MAX="4")
     assert (answer, kept) == ("False", "False")
 

@@ -63,7 +63,6 @@ def test_by_length(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert "That will take about" in result.stdout
     assert "Training step, steps/s" in result.stdout
-    assert "training step: time over FNet's ≤ 1.3: 16: " in result.stdout
     assert json.loads((tmp_path / "lra.json").read_text())["lengths"] == [16, 32]
     assert {path.name for path in tmp_path.iterdir()} == {"lra.json", "lra-speed.png", "lra-memory.png"}
 
@@ -124,7 +123,6 @@ def test_ops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = ponet("ops", "--quick", "--rounds", "1", "--threads", "1", "--json", tmp_path / "ops.json")
     assert result.exit_code == 0, result.stderr
     assert "segment_local_fusion backward" in result.stdout
-    assert "Targets, met or missed:" in result.stdout
     assert json.loads((tmp_path / "ops.json").read_text())["complete"] is True
 
 

@@ -71,6 +71,7 @@ def test_measured_from_end_to_end(tmp_path: Path) -> None:
         batches=2,
         machine=Machine(threads=1),
         warm_tokens=16,
+        seconds=1.0,
         patience=3600.0,  # a busy machine may halt for a minute
     )
     read = read_documents(plan)
@@ -89,10 +90,6 @@ def test_measured_from_end_to_end(tmp_path: Path) -> None:
                 assert variant[kind][way]["batches"] == 2
                 low, high = variant[kind][way]["quartiles_tokens_per_second"]
                 assert 0 < low <= high
-    [target] = values["targets"]
-    ours = values["variants"]["pooling"]["training"]
-    [ratio, _] = target["measured"].values()
-    assert ratio == pytest.approx(ours["packed"]["tokens_per_second"] / ours["padded"]["tokens_per_second"])
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:

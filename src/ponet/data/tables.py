@@ -124,7 +124,7 @@ def _from_csv(path: Path) -> DataTable:
                 keep()
                 pending, size = [], 0
         keep()
-        data = pa.DataTable.from_batches(batches, schema)
+        data = pa.Table.from_batches(batches, schema)
         return DataTable(data, str(path), notices=rows.notices(), decimal_comma=rows.separator != ",")
 
 
@@ -137,7 +137,7 @@ def _from_arrow(rows: ArrowRows, path: Path) -> DataTable:
         batches.append(batch)
     if not batches:
         return DataTable(rows.schema.empty_table(), str(path))
-    return DataTable(pa.DataTable.from_batches(batches), str(path), class_names=rows.class_names)
+    return DataTable(pa.Table.from_batches(batches), str(path), class_names=rows.class_names)
 
 
 def _from_columns(columns: Columns, path: Path) -> DataTable:

@@ -211,9 +211,9 @@ def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_impossible_options(tmp_path: Path) -> None:
     with pytest.raises(PoNetError, match=r"has no task 'listop'\. Did you mean 'listops'"):
         get_lra_task("listop")
-    with pytest.raises(PoNetError, match="train_size is 0: give at least 1"):
+    with pytest.raises(PoNetError, match=r"train_size. should be at least 1, not 0"):
         open_data("listops", DataOptions(cache=tmp_path, train_size=0))
-    with pytest.raises(PoNetError, match="workers is 0"):
+    with pytest.raises(PoNetError, match=r"workers. should be at least 1, not 0"):
         open_data("listops", DataOptions(cache=tmp_path, workers=0))
     with pytest.raises(PoNetError, match="0 fresh test examples"):
         fresh_test("listops", DataOptions(cache=tmp_path), seed=0, count=0)

@@ -140,7 +140,7 @@ def test_other_objectives_and_mixers(changes: tuple[str, ...], figures: set[str]
 
 
 def test_a_loss_falls(data: Path, tmp_path: Path) -> None:
-    result = train(recipe(data, "max_steps=20", "eval_every=20"), tmp_path / "run", show=False)
+    result = train(recipe(data, "max_steps=40", "eval_every=40"), tmp_path / "run", show=False)
     first = history(tmp_path / "run")[0]
     assert result["validation"]["mlm_loss"] < first["mlm_loss"] - 0.5
 
