@@ -40,6 +40,7 @@ def run(call: str, **variables: str) -> tuple[str, int, str]:
     return answer, int(faults), kept
 
 
+@pytest.mark.slow
 def test_kept() -> None:
     """Left alone, the system maps five times 64 MiB in pages of 4 KiB."""
     answer, faults, kept = run("keep_freed_memory")

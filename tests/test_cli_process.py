@@ -148,7 +148,10 @@ def test_a_closed_pipe_and_a_full_disk_leave_no_traceback(command):
 
 @pytest.mark.parametrize(
     "name",
-    [b"caf\xe9\n\x1b[31mb.csv", b"\xff\xfe\x1b]0;x\x07" + "\u202egnp.csv".encode()],
+    [
+        b"caf\xe9\n\x1b[31mb.csv",
+        pytest.param(b"\xff\xfe\x1b]0;x\x07" + "\u202egnp.csv".encode(), marks=pytest.mark.slow),
+    ],
 )
 def test_names_are_told_in_one_printable_line(name, tmp_path):
     for command in ([b"train", name + b".yaml"], [b"recipes", b"show", name], [b"report", b"--results", name]):

@@ -158,6 +158,7 @@ def test_a_place_that_cannot_be_written_is_told_first(tmp_path: Path) -> None:
         measure_efficiency(EfficiencyPlan(lengths=(16,)), tmp_path / "file/x.json")
 
 
+@pytest.mark.slow
 def test_real_cells_of_a_tiny_length(tmp_path: Path) -> None:
     """Both kinds, with memory in a process of its own."""
     plan = EfficiencyPlan(

@@ -108,6 +108,7 @@ def test_two_threads_may_compute_at_a_time(threads):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts the process's threads")
+@pytest.mark.slow
 def test_threads_of_a_process_and_of_its_forks():
     """A process takes OpenMP's threads; one that is forked has none of those and takes Python's."""
     code = """

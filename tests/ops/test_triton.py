@@ -141,6 +141,7 @@ def _compile(launches, capability):
     return shared
 
 
+@pytest.mark.slow
 def test_kernels_compile(kernels):
     from tests.ops.triton_compile import launches_of
 

@@ -102,6 +102,7 @@ def runs(changes: list[str], alone: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize("kind", ["copied", "sharded"])
+@pytest.mark.slow
 def test_two_processes_train_as_one(kind: str, runs: Path, alone: Path) -> None:
     run = runs / kind
     assert len(losses(run)) == STEPS + 2

@@ -151,6 +151,7 @@ def writing(run: Path, after: int) -> Callable[[], bool]:
     return now
 
 
+@pytest.mark.slow
 def test_killed_while_a_checkpoint_is_written(
     folder: Path, commands: Commands, command: Callable[[Path], list[str]], undisturbed: Path
 ) -> None:
@@ -164,6 +165,7 @@ def test_killed_while_a_checkpoint_is_written(
     same(run, undisturbed)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(
     folder: Path, commands: Commands, command: Callable[[Path], list[str]], undisturbed: Path
 ) -> None:

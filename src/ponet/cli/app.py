@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli import benchmarks, distil, embed, lra, models, pretrain, pretrain_export, pretrain_run, reports, runs
+from ponet.cli import benchmarks, distil, embed, lra, models, pretrain, reports, runs
 from ponet.cli.errors import set_up
 
 HELP = """
@@ -67,8 +67,6 @@ app.add_typer(reports.recipes, name="recipes")
 app.add_typer(models.tokenizer, name="tokenizer")
 app.add_typer(benchmarks.benchmark, name="benchmark")
 app.add_typer(lra.lra, name="lra")
-for part in (pretrain_run, pretrain_export):
-    part.register(pretrain.pretrain)
 app.add_typer(pretrain.pretrain, name="pretrain")
 app.command()(distil.distil)
 app.command()(embed.embed)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ponet.cli.errors import handle_errors, say
+from ponet.cli.runs import Changes, Overwrite
 
 pretrain = typer.Typer(help="Pre-train on your own text.", no_args_is_help=True)
 
@@ -77,3 +78,70 @@ def prepare(
         learned = f" (and {made.vocabulary_seconds:,.0f} s for the vocabulary)" if made.vocabulary_seconds > 1 else ""
         say(f"{'tokenized':<11} {made.bytes / 1e6:,.1f} MB in {made.seconds:,.1f} s, {rate:.1f} MB/s{learned}")
     say(f"{'data':<11} {made.folder}, {made.shards:,} shard{'' if made.shards == 1 else 's'}")
+
+
+@pretrain.command("run")
+@handle_errors
+def run(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="The folder that `ponet pretrain prepare` made.")],
+    changes: Changes = None,
+    size: Annotated[str, typer.Option(help="tiny, mini, small or base: the recipe pretrain/SIZE.")] = "mini",
+    out: Annotated[Path | None, typer.Option(help="The run folder.  \\[default: runs/pretrain/SIZE/seedN]")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Pre-train a model with masked words and the order of sentences; the same command goes on with a run cut off.
+
+    `ponet train pretrain/SIZE data.path=DATA` is the same. With `torchrun --nproc-per-node N --no-python ponet pretrain
+    run ...` N processes share the work (docs/scaling.md).
+
+    Examples:
+
+      ponet pretrain run data --size tiny budget=2h
+
+      ponet pretrain run data --size mini max_steps=50000 whole_words=true
+
+      ponet pretrain run data --size mini mixer_types=attention --out runs/bert
+
+      ponet pretrain run data --size base objective=mlm gradient_accumulation=4 precision=bf16
+    """
+    from ponet.cli.runs import run_seeds
+    from ponet.config.files import available_recipes
+    from ponet.config.recipe import load_recipe
+    from ponet.utils.errors import PoNetError, suggest
+
+    sizes = [name.removeprefix("pretrain/") for name in available_recipes() if name.startswith("pretrain/")]
+    if size not in sizes:
+        raise PoNetError(f"There is no size '{size}'.{suggest(size, sizes)}")
+    given = f"data.path={data}"
+    run_seeds(lambda overrides: load_recipe(f"pretrain/{size}", [given, *overrides]), changes or [], out, overwrite)
+
+
+@pretrain.command("export")
+@pretrain.command("ship", hidden=True)  # its former name
+@handle_errors
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A complete pre-training's run folder.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The checkpoint's name: ponet-...")],
+    data: Annotated[str, typer.Option(help="What the corpus is, in a few words for the model card.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to make NAME in.  \\[default: the package's checkpoints]")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a checkpoint that is there.")] = False,
+) -> None:
+    """Make a run's model a checkpoint that goes by its name: fp16 weights, tokenizer, model card, 25 MB at most.
+
+    Examples:
+
+      ponet pretrain export runs/pretrain/tiny/seed0 ponet-tiny --data "English Wikipedia and 100 novels"
+
+      ponet pretrain export runs/pretrain/tiny/seed0 ponet-mine --out checkpoints
+    """
+    from ponet.models.checkpoints import CHECKPOINTS, PREFIX
+    from ponet.tasks.pretraining.export import export as export_run
+    from ponet.utils.errors import PoNetError
+
+    if not name.startswith(PREFIX) or Path(name).name != name:
+        raise PoNetError(f"'{name}' can't be a checkpoint's name: let it begin with '{PREFIX}' and have no slash.")
+    folder = (CHECKPOINTS if out is None else out) / name
+    size = export_run(run, folder, data, overwrite)
+    say(f"{folder}: {size / 1e6:.1f} MB")

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import typer
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, pipeline
 from typer.testing import CliRunner
 
 from ponet import PoNetForPreTraining, PoNetForSequenceClassification, PoNetModel
-from ponet.cli.pretrain_export import register
+from ponet.cli.pretrain import pretrain
 from ponet.config.recipe import load_recipe
 from ponet.models import checkpoints as bundled
 from ponet.report.registry import find_report
@@ -148,16 +147,13 @@ def test_a_run_is_filed_by_size_and_mixer(run: Path, tmp_path: Path) -> None:
 
 def test_the_command_s_name_and_folder(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundled, "CHECKPOINTS", tmp_path / "checkpoints")
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    register(app)
-    done = CliRunner().invoke(app, ["export", str(run), "ponet-tiny"])
+    done = CliRunner().invoke(pretrain, ["export", str(run), "ponet-tiny"])
     assert done.exit_code == 0, done.output
     assert bundled.checkpoint() == str(tmp_path / "checkpoints" / "ponet-tiny")
     former = ["ship", str(run), "ponet-mine", "--out", str(tmp_path / "x")]
-    assert CliRunner().invoke(app, former).exit_code == 0
+    assert CliRunner().invoke(pretrain, former).exit_code == 0
     assert (tmp_path / "x" / "ponet-mine" / "config.json").is_file()
-    assert CliRunner().invoke(app, ["ship", str(run), "tiny"]).exit_code == 2
+    assert CliRunner().invoke(pretrain, ["ship", str(run), "tiny"]).exit_code == 2
 
 
 def test_a_pre_training_goes_on_from_it_by_name(run: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:

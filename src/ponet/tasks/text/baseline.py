@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.artifacts import progress
 from ponet.config.text import TextOptions
 from ponet.data.labels import LabelSpace, check_weights
 from ponet.tasks.base import Evaluation, Prepared
@@ -15,7 +16,6 @@ from ponet.tasks.text.encode import cut_documents
 from ponet.tasks.text.metrics import BEST, measure
 from ponet.tasks.text.modelling import check_model_keys, make_tokenizer
 from ponet.utils.errors import PoNetError
-from ponet.utils.progress import track
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -118,7 +118,7 @@ def _fit_best(
     best: Any = None
     best_figure, best_strength = -np.inf, 1.0
     started = time.perf_counter()
-    with track("TF-IDF + linear model", len(candidates), "fits") as advance:
+    with progress("TF-IDF + linear model", len(candidates), "fits") as advance:
         for strength in candidates:
             model = _model(space, options, strength, seed)
             _fit(model, features["train"], splits["train"].labels)

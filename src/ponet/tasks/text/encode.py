@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.artifacts import progress
 from ponet.config.text import TextOptions
 from ponet.tasks.base import Example, Split
 from ponet.tasks.models import cut_lengths
 from ponet.tasks.text.corpus import Documents
-from ponet.utils.progress import track
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -189,7 +189,7 @@ def encode_documents(
     """A split as token arrays, with a progress bar where the terminal shows one."""
     encoder = Encoder(tokenizer, options)
     encoded: list[Tokens] = []
-    with track(f"Tokenizing {split}", len(documents), "texts") as advance:
+    with progress(f"Tokenizing {split}", len(documents), "texts") as advance:
         for texts, pairs in batches(documents):
             encoded.extend(encoder(texts, pairs))
             advance(len(texts))
@@ -272,7 +272,7 @@ def cut_documents(
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
-    with track(f"Cutting {split}", len(documents), "texts") as advance:
+    with progress(f"Cutting {split}", len(documents), "texts") as advance:
         for first, second in batches(documents):
             a = backend.encode_batch(first, add_special_tokens=False)
             b = None if second is None else backend.encode_batch(second, add_special_tokens=False)
