@@ -158,14 +158,8 @@ print(mean_aggregation(torch.tensor([[1.0], [2.0], [6.0]]), layout, backend="num
 @pytest.fixture
 def package(tmp_path):
     """A copy of the package's sources that may be changed."""
-    for part in ("__init__.py", "ops", "utils"):
-        source = Path(ponet.__file__).parent / part
-        target = tmp_path / "copy" / "ponet" / part
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            target.parent.mkdir(parents=True)
-            shutil.copy(source, target)
+    ignored = shutil.ignore_patterns("__pycache__", "checkpoints")
+    shutil.copytree(Path(ponet.__file__).parent, tmp_path / "copy" / "ponet", ignore=ignored)
     return tmp_path / "copy"
 
 
