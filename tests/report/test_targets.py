@@ -68,3 +68,11 @@ def test_results_without_lengths(tmp_path: Path) -> None:
 def test_an_entry_of_another_form(tmp_path: Path, gone: str) -> None:
     with pytest.raises(PoNetError, match="isn't a target"):
         row(tmp_path, {key: value for key, value in SPEED.items() if key != gone}, RESULT)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"at least": "fast"}, {"figure": 3}, {"cases": 5}, {"from": "512"}, {"ratio": ["one"]}]
+)
+def test_a_value_of_another_type(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(PoNetError, match="isn't a target"):
+        row(tmp_path, SPEED | wrong, RESULT)

@@ -40,13 +40,15 @@ def target_table(results: Path, name: str, title: str, values: dict[str, Any]) -
             if not fnmatch(name, entry["results"]):
                 continue
             [bound] = [each for each in BOUNDS if each in entry]
-            measured = _measured(entry, values)
-        except (KeyError, TypeError, ValueError) as error:
+            wanted, measured = float(entry[bound]), _measured(entry, values)
+            if measured:
+                shown = ", ".join(
+                    f"{_case(case)}: {_ratio(value)}" if case else _ratio(value) for case, value in measured
+                )
+                verdict = _verdict(bound, wanted, dict(measured))
+                table.rows.append([entry["what"], f"{BOUNDS[bound]} {wanted:g}", shown, verdict])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise PoNetError(f"'{path}' has an entry that isn't a target: {entry!r}. Correct it.") from error
-        if measured:
-            shown = ", ".join(f"{_case(case)}: {_ratio(value)}" if case else _ratio(value) for case, value in measured)
-            verdict = _verdict(bound, entry[bound], dict(measured))
-            table.rows.append([entry["what"], f"{BOUNDS[bound]} {entry[bound]:g}", shown, verdict])
     return table if table.rows else None
 
 
