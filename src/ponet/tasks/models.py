@@ -174,6 +174,19 @@ def finished_model(kind: "type[Model]", run: Path) -> "Model":
     return finished
 
 
+def extend_positions(model: "PoNetPreTrainedModel", length: int, whose: str = "The checkpoint's") -> list[str]:
+    """Repeats a model's positions up to `length`, where it has fewer and doesn't restart them (`repeat_positions`).
+
+    Returns:
+        What to say about it: a sentence, or none.
+    """
+    positions = model.config.max_position_embeddings
+    if length <= positions or model.config.repeat_positions:
+        return []
+    model.resize_position_embeddings(length)
+    return [f"{whose} {positions:,} positions are repeated to {length:,}."]
+
+
 def vocabulary_size(tokenizer: "PoNetTokenizer") -> int:
     """Rows that the word embeddings need: one more than the largest id, which may leave ids out."""
     return 1 + max(tokenizer.get_vocab().values())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ponet.config.distillation import DistillationOptions
 from ponet.mixers import Mixer
-from ponet.tasks.models import BY_TOKENIZER, checkpoint_folder, load_checkpoint, new_model
+from ponet.tasks.models import BY_TOKENIZER, checkpoint_folder, extend_positions, load_checkpoint, new_model
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
 
@@ -123,10 +123,7 @@ def build_student(
         notices.append(
             f"{taken_over:,} of the student's {total:,} weights begin as the teacher's, {total - taken_over:,} are new."
         )
-    positions = student.config.max_position_embeddings
-    if longest > positions:
-        student.resize_position_embeddings(longest)
-        notices.append(f"The student's {positions:,} positions are repeated to {longest:,}.")
+    notices += extend_positions(student, longest, "The student's")
     switch_dropout_off(student)
     return student
 

@@ -47,7 +47,8 @@ class DistillationTask:
         set_seed(recipe.seed)  # the weights of a run depend on its seed alone
         notices: list[str] = []
         student = build_student(recipe.model, teacher, data, notices)
-        settle(tokenizer, model_max_length=student.config.max_position_embeddings, truncate_by_default=True)
+        longest = max(student.config.max_position_embeddings, *data.lengths)
+        settle(tokenizer, model_max_length=longest, truncate_by_default=True)
         examples = _examples(data, corpus, vocabulary, recipe.seed)
         validation = _held_out(data, JoinedCorpus(data.path, VALIDATION, data.verify), vocabulary, VALIDATION_SEED)
         if validation is None:

@@ -7,6 +7,7 @@ from ponet.config.pretraining import PretrainingOptions
 from ponet.tasks.models import (
     BY_TOKENIZER,
     check_vocabulary,
+    extend_positions,
     finished_model,
     load_checkpoint,
     new_model,
@@ -46,10 +47,7 @@ def build_model(
     classes = max(2, len(CLASSES[options.objective]))
     if init is not None:
         model = _from_checkpoint(str(init), fields, tokenizer, classes)
-        positions = model.config.max_position_embeddings
-        if options.longest() > positions:
-            model.resize_position_embeddings(options.longest())
-            notices.append(f"The checkpoint's {positions:,} positions are repeated to {options.longest():,}.")
+        notices += extend_positions(model, options.longest())
         return model
     settled = {
         "max_position_embeddings": options.longest(),

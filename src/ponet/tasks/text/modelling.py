@@ -10,6 +10,7 @@ from ponet.tasks.models import (
     check_memory,
     check_vocabulary,
     checkpoint_folder,
+    extend_positions,
     finished_model,
     load_checkpoint,
     new_model,
@@ -126,12 +127,7 @@ def build_model(
     check_vocabulary(tokenizer, model, str(init), vocabulary_advice)
     if any(name.startswith("classifier.") for name in new):
         _begin_at_mean(model, space, labels, notices)
-    positions = model.config.max_position_embeddings
-    if options.max_length > positions:
-        model.resize_position_embeddings(options.max_length)
-        notices.append(
-            f"The checkpoint's {positions:,} positions are repeated to {options.max_length:,}, for max_length."
-        )
+    notices += extend_positions(model, options.max_length)
     return model, new
 
 
