@@ -224,7 +224,8 @@ class TrainingLoop:
     def _loss(self, batch: dict[str, Any], totals: torch.Tensor) -> torch.Tensor:
         """A batch's share of the loss of its step; times the processes, over which gradients are averaged."""
         if self.prepared.objective is not None:
-            loss, sums = self.prepared.objective(self.wrapped, batch, totals)
+            with self.accelerator.autocast():  # for what an objective computes itself, such as a teacher's states
+                loss, sums = self.prepared.objective(self.wrapped, batch, totals)
             self.figure_sums = sums if self.figure_sums is None else self.figure_sums + sums
             return loss * self.processes
         if self.prepared.compute_loss is not None:
@@ -281,7 +282,8 @@ class TrainingLoop:
         """Evaluates the validation split, and decides whether this is the best evaluation, or patience is over."""
         assert self.prepared.validation is not None
         started = time.perf_counter()
-        metrics = evaluate_split(self.model, self.prepared.validation, self.prepared, self.options, self.display)
+        with self.accelerator.autocast():
+            metrics = evaluate_split(self.model, self.prepared.validation, self.prepared, self.options, self.display)
         self.wrapped.train()
         self.progress.evaluation_seconds += time.perf_counter() - started
         if self.metrics_file is not None:
