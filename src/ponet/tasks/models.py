@@ -34,10 +34,7 @@ def open_tokenizer(name: str) -> "PoNetTokenizer":
     """
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
-    place = Path(name)
-    data = data_folder()
-    if not place.exists() and data is not None and (data / name).exists():
-        place = data / name
+    place = _local(name)
     if not place.exists():
         if place.suffix == ".txt":
             raise PoNetError(f"There is no '{name}'. Check the path.")
@@ -56,6 +53,12 @@ def open_tokenizer(name: str) -> "PoNetTokenizer":
     if not {tokenizer.cls_token, tokenizer.sep_token, tokenizer.unk_token, tokenizer.pad_token} <= set(pieces):
         raise PoNetError(f"The vocabulary '{name}' lacks [CLS], [SEP], [UNK] or [PAD]: it isn't BERT's kind.")
     return tokenizer
+
+
+def _local(name: str) -> Path:
+    """The path that is named; where there is nothing, that of the name in the data folder, if it is there."""
+    place, data = Path(name), data_folder()
+    return data / name if not place.exists() and data is not None and (data / name).exists() else place
 
 
 def new_model(kind: "type[Model]", fields: dict[str, Any]) -> "Model":
@@ -132,12 +135,12 @@ def load_checkpoint(kind: "type[Model]", init: str, fields: dict[str, Any]) -> "
 
 
 def checkpoint_folder(init: str) -> Path:
-    """The folder of a checkpoint that is named.
+    """The folder of a checkpoint: a path, a name in the data folder, a bundled checkpoint's, or the hub's.
 
     Raises:
         PoNetError: no such checkpoint.
     """
-    place = Path(init)
+    place = _local(init)
     if not place.exists():
         place = model_folder(init, MODEL_FILES)
     if not (place / "config.json").is_file():
