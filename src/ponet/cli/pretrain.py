@@ -120,21 +120,24 @@ def run(
 @pretrain.command("ship", hidden=True)  # its former name
 @handle_errors
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A complete pre-training's run folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A complete pre-training's or distillation's folder.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="The checkpoint's name: ponet-...")],
     data: Annotated[str, typer.Option(help="What the corpus is, in a few words for the model card.")] = "",
+    notice: Annotated[str, typer.Option(help="The teacher's origin and licence, for the model card.")] = "",
     out: Annotated[
         Path | None, typer.Option(help="The folder to make NAME in.  \\[default: the package's checkpoints]")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a checkpoint that is there.")] = False,
 ) -> None:
-    """Make a run's model a checkpoint that goes by its name: fp16 weights, tokenizer, model card, 25 MB at most.
+    """Make a run's model a checkpoint that goes by its name: fp16 weights, tokenizer, model card, 50 MB at most.
 
     Examples:
 
       ponet pretrain export runs/pretrain/tiny/seed0 ponet-tiny --data "English Wikipedia and 100 novels"
 
       ponet pretrain export runs/pretrain/tiny/seed0 ponet-mine --out checkpoints
+
+      ponet distil TEACHER data --out runs/student; ponet pretrain export runs/student ponet-student --out checkpoints
     """
     from ponet.models.checkpoints import CHECKPOINTS, PREFIX
     from ponet.tasks.pretraining.export import export as export_run
@@ -143,5 +146,5 @@ def export(
     if not name.startswith(PREFIX) or Path(name).name != name:
         raise PoNetError(f"'{name}' can't be a checkpoint's name: let it begin with '{PREFIX}' and have no slash.")
     folder = (CHECKPOINTS if out is None else out) / name
-    size = export_run(run, folder, data, overwrite)
+    size = export_run(run, folder, data, overwrite, notice=notice)
     say(f"{folder}: {size / 1e6:.1f} MB")

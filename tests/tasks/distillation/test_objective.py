@@ -207,4 +207,6 @@ def test_longer_passages_repeat_the_positions(teacher, options) -> None:
     assert student.config.max_position_embeddings == len(positions) == 40
     assert torch.equal(positions[24:], positions[:16])
     assert any("24 positions" in notice for notice in notices)
+    restarting = build_student({"repeat_positions": True}, open_teacher(str(teacher)), options, [])
+    assert len(restarting.get_position_embeddings().weight) == 24, "without a limit of length none are needed"
     assert student.config.hidden_dropout_prob == 0.1

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+import ponet
 from ponet.cli.app import app
 from ponet.models.modeling_ponet import PoNetForPreTraining
 
@@ -56,6 +57,17 @@ def test_a_student_goes_on(teacher, prepared, tmp_path) -> None:
         json.loads((tmp_path / name / "result.json").read_text())["validation"]["loss"] for name in ("one", "two")
     )
     assert two < one
+    exported = tmp_path / "ponet-student"
+    done = run("pretrain", "export", tmp_path / "two", exported.name, "--out", tmp_path, "--notice", "Apache-2.0.")
+    assert done.exit_code == 0, done.output
+    card = (exported / "README.md").read_text()
+    assert f"distilled from {teacher.name}" in card
+    assert "Training, run 1 of 2" in card, "that of the run which it continues"
+    assert "Training, run 2 of 2" in card
+    assert "Apache-2.0." in card
+    assert str(tmp_path) not in card
+    [vector] = ponet.embed(["The old cat sees."], model=exported)
+    assert len(vector) == 32
 
 
 @pytest.mark.parametrize("fields", [[], ["hidden_size=16"]], ids=["as wide", "narrower"])

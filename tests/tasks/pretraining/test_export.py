@@ -124,7 +124,7 @@ def test_the_card_tells_the_run_s_figures(run: Path, checkpoint: Path) -> None:
         assert said in card
     curve = [
         line
-        for line in card.partition("## Curves")[2].partition("## ")[0].splitlines()
+        for line in card.partition("## Training")[2].partition("## ")[0].splitlines()
         if line[:3] in ("| 2", "| 4", "| 6")
     ]
     assert len(curve) == 3
@@ -183,7 +183,7 @@ def test_what_can_t_be_exported_leaves_nothing(run: Path, tmp_path: Path) -> Non
     out = tmp_path / "out"
     with pytest.raises(PoNetError, match="is no complete run"):
         export(tmp_path, out / "ponet-x")
-    with pytest.raises(PoNetError, match="isn't a pre-training"):
+    with pytest.raises(PoNetError, match="no pre-training or distillation"):
         export(copy(run, tmp_path / "text", lambda result: result["recipe"].update(task="text")), out / "ponet-x")
     with pytest.raises(PoNetError, match=r"would have 0\.\d MB, more than 0.01"):
         export(run, out / "ponet-x", most_mb=0.01)
