@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from ponet.cli import errors, main
 from ponet.cli.app import app
 from ponet.cli.errors import CLOSED_PIPE, INTERRUPTED, MISTAKE
+from ponet.models.checkpoints import checkpoint_names
 
 SMALL = ["hidden_size=32", "model.intermediate_size=32", "num_hidden_layers=1", "data.vocab_size=150", "max_steps=4"]
 
@@ -57,7 +58,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("cli")
     documents(home / "documents.csv")
     result = ponet(
-        "finetune", home / "documents.csv", "--out", home / "run", "test_fraction=0.2", "--max-length", 32, *SMALL
+        "finetune",
+        "--model",
+        "none",
+        home / "documents.csv",
+        "--out",
+        home / "run",
+        "test_fraction=0.2",
+        "--max-length",
+        32,
+        *SMALL,
     )
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines()[1].startswith("test        accuracy ")
@@ -74,19 +84,28 @@ def test_finetune_writes_a_run(home: Path) -> None:
     }
 
 
-def test_model_none_is_from_scratch(home: Path, tmp_path: Path) -> None:
+def test_the_best_bundled_checkpoint_is_the_default(home: Path, tmp_path: Path) -> None:
     data = home / "documents.csv"
-    settings = ("test_fraction=0.2", "--max-length", 32, *SMALL)
-    result = ponet("finetune", data, "--out", tmp_path / "run", "--model", "none", *settings)
+    result = ponet("finetune", data, "--out", tmp_path / "run", "--max-length", 16, "max_steps=1", "limit_train=8")
     assert result.exit_code == 0, result.stderr
     recipes = [json.loads((run / "result.json").read_text())["recipe"] for run in (home / "run", tmp_path / "run")]
-    assert recipes[0] == recipes[1]
+    assert recipes[0]["model"]["init"] is None, "none: a small model from scratch"
+    assert recipes[1]["model"]["init"] == checkpoint_names()[0]
 
 
 def test_the_same_command_again_says_that_it_is_done(home: Path) -> None:
     before = (home / "run" / "result.json").read_bytes()
     result = ponet(
-        "finetune", home / "documents.csv", "--out", home / "run", "test_fraction=0.2", "--max-length", 32, *SMALL
+        "finetune",
+        "--model",
+        "none",
+        home / "documents.csv",
+        "--out",
+        home / "run",
+        "test_fraction=0.2",
+        "--max-length",
+        32,
+        *SMALL,
     )
     assert result.exit_code == 0
     assert "is complete" in result.stderr
@@ -151,15 +170,24 @@ def test_the_baseline_is_a_run_too(home: Path) -> None:
 
 def test_bad_input_is_one_sentence_each(home: Path, tmp_path: Path) -> None:
     run, data = home / "run", home / "documents.csv"
-    fails("missing.csv", "finetune", tmp_path / "missing.csv", "--out", tmp_path / "new")
-    fails("Did you mean 'learning_rate'?", "finetune", data, "--out", tmp_path / "new", "lerning_rate=1")
-    fails("max_length", "finetune", data, "--out", tmp_path / "new", "--max-length", 0)
-    fails("max_length", "finetune", data, "--out", tmp_path / "new", "--max-length", -3)
-    fails("'body'", "finetune", data, "--out", tmp_path / "new", "--text", "body")
-    fails(str(tmp_path), "finetune", data, "--out", tmp_path / "new", "--model", tmp_path)
-    fails("holds another run", "finetune", data, "--out", run, "seed=1")
-    fails("isn't a run folder", "finetune", data, "--out", home)
-    fails("is a file", "finetune", data, "--out", data)
+    fails("missing.csv", "finetune", "--model", "none", tmp_path / "missing.csv", "--out", tmp_path / "new")
+    fails(
+        "Did you mean 'learning_rate'?",
+        "finetune",
+        "--model",
+        "none",
+        data,
+        "--out",
+        tmp_path / "new",
+        "lerning_rate=1",
+    )
+    fails("max_length", "finetune", "--model", "none", data, "--out", tmp_path / "new", "--max-length", 0)
+    fails("max_length", "finetune", "--model", "none", data, "--out", tmp_path / "new", "--max-length", -3)
+    fails("'body'", "finetune", "--model", "none", data, "--out", tmp_path / "new", "--text", "body")
+    fails(str(tmp_path), "finetune", "--model", "none", data, "--out", tmp_path / "new", "--model", tmp_path)
+    fails("holds another run", "finetune", "--model", "none", data, "--out", run, "seed=1")
+    fails("isn't a run folder", "finetune", "--model", "none", data, "--out", home)
+    fails("is a file", "finetune", "--model", "none", data, "--out", data)
     fails("Did you mean 'documents/imdb/pooling'?", "train", "documents/imbd/pooling")
     fails("Did you mean 'documents/hnd/tfidf'?", "recipes", "show", "documents/hnd/tfdif")
     fails("isn't a run folder", "evaluate", home)
@@ -216,7 +244,7 @@ def test_ctrl_c_is_one_sentence_and_130(home: Path, monkeypatch: pytest.MonkeyPa
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ponet.training.run.TrainingLoop", interrupted)
-    result = ponet("finetune", home / "documents.csv", "--out", tmp_path / "new", *SMALL)
+    result = ponet("finetune", "--model", "none", home / "documents.csv", "--out", tmp_path / "new", *SMALL)
     assert result.exit_code == INTERRUPTED == 130
     assert result.stderr.splitlines()[-1].startswith("Stopped.")
     assert not (tmp_path / "new").exists()

@@ -247,7 +247,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = "".join(f"a good one {i},\x1b[31mgood\x9b\na bad one {i},<b>bad</b>|\u202e\n" for i in range(20))
     (folder / "data.csv").write_text("text,label\n" + rows)
     small = ["hidden_size=8", "intermediate_size=8", "num_attention_heads=1", "num_hidden_layers=1", "max_steps=1"]
-    done = forked(folder, "finetune", "data.csv", "--out", "run", *small)
+    done = forked(folder, "finetune", "--model", "none", "data.csv", "--out", "run", *small)
     assert done.returncode == 0, done.stderr
     assert not UNPRINTABLE.search((done.stdout + done.stderr).decode("utf-8").replace("\n", ""))
     return folder

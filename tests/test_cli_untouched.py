@@ -73,8 +73,8 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 COMMANDS = {
-    "finetune": ["finetune", "reviews.csv", "--out", "HOME", *SMALL],
-    "finetune --overwrite": ["finetune", "reviews.csv", "--out", "HOME", "--overwrite", *SMALL],
+    "finetune": ["finetune", "--model", "none", "reviews.csv", "--out", "HOME", *SMALL],
+    "finetune --overwrite": ["finetune", "--model", "none", "reviews.csv", "--out", "HOME", "--overwrite", *SMALL],
     "train": ["train", "documents/base", "data.path=reviews.csv", "--out", "HOME"],
     "train --overwrite": ["train", "documents/base", "data.path=reviews.csv", "--out", "HOME", "--overwrite"],
     "train baseline": ["train", "documents/imdb/tfidf", "data.path=reviews.csv", "--out", "HOME", "--overwrite"],
@@ -159,7 +159,7 @@ def test_prepared_data_isn_t_made_where_other_things_are(tmp_path):
 
 def test_a_run_is_replaced_and_what_lies_beside_it_stays(mine, tmp_path, monkeypatch):
     monkeypatch.chdir(mine)
-    command = ["finetune", "reviews.csv", "--out", str(tmp_path / "run"), *SMALL]
+    command = ["finetune", "--model", "none", "reviews.csv", "--out", str(tmp_path / "run"), *SMALL]
     assert CliRunner().invoke(app, command).exit_code == 0
     run = tmp_path / "run"
     put(run, "labels.jsonl", "figures/plot.png", ".notes.tmp", "checkpoints/best/weights", "checkpoints/.keep")
@@ -177,7 +177,7 @@ def test_a_run_is_replaced_and_what_lies_beside_it_stays(mine, tmp_path, monkeyp
 
 def test_a_run_of_an_earlier_version_is_known_by_its_figures(mine, tmp_path, monkeypatch):
     monkeypatch.chdir(mine)
-    command = ["finetune", "reviews.csv", "--out", str(tmp_path / "run"), *SMALL]
+    command = ["finetune", "--model", "none", "reviews.csv", "--out", str(tmp_path / "run"), *SMALL]
     assert CliRunner().invoke(app, command).exit_code == 0
     recipe = tmp_path / "run" / "recipe.yaml"
     recipe.write_text(recipe.read_text().partition("\n")[2])  # without its mark

@@ -134,7 +134,7 @@ def test_a_model_that_is_too_slow_is_left_out_at_greater_lengths(monkeypatch: py
 
 
 def test_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = run_demo(tmp_path / "a", seed=7, steps=3, lengths=(64,), test=64, seconds_a_length=0.2)
+    result = run_demo(tmp_path / "a", seed=7, steps=3, lengths=(64,), test=64, seconds_a_length=0.2, checkpoint=False)
     shown = capsys.readouterr().out
     assert "training step at 64 tokens" in shown
     assert "plot.png" in shown
@@ -153,7 +153,7 @@ def test_without_matplotlib_only_the_plot_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    run_demo(tmp_path, seed=7, steps=1, lengths=(64,), test=8, seconds_a_length=0.1)
+    run_demo(tmp_path, seed=7, steps=1, lengths=(64,), test=8, seconds_a_length=0.1, checkpoint=False)
     shown = capsys.readouterr().out
     assert "The plot isn't drawn. This needs matplotlib" in shown
     assert "pip install 'ponet[plots]'" in shown

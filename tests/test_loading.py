@@ -137,7 +137,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("loading")
     documents(home / "documents.csv", 20)
     result = ponet(
-        "finetune", home / "documents.csv", "--out", home / "run", "test_fraction=0.2", "--max-length", 16, *SMALL
+        "finetune",
+        "--model",
+        "none",
+        home / "documents.csv",
+        "--out",
+        home / "run",
+        "test_fraction=0.2",
+        "--max-length",
+        16,
+        *SMALL,
     )
     assert result.exit_code == 0, result.stderr
     return home

@@ -39,7 +39,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_change_that_can_t_be(home: Path, tmp_path: Path, change: str, sentence: str) -> None:
-    fails(sentence, "finetune", home / "documents.csv", "--out", tmp_path / "run", change)
+    fails(sentence, "finetune", "--model", "none", home / "documents.csv", "--out", tmp_path / "run", change)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -47,7 +47,14 @@ def test_a_change_that_can_t_be(home: Path, tmp_path: Path, change: str, sentenc
 def test_a_budget_of_too_many_steps(home: Path, tmp_path: Path, step_seconds: str) -> None:
     changes = ("budget=1h", f"step_seconds={step_seconds}")
     fails(
-        "'training.budget' of 1h is more than", "finetune", home / "documents.csv", "--out", tmp_path / "run", *changes
+        "'training.budget' of 1h is more than",
+        "finetune",
+        "--model",
+        "none",
+        home / "documents.csv",
+        "--out",
+        tmp_path / "run",
+        *changes,
     )
 
 
@@ -78,7 +85,7 @@ def test_an_environment_that_can_t_be(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    fails(sentence, "finetune", home / "documents.csv", "--out", tmp_path / "run")
+    fails(sentence, "finetune", "--model", "none", home / "documents.csv", "--out", tmp_path / "run")
     fails(sentence, "predict", tmp_path / "run", home / "documents.csv")
     fails(sentence, "evaluate", tmp_path / "run")
     fails(sentence, "demo", "--out", tmp_path / "demo")
@@ -149,7 +156,9 @@ RESULTS: dict[str, str] = {
 
 @pytest.fixture(scope="module")
 def trained(home: Path) -> Path:
-    result = ponet("finetune", home / "documents.csv", "--out", home / "run", "--max-length", 16, *SMALL)
+    result = ponet(
+        "finetune", "--model", "none", home / "documents.csv", "--out", home / "run", "--max-length", 16, *SMALL
+    )
     assert result.exit_code == 0, result.stderr
     return home / "run"
 
@@ -165,7 +174,7 @@ def test_a_result_that_isn_t_one(home: Path, trained: Path, tmp_path: Path, name
         ("evaluate", run),
         ("predict", run, home / "documents.csv"),
         ("file", run, "--results", tmp_path / "results"),
-        ("finetune", home / "documents.csv", "--out", run, "--max-length", 16, *SMALL),
+        ("finetune", "--model", "none", home / "documents.csv", "--out", run, "--max-length", 16, *SMALL),
     ):
         fails("result.json' isn't ", *arguments)
     place = tmp_path / "results" / "documents" / "imdb" / "pooling" / "seed0"
@@ -186,4 +195,4 @@ def test_a_benchmark_s_result_that_isn_t_one(tmp_path: Path, text: str) -> None:
 def test_json_lines_without_end(tmp_path: Path) -> None:
     path = tmp_path / "deep.jsonl"
     path.write_text(json.dumps({"text": "a", "label": "b"}) + '\n{"text":' + "[" * DEEP + "\n")
-    fails("'", "finetune", path, "--out", tmp_path / "run")
+    fails("'", "finetune", "--model", "none", path, "--out", tmp_path / "run")

@@ -62,7 +62,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(home / "reviews.csv", reviews())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        made = ponet("finetune", "reviews.csv", "--out", "runs/reviews", "test_fraction=0.25", *SMALL)
+        made = ponet(
+            "finetune", "--model", "none", "reviews.csv", "--out", "runs/reviews", "test_fraction=0.25", *SMALL
+        )
         assert made.exit_code == 0, made.stderr
     return home
 
@@ -103,7 +105,7 @@ def test_a_saved_data_set_is_trained_on(tmp_path: Path) -> None:
     rows = [{"text": row["text"], "label": int(row["label"] == "spam")} for row in reviews()]
     data = datasets.Dataset.from_list(rows, features=features)
     datasets.DatasetDict({"train": data, "test": data.select(range(6)), "unsup": data}).save_to_disk(tmp_path / "saved")
-    assert ponet("finetune", tmp_path / "saved", "--out", tmp_path / "run", *SMALL).exit_code == 0
+    assert ponet("finetune", "--model", "none", tmp_path / "saved", "--out", tmp_path / "run", *SMALL).exit_code == 0
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert set(result["data"]["classes"]) == {"no", "yes"}
     assert result["data"]["splits"]["test"]["rows"] == 6
@@ -175,7 +177,17 @@ def test_rows_that_are_not_scored_are_left_out_of_the_figures(tmp_path: Path) ->
     for index, row in enumerate(reviews()):
         rows.append({"comment_text": row["text"], "toxic": index % 2, "insult": index // 2 % 2})
     write(tmp_path / "train.csv", rows)
-    ponet("finetune", tmp_path / "train.csv", "--label", "toxic,insult", "--out", tmp_path / "run", *SMALL)
+    ponet(
+        "finetune",
+        "--model",
+        "none",
+        tmp_path / "train.csv",
+        "--label",
+        "toxic,insult",
+        "--out",
+        tmp_path / "run",
+        *SMALL,
+    )
     for row in rows[::3]:
         row["toxic"] = row["insult"] = -1
     rows[1]["toxic"] = ""

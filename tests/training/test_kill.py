@@ -110,7 +110,17 @@ def commands(folder: Path) -> Iterator[Commands]:
 @pytest.fixture(scope="module")
 def command(folder: Path) -> Callable[[Path], list[str]]:
     def arguments(run: Path) -> list[str]:
-        return ["finetune", str(folder / "documents.csv"), "--out", str(run), "test_fraction=0.1", *OPTIONS, *SMALL]
+        return [
+            "finetune",
+            "--model",
+            "none",
+            str(folder / "documents.csv"),
+            "--out",
+            str(run),
+            "test_fraction=0.1",
+            *OPTIONS,
+            *SMALL,
+        ]
 
     return arguments
 

@@ -51,8 +51,12 @@ def finetune(
     changes: Changes = None,
     out: Annotated[Path, typer.Option(help="The run folder.")] = ...,  # type: ignore[assignment]
     model: Annotated[
-        str, typer.Option(help="A checkpoint to start from: folder, bundled or hub name; none: from scratch.")
-    ] = "none",
+        str | None,
+        typer.Option(
+            help="A checkpoint to start from: folder, bundled or hub name; none: a small model from scratch, with a "
+            "tokenizer of the texts.  \\[default: the best bundled one]"
+        ),
+    ] = None,
     text: Annotated[str | None, typer.Option(help="Column of the text.  \\[default: found]")] = None,
     pair: Annotated[str | None, typer.Option(help="Column of a second text.")] = None,
     label: Annotated[
@@ -72,11 +76,16 @@ def finetune(
       ponet finetune long.jsonl --out runs/long --max-length 8192 epochs=5
 
       ponet finetune pairs.csv --out runs/pairs --model checkpoint seed=1
+
+      ponet finetune russian.csv --out runs/russian --model none
     """
     from ponet.config.files import read_recipe
     from ponet.config.recipe import recipe_from_dict
+    from ponet.models.checkpoints import checkpoint_names
 
-    scratch = model == "none"
+    names = checkpoint_names()
+    start = model if model is not None else names[0] if names else "none"
+    scratch = start == "none"
     values = read_recipe("finetune/base-scratch" if scratch else "finetune/base")
     values["name"] = f"finetune/{Path(data).stem or 'data'}"
     columns = None if label is None else [part.strip() for part in label.split(",")]
@@ -89,7 +98,7 @@ def finetune(
     }
     values["data"] |= {key: value for key, value in given.items() if value is not None}
     if not scratch:
-        values["model"] = {"init": model}
+        values["model"] = {"init": start}
     run_seeds(lambda overrides: recipe_from_dict(values, overrides), changes or [], out, overwrite)
 
 

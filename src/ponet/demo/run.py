@@ -1,4 +1,5 @@
-"""`ponet demo`: PoNet and the Transformer of the same size learn ListOps side by side, then both meet longer inputs."""
+"""`ponet demo`: PoNet and the Transformer of the same size learn ListOps side by side, then both read longer inputs;
+and what the bundled checkpoint does."""
 
 import platform
 import shlex
@@ -16,6 +17,7 @@ from rich.console import Console
 from ponet.benchmarks.common import stage
 from ponet.benchmarks.measure import PeakMemory, Timing
 from ponet.config.recipe import check_seed
+from ponet.demo.checkpoint import show_checkpoint
 from ponet.demo.race import BATCH, MODELS, SHAPE, Learned, learn, make_data, memory_by_length, time_by_length
 from ponet.demo.show import plot, table
 from ponet.tasks.lra.listops import decode
@@ -37,6 +39,7 @@ def run_demo(
     lengths: tuple[int, ...] | None = None,
     test: int = 2000,
     seconds_a_length: float = 4.0,
+    checkpoint: bool = True,
 ) -> dict[str, Any]:
     """Trains, measures, prints one table, writes `out/result.json` and `out/plot.png`.
 
@@ -51,6 +54,7 @@ def run_demo(
         lengths: document lengths to measure, in tokens, rising.
         test: expressions to test on.
         seconds_a_length: for timing each length.
+        checkpoint: whether the bundled checkpoint is shown too.
 
     Returns:
         The content of `result.json`.
@@ -80,7 +84,7 @@ def run_demo(
     with stage(console, "measuring", len(lengths) * (1 + len(MODELS))) as advance:
         timings = time_by_length(lengths, seed, seconds_a_length, advance)
         memories = memory_by_length(lengths, seed, timings, advance)
-    result = {
+    result: dict[str, Any] = {
         "models": {
             mixer: _figures(mixer, learned[mixer], lengths, timings[mixer], memories[mixer]) for mixer in MODELS
         },
@@ -97,6 +101,9 @@ def run_demo(
     write_json(out / "result.json", result)
     console.print(table(result).rich())
     console.print(_conclusion(result))
+    if checkpoint:
+        result["checkpoint"] = show_checkpoint(console, out, seed, quick)
+        write_json(out / "result.json", result)
     written = [out / "result.json"]
     try:
         plot(result, out / "plot.png")

@@ -106,8 +106,8 @@ def _stages(run: Path) -> list[Stage]:
     while folder is not None and len(stages) < MOST_STAGES:
         result = _result(folder)
         stages.insert(0, Stage(result, _evaluations(folder)))
-        init = result["recipe"]["model"].get("init")
-        folder = Path(init) if init is not None and (Path(init) / "result.json").is_file() else None
+        init = (result["recipe"].get("model") or {}).get("init")
+        folder = Path(init) if isinstance(init, str) and (Path(init) / "result.json").is_file() else None
     return stages
 
 
