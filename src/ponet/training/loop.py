@@ -344,6 +344,7 @@ class TrainingLoop:
             self.accelerator.wait_for_everyone()  # all have written
         if self.first:  # the one before stays, with the best one it knows: nothing is lost should this one be damaged
             self.store.keep_only(self._needed() | self._kept)
+        self.accelerator.wait_for_everyone()  # the checkpoint is in its place, which others may read next
         self._kept = self._needed()
         self.saved_at = time.monotonic()
 

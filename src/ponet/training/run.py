@@ -172,6 +172,7 @@ def _train(
         prepared.model = load_for_evaluation(chosen, precision)
     else:
         loop.load_weights(chosen)
+    loop.accelerator.wait_for_everyone()  # all have read it: the first process may remove it
     test = None
     if prepared.test is not None:
         with display:
