@@ -282,8 +282,13 @@ def test_pairs():
     assert logits.shape == (2, 4)
     states = model.ponet(**inputs).last_hidden_state
     means = torch.stack([states[b, :n].mean(0) for b, n in enumerate([*LENGTHS, LENGTHS[0]])])
-    for i, (a, b) in enumerate([(means[0], means[1]), (means[2], means[3])]):
+    pairs = [(means[0], means[1]), (means[2], means[3])]
+    for i, (a, b) in enumerate(pairs):
         close(logits[i], model.classifier(torch.cat([a, b, a * b, a - b])))
+    model.config.classifier_pair_difference = "absolute"
+    for logit, (a, b) in zip(model(**inputs).logits, pairs, strict=True):
+        close(logit, model.classifier(torch.cat([a, b, a * b, (a - b).abs()])))
+    model.config.classifier_pair_difference = "signed"
     close(model(**packed(inputs)).logits, logits)
     with pytest.raises(ValueError, match="joins documents two by two, but the batch has 3"):
         model(**padded())

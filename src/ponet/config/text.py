@@ -34,6 +34,11 @@ class TextOptions:
     pair: Text | None = None
     """Column of the second text, where the task is about two; default: found by the usual pairs of names."""
 
+    pairs: Literal["joined", "separate"] = "joined"
+    """How two texts are read. joined: as one sequence, [CLS] A [SEP] B [SEP], cut to `max_length` together. separate:
+    each as a document of its own, `max_length` tokens at most; the classifier compares their vectors a and b, by
+    `[a, b, a * b, |a - b|]`."""
+
     label: Text | Annotated[list[Text], Field(min_length=1)] | None = None
     """Column of the label, or several 0/1 columns (`a,b,c`) for multi-label; default: found by its usual names."""
 
@@ -49,7 +54,7 @@ class TextOptions:
     """Names of the classes (`[a,b,c]`) where the label column holds ids from 0, or 0 and 1 for each class."""
 
     max_length: Annotated[int, Field(ge=8, le=MAX_COUNT)] = 2048
-    """The most tokens of a text, special tokens included; at least 8."""
+    """The most tokens of a text (of two joined texts), special tokens included; at least 8."""
 
     keep: Literal["head", "tail", "both"] = "head"
     """Which tokens of a text over `max_length` are read: the first, the last, or half from each end."""

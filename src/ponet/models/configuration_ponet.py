@@ -101,6 +101,9 @@ class PoNetConfig(PreTrainedConfig):
         classifier_pairs (`bool`):
             Whether documents 2i and 2i + 1 are one example of sequence classification, as in the Arena's Retrieval:
             the input of the classifier is `[a, b, a * b, a - b]`.
+        classifier_pair_difference (`str`):
+            The last part of that input: "signed", `a - b`, or "absolute", `|a - b|`, which a linear classifier can't
+            make of a and b by itself.
         num_sentence_labels (`int`):
             Classes of the second pre-training objective: 3 for SSO, 2 for next sentence prediction.
         cls_token_id, sep_token_id (`int`, *optional*):
@@ -151,6 +154,7 @@ class PoNetConfig(PreTrainedConfig):
     classifier_dropout: float | int | None = None
     classifier_hidden_size: int | None = None
     classifier_pairs: bool = False
+    classifier_pair_difference: Literal["signed", "absolute"] = "signed"
     num_sentence_labels: int = 3
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -732,7 +732,8 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
         if layout.batch_size % 2:
             raise ValueError(f"classifier_pairs joins documents two by two, but the batch has {layout.batch_size}")
         a, b = documents[0::2], documents[1::2]
-        return torch.cat([a, b, a * b, a - b], dim=-1)
+        difference = (a - b).abs() if self.config.classifier_pair_difference == "absolute" else a - b
+        return torch.cat([a, b, a * b, difference], dim=-1)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean loss for `config.problem_type`, which the first labels decide where it is None."""

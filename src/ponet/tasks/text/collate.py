@@ -17,7 +17,8 @@ class PackedCollator:
     """Lays documents end to end: the model's packed call, without a token of padding.
 
     Gives `labels` `[B]` int64 or float32 (or `[B, C]` float32) where the examples have them, `input_ids`,
-    `segment_ids` and, for a model with token types, `token_type_ids` `[1, T]` int64, `cu_seqlens` `[B+1]` int32.
+    `segment_ids` and, for a model with token types, `token_type_ids` `[1, T]` int64, `cu_seqlens` `[D+1]` int32: D is
+    the number of documents, B where each example is one.
     """
 
     token_types: bool = True
@@ -31,6 +32,7 @@ class PackedCollator:
         for name in ("input_ids", "segment_ids", *(("token_type_ids",) if self.token_types else ())):
             flat = np.concatenate([example[name] for example in examples]).astype(np.int64)
             batch[name] = torch.from_numpy(flat).unsqueeze(0)
-        ends = np.cumsum([len(example["input_ids"]) for example in examples])
+        lengths = [example.get("document_lengths", [len(example["input_ids"])]) for example in examples]
+        ends = np.cumsum(np.concatenate(lengths))
         batch["cu_seqlens"] = torch.from_numpy(np.concatenate([[0], ends]).astype(np.int32))
         return batch

@@ -1,7 +1,7 @@
 """Texts -> token arrays: one pass over the texts, texts over the limit cut, everything kept in flat arrays."""
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +9,10 @@ import numpy as np
 
 from ponet.artifacts import progress
 from ponet.config.text import TextOptions
-from ponet.tasks.base import Example, Split
+from ponet.tasks.base import Split
 from ponet.tasks.models import cut_lengths
 from ponet.tasks.text.corpus import Documents
+from ponet.tasks.text.store import Tokens, TokenStore
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -61,52 +62,6 @@ class CutCounts:
 
 
 @dataclass
-class Tokens:
-    """One document as arrays of one length `[n]`."""
-
-    input_ids: np.ndarray
-    segment_ids: np.ndarray
-    token_type_ids: np.ndarray
-    dropped: int = 0
-    """Tokens that the cut took away."""
-
-
-class TokenStore(Sequence[Example]):
-    """Documents in flat int32 arrays: 9 bytes a token, whatever the number of documents."""
-
-    def __init__(self, documents: list[Tokens], labels: np.ndarray | None) -> None:
-        lengths = np.array([len(document.input_ids) for document in documents], dtype=np.int64)
-        self.offsets = np.concatenate([[0], np.cumsum(lengths)])
-        self.input_ids = _flat([document.input_ids for document in documents], np.int32)
-        self.segment_ids = _flat([document.segment_ids for document in documents], np.int32)
-        self.token_type_ids = _flat([document.token_type_ids for document in documents], np.uint8)
-        self.labels = labels
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """`[n]` tokens of each document."""
-        return np.diff(self.offsets)
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, index: Any) -> Any:
-        """`input_ids`, `segment_ids`, `token_type_ids` `[n]` (views) and `labels` of one document."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = int(index)
-        if index < 0:
-            index += len(self)
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        span = slice(self.offsets[index], self.offsets[index + 1])
-        example: Example = {name: getattr(self, name)[span] for name in ("input_ids", "segment_ids", "token_type_ids")}
-        if self.labels is not None:
-            example["labels"] = self.labels[index]
-        return example
-
-
-@dataclass
 class Encoder:
     """Turns texts into tokens as the options say, and counts what is cut."""
 
@@ -116,6 +71,12 @@ class Encoder:
 
     def __call__(self, texts: list[str], pairs: list[str] | None = None) -> list[Tokens]:
         """A batch of texts, or of pairs of texts."""
+        if pairs is not None and self.options.pairs == "separate":
+            sides = self._encode(texts), self._encode(pairs)
+            return [Tokens.of_documents(pair) for pair in zip(*sides, strict=True)]
+        return self._encode(texts, pairs)
+
+    def _encode(self, texts: list[str], pairs: list[str] | None = None) -> list[Tokens]:
         encoded = self.tokenizer(
             texts,
             pairs,
@@ -256,10 +217,6 @@ def _rows(documents: Documents) -> Iterator[tuple[str, str | None]]:
             yield from zip(texts, documents.pairs.slice(start, BATCH_TEXTS).to_pylist(), strict=True)
 
 
-def _flat(parts: list[np.ndarray], dtype: Any) -> np.ndarray:
-    return np.concatenate([part.astype(dtype, copy=False) for part in parts]) if parts else np.zeros(0, dtype)
-
-
 def cut_documents(
     documents: Documents, tokenizer: "PreTrainedTokenizerFast", options: TextOptions, split: str
 ) -> tuple[Documents, CutCounts]:
@@ -277,10 +234,15 @@ def cut_documents(
             a = backend.encode_batch(first, add_special_tokens=False)
             b = None if second is None else backend.encode_batch(second, add_special_tokens=False)
             for row, text in enumerate(first):
-                special = 2 if b is None else 3
                 lengths = (len(a[row]), 0 if b is None else len(b[row]))
-                kept = cut_lengths(*lengths, options.max_length - special)
-                counts.add(sum(lengths) + special, sum(kept) + special)
+                if b is not None and options.pairs == "separate":
+                    kept = min(lengths[0], options.max_length - 2), min(lengths[1], options.max_length - 2)
+                    for before, after in zip(lengths, kept, strict=True):
+                        counts.add(before + 2, after + 2)
+                else:
+                    special = 2 if b is None else 3
+                    kept = cut_lengths(*lengths, options.max_length - special)
+                    counts.add(sum(lengths) + special, sum(kept) + special)
                 texts.append(cut_text(text, a[row], kept[0], options.keep))
                 if second is not None and b is not None:
                     pairs.append(cut_text(second[row], b[row], kept[1], options.keep))

@@ -38,6 +38,7 @@ FROM_SCRATCH = {
 }
 """What a CPU trains in minutes; a recipe's `model` section overrides any of it."""
 BY_DATA = ("num_labels", "id2label", "label2id", "problem_type")
+BY_PAIRS = "classifier_pairs"
 FROM_INIT = ("init", "init_weights")
 """Keys of the `model` section that aren't fields of the configuration."""
 SPREADS = (0.05, 20.0)
@@ -52,10 +53,12 @@ def check_model_keys(values: dict[str, Any]) -> None:
     """Raises PoNetError for a key of the `model` section that is neither of FROM_INIT nor a configuration's field."""
     from ponet.models.configuration_ponet import PoNetConfig
 
-    known = [*FROM_INIT, *(name for name in PoNetConfig().to_dict() if name not in BY_DATA)]
+    known = [*FROM_INIT, *(name for name in PoNetConfig().to_dict() if name not in (*BY_DATA, BY_PAIRS))]
     for key in values:
         if key in BY_DATA:
             raise PoNetError(f"model.{key} follows from the labels: leave it out.")
+        if key == BY_PAIRS:
+            raise PoNetError(f"model.{key} follows from data.pairs: leave it out, and give that (pairs=separate).")
         if key not in known:
             raise PoNetError(f"There is no 'model.{key}'.{suggest(key, known)}")
 
@@ -108,9 +111,12 @@ def build_model(
         PoNetError: an unreadable or unfitting checkpoint, or fields that don't go together.
     """
     fields = {key: value for key, value in values.items() if key not in FROM_INIT}
+    by_data = {**space.config_fields(), BY_PAIRS: options.pairs == "separate"}
+    if by_data[BY_PAIRS]:
+        by_data["classifier_pair_difference"] = fields.pop("classifier_pair_difference", "absolute")
     init = values.get("init")
     if init is None:
-        model = _from_scratch(fields, tokenizer, space, options)
+        model = _from_scratch(fields, tokenizer, by_data, options)
         _begin_at_mean(model, space, labels, notices)
         return model, frozenset()
     vocabulary_advice = (
@@ -119,11 +125,11 @@ def build_model(
         else "name the one that it was trained with (tokenizer=...)"
     )
     if not values.get("init_weights", True):
-        model = _as_checkpoint(str(init), fields, space, options)
+        model = _as_checkpoint(str(init), fields, by_data, options)
         check_vocabulary(tokenizer, model, str(init), vocabulary_advice)
         _begin_at_mean(model, space, labels, notices)
         return model, frozenset()
-    model, new = _from_checkpoint(str(init), fields, space, notices)
+    model, new = _from_checkpoint(str(init), fields, by_data, notices)
     check_vocabulary(tokenizer, model, str(init), vocabulary_advice)
     if any(name.startswith("classifier.") for name in new):
         _begin_at_mean(model, space, labels, notices)
@@ -132,7 +138,7 @@ def build_model(
 
 
 def _from_scratch(
-    fields: dict[str, Any], tokenizer: "PoNetTokenizer", space: LabelSpace, options: TextOptions
+    fields: dict[str, Any], tokenizer: "PoNetTokenizer", by_data: dict[str, Any], options: TextOptions
 ) -> "PoNetForSequenceClassification":
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
 
@@ -143,7 +149,7 @@ def _from_scratch(
         "max_position_embeddings": options.max_length,
         **{name: getattr(tokenizer, name) for name in BY_TOKENIZER},
         **fields,
-        **space.config_fields(),
+        **by_data,
     }
     if settled["max_position_embeddings"] < options.max_length:
         raise PoNetError(
@@ -158,12 +164,12 @@ def _from_scratch(
 
 
 def _from_checkpoint(
-    init: str, fields: dict[str, Any], space: LabelSpace, notices: list[str]
+    init: str, fields: dict[str, Any], by_data: dict[str, Any], notices: list[str]
 ) -> "tuple[PoNetForSequenceClassification, frozenset[str]]":
     """The model, and the names of its head's weights that the checkpoint lacks."""
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
 
-    model, info = load_checkpoint(PoNetForSequenceClassification, init, {**fields, **space.config_fields()})
+    model, info = load_checkpoint(PoNetForSequenceClassification, init, {**fields, **by_data})
     _check_loaded(init, model, info, bool(fields), notices)
     new = sorted({*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])})
     new = [name for name in new if name.startswith(HEAD)]
@@ -173,7 +179,7 @@ def _from_checkpoint(
 
 
 def _as_checkpoint(
-    init: str, fields: dict[str, Any], space: LabelSpace, options: TextOptions
+    init: str, fields: dict[str, Any], by_data: dict[str, Any], options: TextOptions
 ) -> "PoNetForSequenceClassification":
     """The checkpoint's architecture with new weights: what a comparison of pre-trained with scratch needs."""
     from ponet.models.configuration_ponet import PoNetConfig
@@ -182,7 +188,7 @@ def _as_checkpoint(
     place = checkpoint_folder(init)
     try:
         with quiet():
-            config = PoNetConfig.from_pretrained(place, **fields, **space.config_fields())
+            config = PoNetConfig.from_pretrained(place, **fields, **by_data)
         config.max_position_embeddings = max(config.max_position_embeddings, options.max_length)
         check_memory(config)
         return PoNetForSequenceClassification(config)

@@ -11,8 +11,9 @@ from ponet.data.inputs import Input, read_inputs
 from ponet.data.labels import LabelSpace
 from ponet.tasks.models import device
 from ponet.tasks.text.collate import PackedCollator
-from ponet.tasks.text.encode import BATCH_CHARACTERS, BATCH_TEXTS, Encoder, Tokens
+from ponet.tasks.text.encode import BATCH_CHARACTERS, BATCH_TEXTS, Encoder
 from ponet.tasks.text.modelling import open_run
+from ponet.tasks.text.store import Tokens
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
@@ -58,12 +59,14 @@ def predict(
     import torch
 
     model, tokenizer, space = open_run(run)
+    if model.config.classifier_pairs and first.pair is None:
+        raise PoNetError(f"This model compares two texts: '{source}' must be a table with two columns (--pair).")
     torch.nn.Module.to(model, device())
     collate = PackedCollator(token_types=model.config.type_vocab_size > 1)
     encoder = Encoder(tokenizer, options)
     index = 0
     for batch in _batches(first, inputs, encoder, batch_tokens):
-        logits = _logits(model, collate([_example(tokens) for _, tokens in batch]))
+        logits = _logits(model, collate([tokens.example() for _, tokens in batch]))
         for (item, tokens), row in zip(batch, logits, strict=True):
             record: dict[str, Any] = {"index": index}
             if item.name is not None:
@@ -102,10 +105,6 @@ def _logits(model: Any, tensors: "dict[str, torch.Tensor]") -> np.ndarray:
     if not np.isfinite(logits).all():
         raise PoNetError("The model answers with NaN or infinity instead of numbers: train it again with --overwrite.")
     return logits
-
-
-def _example(tokens: Tokens) -> dict[str, Any]:
-    return {"input_ids": tokens.input_ids, "segment_ids": tokens.segment_ids, "token_type_ids": tokens.token_type_ids}
 
 
 def _batches(

@@ -8,7 +8,7 @@ from ponet.config.text import TextOptions
 from ponet.data.labels import check_weights
 from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.text.collate import PackedCollator
-from ponet.tasks.text.corpus import load_corpus, load_split
+from ponet.tasks.text.corpus import Documents, load_corpus, load_split
 from ponet.tasks.text.encode import encode_documents, foreign_notice
 from ponet.tasks.text.metrics import BEST, class_weights, metrics_of, weighted_loss
 from ponet.tasks.text.modelling import build_model, check_model_keys, make_tokenizer, open_run
@@ -30,6 +30,7 @@ class TextTask:
         check_model_keys(recipe.model)
         corpus = load_corpus(options)
         check_weights(options.class_weights, corpus.space)
+        _check_pairs(options, corpus.splits["train"], str(options.path))
         notices, facts = corpus.notices, corpus.facts
         init = recipe.model.get("init")
         tokenizer = make_tokenizer(options, init, corpus.splits["train"], notices)
@@ -73,6 +74,7 @@ class TextTask:
         options = recipe.data.seeded(recipe.seed)
         model, tokenizer, space = open_run(run)
         documents, notices = load_split(options, space, data, split, _trained_on(run))
+        _check_pairs(options, documents, str(data or options.path))
         encoded, counts = encode_documents(documents, tokenizer, options, split)
         if (notice := counts.notice(split, options)) is not None:
             notices.append(notice)
@@ -91,6 +93,12 @@ def _trained_on(run: Path) -> dict[str, Any]:
     result = read_json(file) if file.is_file() else {}
     facts = result.get("data") if isinstance(result, dict) else None
     return facts if isinstance(facts, dict) else {}
+
+
+def _check_pairs(options: TextOptions, documents: Documents, data: str) -> None:
+    """Raises PoNetError where two texts are to be read as two documents and there is only one."""
+    if options.pairs == "separate" and documents.pairs is None:
+        raise PoNetError(f"data.pairs is separate, but '{data}' has one text a row: name the second's column (pair=).")
 
 
 def collator(model: Any) -> PackedCollator:

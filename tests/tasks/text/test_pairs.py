@@ -1,0 +1,103 @@
+"""Two texts as two documents: tokens, batches, and a run that is evaluated and predicts."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import EvalPrediction
+
+from ponet.config.text import TextOptions
+from ponet.models.tokenization_ponet import PoNetTokenizer
+from ponet.tasks.text.collate import PackedCollator
+from ponet.tasks.text.encode import Encoder
+from ponet.tasks.text.task import TextTask
+from ponet.utils.errors import PoNetError
+
+Make = Callable[..., Any]
+Write = Callable[..., Path]
+FIRST = ["great fun. I loved it", "", "what a waste. Awful. " * 10]
+SECOND = ["dull and cold", "superb. Truly wonderful. " * 10, "awful"]
+
+
+def test_each_text_is_a_document_of_its_own(tokenizer: PoNetTokenizer) -> None:
+    options = TextOptions(max_length=12, pairs="separate")
+    encoder, alone = Encoder(tokenizer, options), Encoder(tokenizer, options)
+    encoded = encoder(FIRST, SECOND)
+    ends = [0]
+    for example, first, second in zip(encoded, alone(FIRST), alone(SECOND), strict=True):
+        assert example.document_lengths is not None
+        assert example.document_lengths.tolist() == [len(first.input_ids), len(second.input_ids)]
+        for name in ("input_ids", "segment_ids", "token_type_ids"):
+            both = np.concatenate([getattr(first, name), getattr(second, name)])
+            assert getattr(example, name).tolist() == both.tolist()
+        assert example.dropped == first.dropped + second.dropped
+        ends += example.document_lengths.tolist()
+    assert encoder.counts == alone.counts
+    assert encoder.counts.texts == 6
+    assert encoder.counts.cut == 2
+    batch = PackedCollator()([example.example() for example in encoded])
+    assert batch["cu_seqlens"].tolist() == np.cumsum(ends).tolist()
+
+
+@pytest.fixture
+def pairs(folder: Path, write_rows: Write, reviews: Callable[..., Any]) -> Path:
+    """`pairs.csv`: whether two reviews agree."""
+    rows = reviews(4)
+    others = [row for k in range(0, len(rows), 4) for row in [rows[k], *rows[k : k + 4]][:4]]
+    return write_rows(
+        folder / "pairs.csv",
+        [
+            {"sentence1": one["text"], "sentence2": two["text"], "label": int(one["label"] == two["label"])}
+            for one, two in zip(rows, others, strict=True)
+        ],
+    )
+
+
+def test_a_run_trains_is_evaluated_and_predicts(pairs: Path, folder: Path, recipe: Make, write_rows: Write) -> None:
+    made = recipe(path="pairs.csv", max_length=12, pairs="separate")
+    prepared = TextTask().prepare(made)
+    config = prepared.model.config
+    assert (config.classifier_pairs, config.classifier_pair_difference) == (True, "absolute")
+    batch = prepared.collate([prepared.train.examples[i] for i in range(5)])
+    output = prepared.model(**batch)
+    assert output.logits.shape == (5, 2)
+    assert torch.isfinite(output.loss)
+    prepared.model.save_pretrained(folder / "run")
+    assert prepared.processing_class is not None
+    prepared.processing_class.save_pretrained(folder / "run")
+
+    evaluation = TextTask().evaluation(folder / "run", made, None, "validation", None)
+    assert prepared.validation is not None
+    examples = [evaluation.split.examples[i] for i in range(len(evaluation.split))]
+    with torch.no_grad():
+        logits = prepared.model.eval()(**evaluation.collate(examples)).logits.numpy()
+    assert evaluation.compute_metrics is not None
+    assert "accuracy" in evaluation.compute_metrics(
+        EvalPrediction(logits, np.array([example["labels"] for example in examples]))
+    )
+    rows = [{"sentence1": one, "sentence2": two} for one, two in zip(FIRST, SECOND, strict=True)]
+    records = list(TextTask().predict(folder / "run", made, str(write_rows(folder / "new.csv", rows))))
+    assert [record.get("truncated") for record in records] == [None, True, True]
+    # which of the two comes first counts, and what else is in the batch doesn't
+    alone = list(TextTask().predict(folder / "run", made, "new.csv", batch_tokens=1))
+    assert [record["score"] for record in alone] == pytest.approx([record["score"] for record in records], abs=1e-6)
+
+    write_rows(folder / "single.csv", [{"text": "great fun", "label": 1}, {"text": "awful", "label": 0}])
+    with pytest.raises(PoNetError, match=r"compares two texts: 'single\.csv' must be a table with two columns"):
+        list(TextTask().predict(folder / "run", made, "single.csv"))
+    with pytest.raises(PoNetError, match=r"'single\.csv' has one text a row"):
+        TextTask().evaluation(folder / "run", made, "single.csv", "test", None)
+
+
+def test_one_text_a_row_cannot_be_two_documents(folder: Path, write_rows: Write, reviews: Any, recipe: Make) -> None:
+    write_rows(folder / "a.csv", reviews(1))
+    with pytest.raises(PoNetError, match="one text a row: name the second's column"):
+        TextTask().prepare(recipe(path="a.csv", pairs="separate"))
+
+
+def test_the_head_follows_from_the_data(pairs: Path, recipe: Make) -> None:
+    with pytest.raises(PoNetError, match=r"model.classifier_pairs follows from data.pairs"):
+        TextTask().prepare(recipe(path="pairs.csv", model={"classifier_pairs": True}))
