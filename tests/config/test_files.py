@@ -61,6 +61,40 @@ def test_variants_are_inherited_and_extended(tmp_path: Path, monkeypatch: pytest
         load_recipe("grandchild/short")
 
 
+SUITE = """
+task: text
+data: {max_length: 64}
+grid: {learning_rate: [1e-3, 1e-4]}
+tasks:
+  one: {description: One, data: {path: one.csv}}
+  two:
+    description: Two
+    data: {path: two.csv}
+    grid: {batch_size: [8, 16]}
+    variants: {short: {data: {max_length: 16}, training: {epochs: 2}}, own: {seed: 3}}
+variants:
+  short: {description: "{}, cut early", data: {max_length: 32}, model: {init: "runs/{variant}/seed0"}}
+  plain: {}
+"""
+
+
+def test_tasks_of_a_suite_share_their_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("suite.yaml").write_text(SUITE)
+    one, two = load_recipe("suite/one/short"), load_recipe("suite/two/short")
+    assert (one.name, one.description, one.data.path) == ("suite/one/short", "One, cut early", "one.csv")
+    assert one.model["init"] == two.model["init"] == "runs/short/seed0"
+    assert (one.data.max_length, two.data.max_length, two.training.epochs) == (32, 16, 2), "the task's own is above all"
+    assert (load_recipe("suite/two/plain").data.max_length, load_recipe("suite/two/own").seed) == (64, 3)
+    assert read_recipe("suite/one/plain")["grid"] == {"learning_rate": [1e-3, 1e-4]}
+    assert list(read_recipe("suite/two/plain")["grid"]) == ["learning_rate", "batch_size"]
+    Path("child.yaml").write_text("base: suite.yaml\ntasks: {three: {data: {path: three.csv}}}\n")
+    assert load_recipe("child/three/short").data.max_length == 32
+    for name in ("suite/one/own", "suite/one", "suite/three/plain"):
+        with pytest.raises(PoNetError, match="There is no recipe"):
+            load_recipe(name)
+
+
 def test_packaged_variants_are_bases_for_own_files(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("base: lra/listops/pooling\ntraining: {max_steps: 7}\n")
     mine, theirs = load_recipe(tmp_path / "mine.yaml"), load_recipe("lra/listops/pooling")

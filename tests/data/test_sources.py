@@ -160,3 +160,28 @@ def test_a_hub_set_keeps_its_splits_and_class_names(folder: Path, monkeypatch: p
     assert sizes(source) == {"train": 3, "test": 2}
     assert source.splits["train"].class_names == {"label": ["no", "yes"]}
     assert source.splits["train"].data.to_pylist()[0] == {"text": "a", "label": 1}
+
+
+def test_splits_of_other_names(folder: Path, write_rows: Write) -> None:
+    names = ("train", "validation_matched", "validation_mismatched-00000-of-00001", "validation")
+    for count, name in enumerate(names, 1):
+        write_rows(folder / "set" / f"{name}.parquet", rows(count))
+    assert sizes(open_source("set")) == {"train": 1, "validation": 4}
+    chosen = {"validation": "validation_matched", "test": "validation_mismatched"}
+    assert sizes(open_source("set", chosen)) == {"train": 1, "validation": 2, "test": 3}
+    assert sizes(open_source("set", {"test": "validation"})) == {"train": 1, "test": 4}
+    assert sizes(open_source("set", {"validation": None})) == {"train": 1}
+    with pytest.raises(PoNetError, match="'set' has no split 'devel', which is to be its validation split"):
+        open_source("set", {"validation": "devel"})
+
+
+def test_a_hub_name_means_its_copy_in_the_data_folder(
+    folder: Path, write_rows: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows(folder / "sets" / "glue" / "rte" / "train.csv", rows(3))
+    write_rows(folder / "sets" / "imdb" / "train.csv", rows(2))
+    monkeypatch.setenv("PONET_DATA", str(folder / "sets"))
+    assert sizes(open_source("nyu-mll/glue:rte")) == {"train": 3}
+    assert sizes(open_source("stanfordnlp/imdb")) == {"train": 2}
+    with pytest.raises(PoNetError, match="There is no 'nyu-mll/glue:mnli' here or in"):
+        open_source("nyu-mll/glue:mnli")

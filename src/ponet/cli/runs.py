@@ -23,6 +23,14 @@ def train(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name (`ponet recipes`) or YAML file.")],
     changes: Changes = None,
     out: Annotated[Path | None, typer.Option(help="The run folder.  \\[default: runs/RECIPE/seedN]")] = None,
+    grid: Annotated[
+        bool,
+        typer.Option(
+            "--grid",
+            help="First try each combination of the recipe's grid once, and train with the best; "
+            "grid.KEY=A,B changes the grid, grid.KEY=VALUE the trials.",
+        ),
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a recipe into a run folder; the same command takes up a training that was cut off.
@@ -36,10 +44,15 @@ def train(
       ponet train my-recipe.yaml max_steps=200 --out runs/trial
 
       ponet train lra/listops/pooling budget=25m
+
+      ponet train glue/rte/ponet --grid grid.batch_size=16,32 seed=0,1,2
     """
     from ponet.config.recipe import load_recipe
 
-    run_seeds(lambda overrides: load_recipe(recipe, overrides), changes or [], out, overwrite)
+    changes = changes or []
+    if grid:
+        changes, out = _choose(recipe, changes, out, overwrite)
+    run_seeds(lambda overrides: load_recipe(recipe, overrides), changes, out, overwrite, separate=grid)
 
 
 @handle_errors
@@ -123,10 +136,34 @@ def file(
         say(str(export_run(run, results, weights_mb, overwrite)))
 
 
+def _choose(recipe: str, changes: list[str], out: Path | None, overwrite: bool) -> tuple[list[str], Path]:
+    """The changes with those of the grid's best cell, and the folder of the runs."""
+    from ponet.config.files import check_section, read_recipe
+    from ponet.config.recipe import load_recipe, split_seeds
+    from ponet.training import grid
+
+    of_grid, rest = grid.split_grid(changes)
+    seeds, others = split_seeds(rest)
+    first = load_recipe(recipe, others)
+    folder = out or Path("runs", *Path(first.name).parts)
+    values = grid.changed_grid(check_section(read_recipe(recipe), "grid", recipe), of_grid)
+    seed = seeds[0] if seeds else first.seed
+    cell = grid.choose(lambda more: load_recipe(recipe, [*others, *more]), values, seed, folder, overwrite)
+    return [*rest, *grid.as_changes(cell)], folder
+
+
 def run_seeds(
-    make: "Callable[[list[str]], Recipe]", changes: list[str], out: Path | None, overwrite: bool
+    make: "Callable[[list[str]], Recipe]",
+    changes: list[str],
+    out: Path | None,
+    overwrite: bool,
+    separate: bool = False,
 ) -> list[Path]:
-    """One run, or one for each of `seed=0,1,2`, each in a folder of its own, which are returned."""
+    """One run, or one for each of `seed=0,1,2`, each in a folder of its own, which are returned.
+
+    Args:
+        separate: whether a single run has a folder of its own below `out` too.
+    """
     from ponet.config.recipe import split_seeds
 
     seeds, rest = split_seeds(changes)
@@ -135,7 +172,7 @@ def run_seeds(
     for recipe in recipes:
         name = f"seed{recipe.seed}"
         default = Path("runs", *Path(recipe.name).parts, name)
-        folders.append(default if out is None else out / name if len(recipes) > 1 else out)
+        folders.append(default if out is None else out / name if separate or len(recipes) > 1 else out)
         _run(recipe, folders[-1], overwrite)
     return folders
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from ponet.config.distillation import DistillationOptions
-from ponet.config.files import SECTIONS, available_recipes, check_section, read_recipe
+from ponet.config.files import GRID, SECTIONS, available_recipes, check_section, read_recipe
 from ponet.config.lra import LraOptions
 from ponet.config.names import nearest
 from ponet.config.pretraining import PretrainingOptions
@@ -77,14 +77,16 @@ def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
 
 
 def recipe_from_dict(values: dict[str, Any], overrides: Iterable[str] = (), source: str = "the recipe") -> Recipe:
-    """A recipe from plain values (as in a recipe file without `base` and `variants`) and `key=value` overrides.
+    """A recipe from plain values (as in a recipe file without what it inherits or varies) and `key=value` overrides.
+
+    The `grid` of the values is left out: `ponet.training.grid` reads it.
 
     Raises:
         PoNetError: as `load_recipe`.
     """
     for key in values:
-        if key not in (*PLAIN_KEYS, *SECTIONS):
-            raise PoNetError(f"'{source}' has a key '{key}'.{nearest(key, (*PLAIN_KEYS, *SECTIONS))}")
+        if key not in (*PLAIN_KEYS, *SECTIONS, GRID):
+            raise PoNetError(f"'{source}' has a key '{key}'.{nearest(key, (*PLAIN_KEYS, *SECTIONS, GRID))}")
     sections = {section: dict(check_section(values, section, source)) for section in SECTIONS}
     plain = {key: values[key] for key in PLAIN_KEYS if key in values}
     given = [_split_override(text) for text in overrides]

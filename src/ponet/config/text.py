@@ -15,6 +15,7 @@ def _listed(value: Any) -> Any:
 
 Names = Annotated[list[str], BeforeValidator(_listed)]
 """A list, also as text: `a,b,c`."""
+SplitName = Literal["train", "validation", "test"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -26,7 +27,11 @@ class TextOptions:
     """A CSV, TSV, JSON lines, JSON, Parquet or Arrow file, also compressed (.gz, .bz2, .zst, .lz4, .zip); a folder of
     splits (train.*, validation.*, test.*), of a folder of .txt files for each class, or as `save_to_disk` of the
     `datasets` library leaves it; the name of a set in the data folder (`imdb`); or a hub name (`owner/name`,
-    `owner/name:config`)."""
+    `owner/name:config`), of which a copy in the data folder (`name/config`) is taken where there is one."""
+
+    splits: dict[SplitName, Text | None] | None = None
+    """Our splits (train, validation, test) -> what the data calls them, where that isn't a usual name
+    (`{validation: validation_matched}`); null leaves one out, so that rows may be set aside for it instead."""
 
     text: Text | None = None
     """Column of the text; default: found by its usual names."""

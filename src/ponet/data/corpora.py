@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from ponet.data.arrow import ArrowRows
 from ponet.data.hub import load_data_set
 from ponet.data.records import json_columns, json_lines
-from ponet.data.sources import find, not_here, saved_files, split_called, split_files
+from ponet.data.sources import find, not_here
+from ponet.data.split_files import saved_files, split_called, split_files
 from ponet.data.streams import TABLES, TEXTS, ZIP, ByteStream, split_name
 from ponet.data.tables import open_csv
 from ponet.utils.errors import PoNetError, suggest

@@ -1,31 +1,17 @@
 """Where the rows are: a file, a folder of splits, a saved data set, a set in the data folder, or the hub."""
 
 import hashlib
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ponet.data.arrow import features_class_names
 from ponet.data.hub import HUB_NAME, load_data_set
-from ponet.data.streams import TABLES, TEXTS, ByteStream, is_table, is_text, split_name
+from ponet.data.split_files import ALIASES, class_folders, saved_files, split_aliases, split_files
+from ponet.data.streams import TABLES, TEXTS, ByteStream, is_table, split_name
 from ponet.data.tables import DataTable, read_table
 from ponet.utils.errors import PoNetError, suggest
-from ponet.utils.files import data_folder, explain, read_json
-
-SPLITS = ("train", "validation", "test")
-_ALIASES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
-_SPLIT_NAME = re.compile(rf"({'|'.join(_ALIASES)})(?:[-_.]?(\d+)(?:-of-(\d+))?)?", re.IGNORECASE)
-_STATE, _SPLIT_LIST = "state.json", "dataset_dict.json"
-"""What `save_to_disk` of the `datasets` library leaves beside the rows, and beside the folders of the splits."""
+from ponet.utils.files import data_folder, explain, hub_copy
 
 
 @dataclass
@@ -53,8 +39,12 @@ class TableSource:
         return digest.hexdigest()
 
 
-def open_source(path: str | None) -> TableSource:
+def open_source(path: str | None, splits: Mapping[str, str | None] | None = None) -> TableSource:
     """All rows under a path, a name in the data folder, or a hub name, in this order.
+
+    Args:
+        path: of the hub's `owner/name:config`, a copy in the data folder, `name/config`, is taken where there is one.
+        splits: ours -> what the data calls it, where that isn't a usual name, or None to leave it out.
 
     Raises:
         PoNetError: nothing there, nothing readable, or something wrong with a file.
@@ -62,11 +52,17 @@ def open_source(path: str | None) -> TableSource:
     if not path:
         raise PoNetError("No data is named: give a file, a folder of splits or a hub name as data.path.")
     local = find(path, (*TABLES, *TEXTS, ".xlsx"))
+    aliases = split_aliases(splits)
     if local is None:
-        source = _from_hub(path)
+        source = _from_hub(path, aliases)
     else:
-        source = _from_folder(local) if local.is_dir() else TableSource({"train": read_table(local)}, is_file=True)
+        source = (
+            _from_folder(local, aliases) if local.is_dir() else TableSource({"train": read_table(local)}, is_file=True)
+        )
         source.place = local
+    for split, name in (splits or {}).items():
+        if name is not None and (source.is_file or split not in source.splits):
+            raise PoNetError(f"'{path}' has no split '{name}', which is to be its {split} split. Correct data.splits.")
     source.notices.extend(notice for table in source.splits.values() for notice in table.notices)
     return source
 
@@ -83,8 +79,11 @@ def find(name: str, suffixes: tuple[str, ...]) -> Path | None:
     here, data = Path(name), data_folder()
     if here.exists():
         return here
-    if data is not None and not here.is_absolute() and ".." not in here.parts and (data / here).exists():
-        return data / here
+    if data is not None and not here.is_absolute() and ".." not in here.parts:
+        if (data / here).exists():
+            return data / here
+        if (copy := hub_copy(name)) is not None:
+            return copy
     _, kind, compression = split_name(here)
     is_file = bool(kind or compression) or here.suffix.lower() in suffixes
     if not is_file and HUB_NAME.fullmatch(name.partition(":")[0]):
@@ -102,98 +101,8 @@ def not_here(name: str) -> tuple[str, str]:
     return f"There is no '{name}' here or in '{data}'", near if "Did you mean" in near else ""
 
 
-def split_called(name: str) -> str | None:
-    """The split that a name such as `dev` means."""
-    return _ALIASES.get(name.lower())
-
-
-def split_files(folder: Path, texts: bool = False) -> dict[str, list[Path]]:
-    """The files of each split: `train.csv`, `train-00000-of-00004.parquet`, `train/*.csv` or `train/<class>/*.txt`,
-    in the folder itself, in `data` as on the hub, or as the `datasets` library saves them.
-
-    Args:
-        texts: whether text files are taken too.
-    """
-    if (folder / _SPLIT_LIST).is_file():
-        return _saved_splits(folder)
-    return _split_files(folder, texts) or _split_files(folder / "data", texts)
-
-
-def saved_files(folder: Path) -> list[Path]:
-    """The Arrow files of a data set that the `datasets` library saved in a folder; none where it didn't.
-
-    Raises:
-        PoNetError: one whose rows are picked by a list beside them, as old versions left it.
-    """
-    state = folder / _STATE
-    if not (state.is_file() and (folder / "dataset_info.json").is_file()):
-        return []
-    values = read_json(state)
-    try:
-        if values.get("_indices_files") or values.get("_indices_data_files"):
-            raise PoNetError(f"'{folder}' keeps its rows in another order than its files: save the data set again.")
-        return [folder / str(entry["filename"]) for entry in values["_data_files"]]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise PoNetError(f"'{state}' doesn't say which files the data set has: save it again.") from error
-
-
-def _saved_splits(folder: Path) -> dict[str, list[Path]]:
-    names = read_json(folder / _SPLIT_LIST)
-    names = names.get("splits") if isinstance(names, dict) else None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise PoNetError(f"'{folder / _SPLIT_LIST}' doesn't say which splits the data set has: save it again.")
-    found: dict[str, list[Path]] = {}
-    for name in names:
-        if name in _ALIASES:
-            files = saved_files(folder / name)
-            if not files:
-                raise PoNetError(f"'{folder}' lacks its split {name}: save the data set again.")
-            found[_ALIASES[name]] = files
-    if not found:
-        raise PoNetError(f"'{folder}' has no split train, validation or test; it has: {', '.join(names)}.")
-    return {name: found[name] for name in SPLITS if name in found}
-
-
-def _split_files(folder: Path, texts: bool) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    if not folder.is_dir():
-        return found
-    try:
-        entries = sorted(folder.iterdir())
-        for entry in entries:
-            match = _SPLIT_NAME.fullmatch(entry.name if entry.is_dir() else split_name(entry)[0])
-            if match is None or not (entry.is_dir() or is_table(entry) or (texts and is_text(entry))):
-                continue
-            name = _ALIASES[match[1].lower()]
-            if entry.is_dir():
-                inside = saved_files(entry) or [
-                    file for file in sorted(entry.iterdir()) if is_table(file) or (texts and is_text(file))
-                ]
-                found.setdefault(name, []).extend(inside or ([entry] if _class_folders(entry) else []))
-            else:
-                found.setdefault(name, []).append(entry)
-    except OSError as error:
-        raise explain(error, folder) from error
-    found = {name: found[name] for name in SPLITS if found.get(name)}
-    for name, paths in found.items():
-        _check_shards(name, paths, folder)
-    return found
-
-
-def _check_shards(name: str, paths: list[Path], folder: Path) -> None:
-    matches = [_SPLIT_NAME.fullmatch(split_name(path)[0]) for path in paths]
-    totals = {int(match[3]) for match in matches if match and match[3]}
-    if totals and (len(totals) > 1 or len(paths) != totals.pop()):
-        raise PoNetError(
-            f"'{folder}' has {len(paths)} files of the {name} split, not as many as their names say: complete them."
-        )
-    if len(paths) > 1 and any(match and not match[2] for match in matches):
-        names = " and ".join(f"'{path.name}'" for path in paths[:2])
-        raise PoNetError(f"'{folder}' has both {names} for the {name} split: keep one of them.")
-
-
-def _from_folder(folder: Path) -> TableSource:
-    files = split_files(folder)
+def _from_folder(folder: Path, aliases: Mapping[str, str] = ALIASES) -> TableSource:
+    files = split_files(folder, aliases=aliases)
     if files:
         return TableSource({name: _read_shards(paths) for name, paths in files.items()})
     saved = saved_files(folder)
@@ -202,7 +111,7 @@ def _from_folder(folder: Path) -> TableSource:
     try:
         loose = [entry for entry in sorted(folder.iterdir()) if entry.is_file() and is_table(entry)]
         loose = [entry for entry in loose if split_name(entry)[1]] or loose  # an archive beside what was in it
-        classes = _class_folders(folder)
+        classes = class_folders(folder)
     except OSError as error:
         raise explain(error, folder) from error
     if len(loose) == 1:
@@ -222,7 +131,7 @@ def _from_folder(folder: Path) -> TableSource:
 def _read_shards(paths: list[Path]) -> DataTable:
     import pyarrow as pa
 
-    tables = [_read_classes(path, _class_folders(path)) if path.is_dir() else read_table(path) for path in paths]
+    tables = [_read_classes(path, class_folders(path)) if path.is_dir() else read_table(path) for path in paths]
     if len(tables) == 1:
         return tables[0]
     for table in tables[1:]:
@@ -240,13 +149,6 @@ def _read_shards(paths: list[Path]) -> DataTable:
     notices = [notice for table in tables for notice in table.notices]
     comma = all(table.decimal_comma for table in tables)
     return DataTable(data, f"{paths[0].parent} ({len(paths)} files)", names, notices, comma)
-
-
-def _class_folders(folder: Path) -> list[Path]:
-    """Sub-folders that hold .txt files and nothing else: one a class, as in the original IMDb archive."""
-    inside = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
-    classes = [entry for entry in inside if entry.is_dir() and any(entry.glob("*.txt"))]
-    return classes if len(classes) > 1 else []
 
 
 def _read_classes(folder: Path, classes: list[Path]) -> DataTable:
@@ -270,14 +172,14 @@ def read_text(path: Path) -> str:
         return "".join(stream.blocks())
 
 
-def _from_hub(name: str) -> TableSource:
+def _from_hub(name: str, aliases: Mapping[str, str]) -> TableSource:
     """A data set of the Hugging Face hub, or its copy in the local cache."""
     loaded = load_data_set(name, *not_here(name))
     splits = {}
     for key, split in loaded.items():
-        if str(key) in _ALIASES:
+        if str(key).lower() in aliases:
             data = split.with_format("arrow")[:]
-            splits[_ALIASES[str(key)]] = DataTable(
+            splits[aliases[str(key).lower()]] = DataTable(
                 data, f"{name} ({key})", features_class_names(split.features.to_dict())
             )
     if not splits:

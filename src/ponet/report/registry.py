@@ -8,6 +8,7 @@ from ponet.report import distillation, efficiency, lra, pretraining
 from ponet.report.documents import documents
 from ponet.report.embeddings import embeddings
 from ponet.report.fill_mask import fill_mask
+from ponet.report.glue import glue
 from ponet.report.headline import headline
 from ponet.report.long import long
 from ponet.report.ops import ops
@@ -50,6 +51,7 @@ REPORTS = {
     "efficiency": Report(efficiency.efficiency, efficiency.plots),
     "embeddings": Report(embeddings),
     "fill-mask": Report(fill_mask),
+    "glue": Report(glue),
     "headline": Report(headline),
     "long": Report(long),
     "ops": Report(ops),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ponet.data.hub import MODEL_FILES, TOKENIZER_FILES, model_folder
 from ponet.utils.errors import PoNetError, brief
-from ponet.utils.files import data_folder
+from ponet.utils.files import data_folder, hub_copy
 
 if TYPE_CHECKING:
     from ponet.models.configuration_ponet import PoNetConfig
@@ -56,9 +56,11 @@ def open_tokenizer(name: str) -> "PoNetTokenizer":
 
 
 def _local(name: str) -> Path:
-    """The path that is named; where there is nothing, that of the name in the data folder, if it is there."""
+    """A path as it is, or what the data folder has under that name, or of that model of the hub."""
     place, data = Path(name), data_folder()
-    return data / name if not place.exists() and data is not None and (data / name).exists() else place
+    if place.exists() or data is None:
+        return place
+    return data / name if (data / name).exists() else hub_copy(name) or place
 
 
 def new_model(kind: "type[Model]", fields: dict[str, Any]) -> "Model":

@@ -9,9 +9,9 @@ from typing import Any
 from ponet.artifacts import replacing_folder
 from ponet.config.recipe import Recipe, recipe_from_dict
 from ponet.training.card import model_card
-from ponet.training.folder import CARD, METRICS, RECIPE, RESULT, RunFolder
+from ponet.training.folder import CARD, GRID_FILE, METRICS, RECIPE, RESULT, RunFolder
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import data_folder, write_json, write_text
+from ponet.utils.files import data_folder, read_json, write_json, write_text
 
 MODEL = ("config.json", "model.safetensors")
 TRAINING_LINES = 200
@@ -31,7 +31,8 @@ def export_run(
     hyphen where that isn't the paper's.
 
     Recipe, result, card, thinned metrics; the model with its configuration where its weights are small enough; a
-    tokenizer where there is one. Neither checkpoints nor the model's source code, which `ponet` has.
+    tokenizer where there is one; and beside the runs the grid that their settings were chosen from. Neither checkpoints
+    nor the model's source code, which `ponet` has.
 
     Args:
         run: a complete run's folder.
@@ -70,6 +71,10 @@ def export_run(
         write_text(made / CARD, model_card(recipe, result))
         write_json(made / RESULT, result)
         made.chmod(folder.path.stat().st_mode & 0o777)
+    grid = folder.path.parent / GRID_FILE
+    if grid.is_file():
+        found = _renamed(read_json(grid), _local_names(trained))
+        write_json(target.parent / GRID_FILE, found | {"command": _plain_command(found.get("command") or "")})
     return target
 
 

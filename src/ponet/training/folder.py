@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 RECIPE, METRICS, RESULT, CARD = "recipe.yaml", "metrics.jsonl", "result.json", "README.md"
 FILES = (RECIPE, METRICS, RESULT, CARD)
+GRID_FILE = "grid.json"
+"""Beside the runs of one recipe: the figures of `ponet train --grid` and its choice."""
 STAGING = ".model.tmp"
 """The folder in a run's that holds its model until all of that is written."""
 MARK = "# The recipe of the run in this folder, as `ponet` wrote it.\n"

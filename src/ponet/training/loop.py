@@ -55,6 +55,10 @@ WARM_UP_STEPS, TIMED_STEPS, MOST_TIMED_STEPS = 3, 10, 200
 """Of `time_step`: steps before the clock starts, and the least and most steps in all."""
 
 
+class DivergedError(PoNetError):
+    """A training whose loss or gradient isn't finite any more."""
+
+
 class Interruption:
     """Whether the training was asked to stop (Ctrl-C, or SIGTERM from a scheduler)."""
 
@@ -145,7 +149,8 @@ class TrainingLoop:
             after_step: called after every optimizer step; True ends the training.
 
         Raises:
-            PoNetError: a loss or gradient that isn't finite, or an unknown metric.
+            DivergedError: a loss or gradient that isn't finite.
+            PoNetError: an unknown metric.
         """
         options, progress, stream, accelerator = self.options, self.progress, self.stream, self.accelerator
         remaining = itertools.islice(stream, progress.step * options.gradient_accumulation, None)
@@ -248,7 +253,7 @@ class TrainingLoop:
         if wrong is not None:
             steps = [] if self.store is None else self.store.steps()
             last = f" (the last checkpoint is of step {steps[-1]})" if steps else ""
-            raise PoNetError(
+            raise DivergedError(
                 f"The {wrong} stopped being a finite number at step {self.progress.step}{last}. Lower "
                 f"training.learning_rate (now {self.options.learning_rate:g}), or look for extreme values in the data, "
                 "then start again with --overwrite."

@@ -33,6 +33,19 @@ def data_folder() -> Path | None:
     return DEFAULT_DATA_FOLDER if DEFAULT_DATA_FOLDER.is_dir() else None
 
 
+def hub_copy(name: str) -> Path | None:
+    """What the data folder has of a data set or model of the hub: `owner/name:config` is `name/config` there.
+
+    So one recipe works with the hub and, where there is no connection, with a copy.
+    """
+    data, (repository, _, config) = data_folder(), name.partition(":")
+    owner, slash, last = repository.partition("/")
+    if data is None or not (owner and slash and last) or "/" in last or ".." in (last, config):
+        return None
+    place = data / last / config
+    return place if place.is_dir() else None
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder; renamed onto `path` if the block ends well, removed if it doesn't.

@@ -10,7 +10,8 @@ import numpy as np
 from ponet.config.text import TextOptions
 from ponet.data.columns import Columns, choose_columns, text_column
 from ponet.data.labels import LabelSpace, encode_labels, fit_labels, list_names, named
-from ponet.data.sources import SPLITS, TableSource, open_source
+from ponet.data.sources import TableSource, open_source
+from ponet.data.split_files import SPLITS
 from ponet.data.splits import draw, limit
 from ponet.data.tables import DataTable
 from ponet.utils.errors import PoNetError
@@ -93,7 +94,7 @@ def load_corpus(options: TextOptions, source: TableSource | None = None) -> Labe
     Raises:
         PoNetError: anything wrong with the files, the columns or the labels.
     """
-    source = source or open_source(options.path)
+    source = source or open_source(options.path, options.splits)
     if "train" not in source.splits:
         raise PoNetError(f"'{options.path}' has no training split; it has: {', '.join(source.splits)}.")
     train = source.splits["train"]
@@ -164,11 +165,11 @@ def _own_source(options: TextOptions, trained: Mapping[str, Any]) -> TableSource
     """The data that a run was trained on: where it was then, else under its name from here."""
     expected = trained.get("fingerprint")
     if expected is None:
-        return open_source(options.path)
+        return open_source(options.path, options.splits)
     changed, missing = None, None
     for place in dict.fromkeys((trained.get("file") or options.path, options.path)):
         try:
-            source = open_source(place)
+            source = open_source(place, options.splits)
         except PoNetError as error:
             missing = missing or error
             continue
