@@ -200,7 +200,7 @@ def long(
     """
     from ponet.benchmarks import long as measuring
     from ponet.benchmarks.common import numbers, stage
-    from ponet.report.long import long_tables
+    from ponet.report.long_inference import long_tables
 
     machine = _machine("cpu", dtype, threads)
     chosen = numbers(lengths, "--lengths") if lengths else measuring.LENGTHS

@@ -61,6 +61,11 @@ class TextOptions:
     max_length: Annotated[int, Field(ge=8, le=MAX_COUNT)] = 2048
     """The most tokens of a text (of two joined texts), special tokens included; at least 8."""
 
+    window: Annotated[int, Field(ge=8, le=MAX_COUNT)] | None = None
+    """A text of more tokens is read in windows of about equal size, of so many at most ([CLS] and [SEP] included): each
+    is a document of its own, and the classifier reads the mean of their vectors. For models that read no more, as
+    BERT's 512. null: every text is one document."""
+
     keep: Literal["head", "tail", "both"] = "head"
     """Which tokens of a text over `max_length` are read: the first, the last, or half from each end."""
 
@@ -112,6 +117,10 @@ class TextOptions:
             raise PoNetError(
                 "validation_fraction and test_fraction together must stay below 1, or nothing is left to train on."
             )
+
+    def document_length(self) -> int:
+        """The most tokens in one document that the model reads."""
+        return self.max_length if self.window is None else min(self.window, self.max_length)
 
     def seeded(self, seed: int) -> "TextOptions":
         """The options with a `split_seed`: their own, else the one given, the recipe's."""

@@ -701,15 +701,22 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
 
     @can_return_tuple
     @with_named_inputs
-    def forward(self, labels: Tensor | None = None, **inputs: Unpack[PoNetInputs]) -> SequenceClassifierOutput:
+    def forward(
+        self, labels: Tensor | None = None, window_counts: Tensor | None = None, **inputs: Unpack[PoNetInputs]
+    ) -> SequenceClassifierOutput:
         """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
 
         Args:
             labels: `[B]` classes; `[B, C]` of 0 and 1 for several labels; `[B]` or `[B, C]` numbers for regression.
                 With `config.classifier_pairs`, `B` counts the pairs.
+            window_counts: `[B]` int64, where a text is read in windows: how many of the input's documents in a row are
+                one text's. The classifier reads the mean of their vectors.
         """
         encoded = self.ponet.encode(**inputs)
-        logits = self.classifier(self.dropout(self._document_vectors(encoded)))
+        vectors = self._document_vectors(encoded)
+        if window_counts is not None:
+            vectors = _window_means(vectors, window_counts)
+        logits = self.classifier(self.dropout(vectors))
         return SequenceClassifierOutput(
             loss=None if labels is None else self._loss(logits, labels).to(self.dtype),
             logits=logits,
@@ -752,6 +759,15 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
         if self.config.problem_type == "regression":
             return F.mse_loss(logits.float(), numbers)
         return F.binary_cross_entropy_with_logits(logits.float(), numbers)
+
+
+def _window_means(vectors: Tensor, counts: Tensor) -> Tensor:
+    """The mean over each text's windows: `[W, d]`, `[B]` with the sum W -> `[B, d]`."""
+    if int(counts.sum()) != len(vectors):
+        raise ValueError(f"window_counts adds up to {int(counts.sum())}, and the input has {len(vectors)} documents")
+    texts = torch.arange(len(counts), device=counts.device).repeat_interleave(counts, output_size=len(vectors))
+    total = vectors.new_zeros((len(counts), vectors.shape[1]), dtype=torch.float32).index_add(0, texts, vectors.float())
+    return (total / counts[:, None]).to(vectors.dtype)
 
 
 def _classifier_dropout(config: PoNetConfig) -> nn.Dropout:

@@ -11,6 +11,7 @@ from ponet.report.fill_mask import fill_mask
 from ponet.report.glue import glue
 from ponet.report.headline import headline
 from ponet.report.long import long
+from ponet.report.long_inference import long_inference
 from ponet.report.ops import ops
 from ponet.report.results import Result, load_results
 from ponet.report.tables import Table
@@ -54,6 +55,7 @@ REPORTS = {
     "glue": Report(glue),
     "headline": Report(headline),
     "long": Report(long),
+    "long-inference": Report(long_inference),
     "ops": Report(ops),
 }
 

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -173,11 +174,15 @@ def _train(
     else:
         loop.load_weights(chosen)
     loop.accelerator.wait_for_everyone()  # all have read it: the first process may remove it
-    test = None
+    test, inference = None, None
     if prepared.test is not None:
+        started = time.perf_counter()
         with display:
             test = evaluate_split(prepared.model, prepared.test, prepared, options, display)
-    figures = _figures(prepared, progress, metric, precision, best_flops, test)
+        seconds = time.perf_counter() - started
+        counts = {"examples": len(prepared.test), "tokens": int(np.sum(prepared.test.lengths))}
+        inference = {"seconds": round(seconds, 3), **counts}
+    figures = {**_figures(prepared, progress, metric, precision, best_flops, test), "inference": inference}
     result: dict[str, Any] = finite({**figures, **provenance(recipe, command), "commit": started_at})
     if main:
         folder.save_model(prepared.model, prepared.processing_class)

@@ -112,7 +112,7 @@ def test_without_validation_c_is_the_library_s_own(
     write_rows(folder / "a.csv", reviews(10))
     result = run_baseline(recipe(path="a.csv", validation_fraction=0, test_fraction=0.2))
     assert result["train"]["C"] == 1.0
-    assert set(result) == {"test", "train", "data", "notices"}
+    assert set(result) == {"test", "inference", "train", "data", "notices"}
 
 
 def test_what_the_baseline_cannot_do_is_said(folder: Path, write_rows: Write, reviews: Reviews, recipe: Make) -> None:

@@ -18,10 +18,12 @@ class PackedCollator:
 
     Gives `labels` `[B]` int64 or float32 (or `[B, C]` float32) where the examples have them, `input_ids`,
     `segment_ids` and, for a model with token types, `token_type_ids` `[1, T]` int64, `cu_seqlens` `[D+1]` int32: D is
-    the number of documents, B where each example is one.
+    the number of documents, B where each example is one; and with `windows` `window_counts` `[B]` int64, the documents
+    of each example.
     """
 
     token_types: bool = True
+    windows: bool = False
 
     def __call__(self, examples: Sequence[Example]) -> "dict[str, Tensor]":
         import torch
@@ -35,4 +37,6 @@ class PackedCollator:
         lengths = [example.get("document_lengths", [len(example["input_ids"])]) for example in examples]
         ends = np.cumsum(np.concatenate(lengths))
         batch["cu_seqlens"] = torch.from_numpy(np.concatenate([[0], ends]).astype(np.int32))
+        if self.windows:
+            batch["window_counts"] = torch.tensor([len(each) for each in lengths])
         return batch

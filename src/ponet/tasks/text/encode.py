@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,7 +75,10 @@ class Encoder:
         if pairs is not None and self.options.pairs == "separate":
             sides = self._encode(texts), self._encode(pairs)
             return [Tokens.of_documents(pair) for pair in zip(*sides, strict=True)]
-        return self._encode(texts, pairs)
+        encoded = self._encode(texts, pairs)
+        if self.options.window is None:
+            return encoded
+        return [Tokens.of_documents(windows(tokens, self.options.window)) for tokens in encoded]
 
     def _encode(self, texts: list[str], pairs: list[str] | None = None) -> list[Tokens]:
         encoded = self.tokenizer(
@@ -106,6 +110,23 @@ class Encoder:
         # Renumbered, so that ids stay small and without gaps; a sentence that was cut in two is one segment still.
         dense = np.unique(whole.segment_ids[kept], return_inverse=True)[1].astype(np.int32)
         return Tokens(whole.input_ids[kept], dense, whole.token_type_ids[kept], dropped=size - len(kept))
+
+
+def windows(text: Tokens, size: int) -> list[Tokens]:
+    """A text `[CLS] A [SEP]` in windows of at most `size` tokens of the same form, as equal as can be.
+
+    Segments are numbered anew in each; one that a window's end cuts is one in both.
+    """
+    inner = len(text.input_ids) - 2
+    count = max(1, -(-inner // (size - 2)))
+    bounds = 1 + np.arange(count + 1) * inner // count
+    made = []
+    for begin, end in pairwise(bounds):
+        places = np.concatenate([[0], np.arange(begin, end), [inner + 1]])
+        segments = np.unique(text.segment_ids[places], return_inverse=True)[1].astype(np.int32)
+        made.append(Tokens(text.input_ids[places], segments, text.token_type_ids[places]))
+    made[0].dropped = text.dropped
+    return made
 
 
 def one_segment(types: np.ndarray) -> np.ndarray:

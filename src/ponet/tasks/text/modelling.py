@@ -84,7 +84,7 @@ def make_tokenizer(options: TextOptions, init: str | None, train: Documents, not
         tokenizer,
         segments=None if options.segments == "none" else options.segments,
         segment_length=options.segment_length if options.segments == "fixed" else None,
-        model_max_length=options.max_length,
+        model_max_length=options.document_length(),
         truncation_side="left" if options.keep == "tail" else "right",
         truncate_by_default=True,
     )
@@ -133,7 +133,7 @@ def build_model(
     check_vocabulary(tokenizer, model, str(init), vocabulary_advice)
     if any(name.startswith("classifier.") for name in new):
         _begin_at_mean(model, space, labels, notices)
-    notices += extend_positions(model, options.max_length)
+    notices += extend_positions(model, options.document_length())
     return model, new
 
 
@@ -146,15 +146,15 @@ def _from_scratch(
     settled = {
         **FROM_SCRATCH,
         "vocab_size": size,
-        "max_position_embeddings": options.max_length,
+        "max_position_embeddings": options.document_length(),
         **{name: getattr(tokenizer, name) for name in BY_TOKENIZER},
         **fields,
         **by_data,
     }
-    if settled["max_position_embeddings"] < options.max_length:
+    if settled["max_position_embeddings"] < options.document_length():
         raise PoNetError(
             f"model.max_position_embeddings is {settled['max_position_embeddings']}, but texts may have max_length="
-            f"{options.max_length} tokens: leave it out, or make max_length smaller."
+            f"{options.document_length()} tokens: leave it out, or make max_length smaller."
         )
     if settled["vocab_size"] < size:
         raise PoNetError(
@@ -189,7 +189,7 @@ def _as_checkpoint(
     try:
         with quiet():
             config = PoNetConfig.from_pretrained(place, **fields, **by_data)
-        config.max_position_embeddings = max(config.max_position_embeddings, options.max_length)
+        config.max_position_embeddings = max(config.max_position_embeddings, options.document_length())
         check_memory(config)
         return PoNetForSequenceClassification(config)
     except PoNetError:

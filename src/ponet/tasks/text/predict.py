@@ -62,7 +62,7 @@ def predict(
     if model.config.classifier_pairs and first.pair is None:
         raise PoNetError(f"This model compares two texts: '{source}' must be a table with two columns (--pair).")
     torch.nn.Module.to(model, device())
-    collate = PackedCollator(token_types=model.config.type_vocab_size > 1)
+    collate = PackedCollator(model.config.type_vocab_size > 1, options.window is not None)
     encoder = Encoder(tokenizer, options)
     index = 0
     for batch in _batches(first, inputs, encoder, batch_tokens):

@@ -56,7 +56,7 @@ class TextTask:
             train=splits["train"],
             validation=splits.get("validation"),
             test=splits.get("test"),
-            collate=collator(model),
+            collate=collator(model, options),
             compute_metrics=metrics_of(corpus.space),
             best_metric=BEST[corpus.space.kind],
             compute_loss=None if weights is None else weighted_loss(weights, corpus.space),
@@ -78,7 +78,7 @@ class TextTask:
         encoded, counts = encode_documents(documents, tokenizer, options, split)
         if (notice := counts.notice(split, options)) is not None:
             notices.append(notice)
-        return Evaluation(encoded, collator(model), metrics_of(space), notices)
+        return Evaluation(encoded, collator(model, options), metrics_of(space), notices)
 
     def predict(self, run: Path, recipe: "Recipe", source: str, **options: Any) -> Iterator[dict[str, Any]]:
         """As `ponet.tasks.base.Task.predict`; options are those of `ponet.tasks.text.predict.predict`."""
@@ -96,11 +96,13 @@ def _trained_on(run: Path) -> dict[str, Any]:
 
 
 def _check_pairs(options: TextOptions, documents: Documents, data: str) -> None:
-    """Raises PoNetError where two texts are to be read as two documents and there is only one."""
+    """Raises PoNetError where two texts are to be read as two documents and there is only one, or in windows."""
     if options.pairs == "separate" and documents.pairs is None:
         raise PoNetError(f"data.pairs is separate, but '{data}' has one text a row: name the second's column (pair=).")
+    if options.window is not None and documents.pairs is not None:
+        raise PoNetError(f"data.window is for single texts, and '{data}' has pairs: leave it out.")
 
 
-def collator(model: Any) -> PackedCollator:
-    """Packed batches, with token types where the model has more than one."""
-    return PackedCollator(token_types=model.config.type_vocab_size > 1)
+def collator(model: Any, options: TextOptions) -> PackedCollator:
+    """Packed batches, with token types where the model has more than one, and of windows where texts are read so."""
+    return PackedCollator(model.config.type_vocab_size > 1, options.window is not None)
