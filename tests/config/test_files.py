@@ -88,6 +88,14 @@ def test_tasks_of_a_suite_share_their_variants(tmp_path: Path, monkeypatch: pyte
     assert (load_recipe("suite/two/plain").data.max_length, load_recipe("suite/two/own").seed) == (64, 3)
     assert read_recipe("suite/one/plain")["grid"] == {"learning_rate": [1e-3, 1e-4]}
     assert list(read_recipe("suite/two/plain")["grid"]) == ["learning_rate", "batch_size"]
+    Path("mixed.yaml").write_text(
+        "tasks: {lists: {base: lra/listops, data: {segment_num: 7}}}\nvariants: {own: {seed: 3}}"
+    )
+    lists = load_recipe("mixed/lists/own")
+    assert (lists.task, lists.data.segment_num, lists.training.max_steps) == ("lra", 7, 5000)
+    assert lists.description == "Long Range Arena, ListOps"
+    with pytest.raises(PoNetError, match="There is no recipe"):
+        load_recipe("mixed/lists/pooling")
     Path("child.yaml").write_text("base: suite.yaml\ntasks: {three: {data: {path: three.csv}}}\n")
     assert load_recipe("child/three/short").data.max_length == 32
     for name in ("suite/one/own", "suite/one", "suite/three/plain"):

@@ -78,6 +78,19 @@ SETUPS = {
         seconds=30.0,
         patience=15.0,
     ),
+    "mini": Setup(
+        "Mini, as distilled from MiniLM: 6 layers, d 384, 12 heads, FFN 1536, post-norm",
+        {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
+        first_id=1000,
+        segment_length=None,
+        segments=f"segments as long as sentences ({SENTENCE} tokens on average)",
+        kinds=("inference",),
+        cpu_batch_tokens=16_384,
+        gpu_batch_tokens=131_072,
+        seconds=30.0,
+        patience=60.0,
+        main_only=True,
+    ),
     "base": Setup(
         "Base: 12 layers, d 768, 12 heads, FFN 3072, post-norm",
         {},
@@ -108,6 +121,13 @@ class Variant:
     """The ops' backend; None leaves the choice to them."""
     recomputes: Literal["", "mixer", "layer"] = ""
     """What the backward recomputes instead of saving it; matters in training alone."""
+    attention_layers: int = 0
+    """How many of the layers have attention in the place of `mixer`."""
+
+    def layers(self, count: int) -> list[str]:
+        """The mixer of each of `count` layers: attention in as many as there should be, evenly, up to the last."""
+        attention = {(k + 1) * count // self.attention_layers - 1 for k in range(min(self.attention_layers, count))}
+        return ["attention" if layer in attention else self.mixer for layer in range(count)]
 
 
 _NAMES = {
@@ -120,6 +140,11 @@ _NAMES = {
 }
 _NO_WEIGHT_DROPOUT = {"attention_probs_dropout_prob": 0.0}
 """PyTorch's fused attention on a CPU knows no dropout of its weights: with it, SDPA would not be the fused kernel."""
+
+
+HYBRIDS = (1, 2, 3)
+WINDOW = 256
+"""Tokens, at most, in a hybrid's attention windows."""
 
 
 def variants() -> dict[str, Variant]:
@@ -139,7 +164,15 @@ def variants() -> dict[str, Variant]:
         "attention": Variant("Transformer, SDPA", "attention", _NO_WEIGHT_DROPOUT),
         "attention-eager": Variant("Transformer, eager", "attention", {"attention_kernel": "eager"}),
     }
-    return made | {name: Variant(_NAMES.get(name, name), name) for name in mixer_names() if name not in made}
+    made |= {name: Variant(_NAMES.get(name, name), name) for name in mixer_names() if name not in made}
+    for count in HYBRIDS:
+        name = f"PoNet, {count} layer{'s' if count > 1 else ''} with attention"
+        made[f"hybrid-{count}"] = Variant(name, "pooling", _NO_WEIGHT_DROPOUT, attention_layers=count)
+        within = _NO_WEIGHT_DROPOUT | {"attention_window": WINDOW}
+        made[f"hybrid-{count}-window"] = Variant(
+            f"{name} in windows of {WINDOW}", "pooling", within, attention_layers=count
+        )
+    return made
 
 
 MAIN = (
@@ -171,7 +204,7 @@ def choose_variants(names: Sequence[str] | None, setup: Setup, kinds: Sequence[s
         if name not in known and name != ALL:
             raise PoNetError(f"There is no mixer or variant '{name}' to measure.{suggest(name, [*known, ALL])}")
     if names is None:
-        names = MAIN if setup.main_only else tuple(known)
+        names = MAIN if setup.main_only else tuple(name for name in known if not known[name].attention_layers)
     elif ALL in names:
         names = tuple(known)
     else:
@@ -204,15 +237,11 @@ class Cell:
 
 def build(setup: Setup, variant: Variant, positions: int, seed: int, **changes: Any) -> PoNetForSequenceClassification:
     """An untrained classifier for documents of up to `positions` tokens; `changes` are fields of `PoNetConfig`."""
-    fields = setup.fields | {
-        "mixer_types": variant.mixer,
-        **variant.fields,
-        "max_position_embeddings": positions,
-        "num_labels": CLASSES,
-    }
+    fields = setup.fields | variant.fields | {"max_position_embeddings": positions, "num_labels": CLASSES} | changes
+    fields["mixer_types"] = variant.layers(PoNetConfig(**fields).num_hidden_layers)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = PoNetForSequenceClassification(PoNetConfig(**fields | changes))
+        model = PoNetForSequenceClassification(PoNetConfig(**fields))
     if variant.recomputes == "layer":
         # the second name is the one before transformers 5.20 or so
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable

@@ -63,7 +63,7 @@ def ops(
 @handle_errors
 def efficiency(
     config: Annotated[
-        str, typer.Option(help="lra: Long Range Arena, Text (2 layers, d 64); base: 12 layers, d 768.")
+        str, typer.Option(help="lra: Long Range Arena, Text (2 layers, d 64); mini: 6 layers, d 384; base: 12, d 768.")
     ] = "lra",
     lengths: Annotated[
         str | None,
@@ -72,7 +72,8 @@ def efficiency(
     mixers: Annotated[
         str | None,
         typer.Option(
-            help="Mixers and variants, as --list shows them, or all.  \\[default: all; base, quick: the first 7]"
+            help="Mixers and variants, as --list shows them, or all.  "
+            "\\[default: all but hybrids; mini, base, quick: the first 7]"
         ),
     ] = None,
     kinds: Annotated[
@@ -375,7 +376,7 @@ def _list() -> None:
     known = variants()
     width = max(len(name) for name in known)
     for name, variant in known.items():
-        say(f"{name:<{width}}  {variant.name}{'' if name in MAIN else '  (not in base or quick unless named)'}")
+        say(f"{name:<{width}}  {variant.name}{'' if name in MAIN else '  (not in mini, base or quick unless named)'}")
 
 
 def _show(console: "Console", tables: list[Any], paths: list[Path]) -> None:

@@ -17,7 +17,8 @@ description stands for the file's. A suite whose tasks have the same variants is
       ponet: {description: "{}, PoNet"}
       bert: {description: "{}, BERT", model: {init: bert}}
 
-A task's values are above the file's, a variant's above both, and what a task has of a variant above all. `{variant}` in
+A task's values are above the file's, a variant's above both, and what a task has of a variant above all. A task may
+have a base too, whose values it inherits but not its variants (`listops: {base: lra/listops}`). `{variant}` in
 `model.init` stands for the variant's name. `grid` holds the lists of values that `ponet train --grid` chooses from, and
 what else differs while it does.
 """
@@ -141,6 +142,15 @@ def _layers(path: Path, above: tuple[Path, ...]) -> list[dict[str, Any]]:
     return [*([_merged(file, variant, above)] if variant else _layers(file, above)), values]
 
 
+def _task_layers(values: dict[str, Any], above: tuple[Path, ...]) -> list[dict[str, Any]]:
+    """A task's values, and below them those of its base without what they vary."""
+    if "base" not in values:
+        return [values]
+    file, variant = _find(convert(values["base"], str, "base"), above)
+    inherited = [_merged(file, variant, above)] if variant else _layers(file, above)
+    return [*({key: layer[key] for key in layer if key not in ("tasks", "variants")} for layer in inherited), values]
+
+
 def _checked(path: Path) -> dict[str, Any]:
     """The values of one file, in which sections, tasks and variants are mappings or null."""
     values = read_yaml(path)
@@ -162,7 +172,7 @@ def _merged(path: Path, variant: str, above: tuple[Path, ...] = ()) -> dict[str,
     layers = _layers(path, above)
     if variant:
         files, (task, _, name) = layers, variant.rpartition("/")
-        of_task = [_task(layer, task) for layer in files]
+        of_task = [each for layer in files for each in _task_layers(_task(layer, task), above)]
         layers = files + of_task + [(layer.get("variants") or {}).get(name) or {} for layer in files + of_task]
     merged: dict[str, Any] = {}
     for layer in layers:
@@ -172,6 +182,6 @@ def _merged(path: Path, variant: str, above: tuple[Path, ...] = ()) -> dict[str,
                 merged[key] = {} if value is None else {**merged.get(key, {}), **value}
             elif key == "description" and isinstance(value, str):
                 merged[key] = value.replace("{}", str(merged.get(key, "")))
-            elif key not in ("tasks", "variants"):
+            elif key not in ("base", "tasks", "variants"):
                 merged[key] = value
     return merged

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ponet.mixers.base import Mixer, register_mixer
+from ponet.mixers.by_document import Rows, document_rows
+from ponet.mixers.fused_linear import fused_linear
 from ponet.ops.layout import Layout
 
 
@@ -16,6 +18,9 @@ class AttentionMixer(Mixer):
 
     These don't support ragged batches on a CPU: rows of unequal length are padded for the kernel alone.
     `config.attention_kernel` "eager" computes and stores the weights of all pairs, as was usual before those kernels.
+    With `config.attention_window`, a longer document is cut evenly into windows of at most so many packed tokens, and
+    tokens attend within their own: windows of like length are rows together, and nothing is padded to the longest
+    document.
     """
 
     title = "Transformer"
@@ -26,6 +31,7 @@ class AttentionMixer(Mixer):
         self.num_heads = config.num_attention_heads
         self.dropout = config.attention_probs_dropout_prob
         self.eager = config.attention_kernel == "eager"
+        self.window: int | None = config.attention_window
         self.query = nn.Linear(d, d)
         self.key = nn.Linear(d, d)
         self.value = nn.Linear(d, d)
@@ -35,6 +41,11 @@ class AttentionMixer(Mixer):
     ) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`, and the weights `[B, h, N, N]` where asked for (in training after dropout)."""
         d = hidden_states.shape[1]
+        windows = None
+        if self.window is not None and max(layout.lengths, default=0) > self.window:
+            windows = window_layout(layout, self.window)
+            if not output_weights:
+                return self._within(hidden_states, windows), None
         q, k, v = (
             layout.pad(projection(hidden_states)).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
             for projection in (self.query, self.key, self.value)
@@ -42,6 +53,9 @@ class AttentionMixer(Mixer):
         mask = None
         if not layout.is_rectangular:
             mask = layout.pad(torch.ones_like(layout.document, dtype=torch.bool))[:, None, None, :]
+        if windows is not None:
+            places = layout.pad(windows.document + 1)  # 0 at padding
+            mask = (places[:, None, :, None] == places[:, None, None, :]) & (places != 0)[:, None, None, :]
         dropout = self.dropout if self.training else 0.0
         weights = None
         if output_weights or self.eager:
@@ -50,6 +64,40 @@ class AttentionMixer(Mixer):
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         mixed = mixed.transpose(1, 2).reshape(layout.batch_size, layout.padded_length, d)
         return layout.unpad(mixed), weights if output_weights else None
+
+    def _within(self, hidden_states: Tensor, windows: Layout) -> Tensor:
+        """Attention within each of the windows, `[T, d]` -> `[T, d]`."""
+        projected = fused_linear(hidden_states, (self.query, self.key, self.value))
+        dropout = self.dropout if self.training else 0.0
+
+        def attend(padded: Tensor, rows: Rows) -> Tensor:
+            q, k, v = padded.unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # [b, h, n, e]
+            mask = None if rows.mask is None else rows.mask[:, None, None, :]
+            if self.eager:
+                mixed, _ = _attention_with_weights(q, k, v, mask, dropout)
+            else:
+                mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+            return mixed.transpose(1, 2).flatten(2)
+
+        return document_rows(windows).map(projected, attend)
+
+
+def window_layout(layout: Layout, size: int) -> Layout:
+    """The layout in which each document of more than `size` tokens is several, as equal as can be, of at most so many.
+
+    A document's windows depend on its length alone. Computed once for each batch.
+    """
+    key = f"windows:{size}"
+    if key not in layout.derived:
+        ends, start = [0], 0
+        for n in layout.lengths:
+            count = -(-n // size)
+            ends += [start + n * part // count for part in range(1, count + 1)]
+            start += n
+        cu_seqlens = torch.tensor(ends, dtype=torch.int32, device=layout.cu_seqlens.device)
+        layout.derived[key] = Layout.from_packed(cu_seqlens)
+    found: Layout = layout.derived[key]
+    return found
 
 
 def _attention_with_weights(

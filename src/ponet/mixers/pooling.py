@@ -13,6 +13,9 @@ from ponet.ops.dispatch import mean_aggregation, segment_local_fusion, softmax_a
 from ponet.ops.layout import Layout
 from ponet.ops.reference import absorbed_queries, absorbed_values, global_aggregation_published
 
+PARTS = ("ga1", "ga2", "smp", "lmp")
+"""Names in `config.pooling_parts`."""
+
 
 @register_mixer("pooling")
 class PoolingMixer(Mixer):
@@ -21,26 +24,45 @@ class PoolingMixer(Mixer):
     `config.pooling_formulation` says how GA is computed: `"absorbed"` makes three projections a token, `"published"`
     five; the results differ by rounding alone. A key projection that is no plain linear map (wrapped by LoRA,
     quantized, pruned, offloaded) can't be absorbed and is always called.
+
+    `config.pooling_parts` leaves parts out, which then have no weights and are 0 in the fusion: the kernels get zeros
+    in their place, for which they compute exact zeros.
     """
 
     title = "PoNet"
+    dense_local: nn.Linear
+    dense_segment: nn.Linear
+    dense_q: nn.Linear
+    dense_k: nn.Linear
+    dense_o: nn.Linear
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         d = config.hidden_size
         self.num_heads = config.num_attention_heads
         self.formulation = config.pooling_formulation
-        self.dense_local = nn.Linear(d, d)
-        self.dense_segment = nn.Linear(d, d)
-        self.dense_q = nn.Linear(d, d)
-        self.dense_k = nn.Linear(d, d)
-        self.dense_o = nn.Linear(d, d)
+        self.width = d
+        parts = config.pooling_parts or PARTS
+        self.has_stage_1, self.has_stage_2 = "ga1" in parts, "ga2" in parts
+        for name, needed in (
+            ("dense_local", "lmp" in parts),
+            ("dense_segment", "smp" in parts),
+            ("dense_q", self.has_stage_1),
+            ("dense_k", self.has_stage_2),
+            ("dense_o", "ga1" in parts or "smp" in parts),
+        ):
+            if needed:
+                self.add_module(name, nn.Linear(d, d))
 
     def forward(
         self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`, and GA's stage-2 weights `[B, h, N]`, zeros at padding, where asked for."""
-        if self.formulation == "published" or not is_plain(self.dense_k):
+        g: Tensor
+        weights: Tensor | None
+        if not self.has_stage_2:
+            g, weights = self.stage_1(mean_aggregation(hidden_states, layout)), None
+        elif self.formulation == "published" or not is_plain(self.dense_k):
             g, weights = self.global_aggregation_published(hidden_states, layout, output_weights)
         else:
             g, weights = self.global_aggregation(hidden_states, layout, output_weights)
@@ -51,18 +73,30 @@ class PoolingMixer(Mixer):
         self, read: Callable[[int, int], Tensor], layout: Layout, bounds: Sequence[int]
     ) -> Iterator[Tensor]:
         """See `Mixer.forward_chunks`; GA is absorbed, whatever the formulation."""
-        if not is_plain(self.dense_k):
+        if self.has_stage_2 and not is_plain(self.dense_k):
             yield from super().forward_chunks(read, layout, bounds)
             return
-        g = self.dense_q(document_means(read, layout, bounds))
-        queries = absorbed_queries(g, self.dense_k.weight, self.num_heads)
-        pooled = attention_pools(read, queries, layout, bounds)
-        g = absorbed_values(pooled, self.dense_k.weight, self.dense_k.bias, layout)
+        g = self.stage_1(document_means(read, layout, bounds))
+        if self.has_stage_2:
+            queries = absorbed_queries(g, self.dense_k.weight, self.num_heads)
+            pooled = attention_pools(read, queries, layout, bounds)
+            g = absorbed_values(pooled, self.dense_k.weight, self.dense_k.bias, layout)
         yield from pool_chunks(read, self.project, g, layout, bounds)
 
+    def stage_1(self, mean: Tensor) -> Tensor:
+        """GA's stage 1 of the mean tokens, which is the mean query: `[B, d]` -> `[B, d]`; zeros without it."""
+        g: Tensor = self.dense_q(mean) if self.has_stage_1 else torch.zeros_like(mean)
+        return g
+
     def project(self, x: Tensor) -> Tensor:
-        """The projections `o | s | l`: `[T, d]` -> `[T, 3 d]`."""
-        return fused_linear(x, (self.dense_o, self.dense_segment, self.dense_local))
+        """The projections `o | s | l`: `[T, d]` -> `[T, 3 d]`; zeros for a part that is left out."""
+        names = ("dense_o", "dense_segment", "dense_local")
+        maps = [self.get_submodule(name) for name in names if hasattr(self, name)]
+        made = fused_linear(x, maps)
+        if len(maps) == len(names):
+            return made
+        columns, nothing = iter(made.split(self.width, 1)), made.new_zeros(len(made), self.width)
+        return torch.cat([next(columns) if hasattr(self, name) else nothing for name in names], 1)
 
     def global_aggregation(self, x: Tensor, layout: Layout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
         """GA without a query or key for any token: `x [T, d]` -> `g' [B, d]` (see `reference.global_aggregation`)."""

@@ -19,6 +19,7 @@ _POSITIVE = (
     "num_sentence_labels",
     "classifier_hidden_size",
     "chunk_size",
+    "attention_window",
     "external_memory",
     "linformer_features",
     "linformer_length",
@@ -56,6 +57,10 @@ class PoNetConfig(PreTrainedConfig):
             performer, nystrom and lsh as in the published Arena code, where padding and the padded length count.
         attention_kernel (`str`):
             What computes attention: "sdpa", PyTorch's fused kernels, or "eager", which stores the weights of all pairs.
+        attention_window (`int`, *optional*):
+            Attention layers attend within windows of at most so many tokens, into which a document is cut evenly: cost
+            is linear in its length. What is further away reaches a token through layers of other mixers. None: within
+            the whole document.
         linformer_features (`int`):
             Keys and values that a Linformer's head projects a document to.
         linformer_length (`int`, *optional*):
@@ -77,6 +82,10 @@ class PoNetConfig(PreTrainedConfig):
             Units of External Attention's memory.
         pooling_formulation (`str`):
             "absorbed" computes three projections a token, "published" five, with the same result.
+        pooling_parts (`list[str]`, *optional*):
+            The parts of "pooling" that there are: "ga1" and "ga2", the stages of global aggregation (without "ga2" its
+            result is the mean query of stage 1), "smp", segment max-pooling, and "lmp", local max-pooling. A part that
+            is left out is 0 in the fusion, and has no weights. None: all.
         mixer_checkpointing (`bool`):
             Whether backward recomputes each mixing block in place of saving its inner tensors (the projections, the
             segment maxima): less memory, for one more matrix product.
@@ -135,6 +144,7 @@ class PoNetConfig(PreTrainedConfig):
     mixer_types: str | list[str] | None = "pooling"
     mixer_form: Literal["exact", "published"] = "exact"
     attention_kernel: Literal["sdpa", "eager"] = "sdpa"
+    attention_window: int | None = None
     linformer_features: int = 256
     linformer_length: int | None = None
     performer_features: int = 256
@@ -144,6 +154,7 @@ class PoNetConfig(PreTrainedConfig):
     lsh_chunk_length: int = 64
     external_form: Literal["external", "softmax_mlp"] = "external"
     external_memory: int = 64
+    pooling_parts: list[Literal["ga1", "ga2", "smp", "lmp"]] | None = None
     pooling_formulation: Literal["absorbed", "published"] = "absorbed"
     mixer_checkpointing: bool = False
     chunk_size: int | None = None
@@ -208,6 +219,11 @@ class PoNetConfig(PreTrainedConfig):
             )
         if self.nystrom_kernel_size and (self.nystrom_kernel_size < 0 or self.nystrom_kernel_size % 2 == 0):
             raise ValueError(f"nystrom_kernel_size must be odd, or 0 for none, not {self.nystrom_kernel_size}")
+        parts = self.pooling_parts
+        if parts is not None and (not set(parts) - {"ga2"} or ("ga2" in parts and "ga1" not in parts)):
+            raise ValueError(
+                f"pooling_parts must name one of ga1, smp and lmp at least, and ga2 not without ga1, not {parts}"
+            )
         if self.hidden_act not in ACT2FN:
             raise ValueError(f"unknown hidden_act '{self.hidden_act}'; known: {', '.join(sorted(ACT2FN))}")
         if self.problem_type not in (None, *_PROBLEM_TYPES):

@@ -12,12 +12,18 @@ For one document, a row of `N` places of which some hold real tokens, with `h` h
 
 Special tokens ([CLS], [SEP]) are left out of their neighbours' windows and have `s' = l' = 0` themselves; they take
 part in everything else. Every other implementation is tested against this one.
+
+The paper's ablations leave parts out: without the second stage of GA, `g' = g`; without GA, SMP or LMP, `g'`, `s'` or
+`l'` is 0.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+PARTS = ("ga1", "ga2", "smp", "lmp")
 
 
 def pooling_mixer(
@@ -30,6 +36,7 @@ def pooling_mixer(
     segment: NDArray,
     special: NDArray,
     heads: int,
+    parts: Sequence[str] = PARTS,
 ) -> tuple[Array, Array]:
     """Projections `[N, d]`; `real`, `special` `[N]` bool, `segment` `[N]` -> `y [N, d]`, `a [h, N]`; 0 at padding."""
     N, d = k.shape
@@ -46,11 +53,15 @@ def pooling_mixer(
         weights = np.exp(scores - scores.max())
         a[h, tokens] = weights / weights.sum()
         pooled[channels] = sum(a[h, n] * k[n, channels] for n in tokens)
+    if "ga2" not in parts:
+        pooled = g if "ga1" in parts else np.zeros(d)
     for n in tokens:
         segment_max = np.max([s[m] for m in tokens if segment[m] == segment[n]], axis=0)
         window = [n, *(m for m in (n - 1, n + 1) if m in tokens and not special[m])]
         local_max = np.max([l[m] for m in window], axis=0)
-        if special[n]:
-            segment_max = local_max = np.zeros(d)
+        if special[n] or "smp" not in parts:
+            segment_max = np.zeros(d)
+        if special[n] or "lmp" not in parts:
+            local_max = np.zeros(d)
         y[n] = (pooled + segment_max) * o[n] + local_max
     return y, a

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ponet.report import distillation, efficiency, lra, pretraining
+from ponet.report.ablations import ablations
 from ponet.report.documents import documents
 from ponet.report.embeddings import embeddings
 from ponet.report.fill_mask import fill_mask
@@ -44,6 +45,7 @@ def _runs(
 
 
 REPORTS = {
+    "ablations": Report(ablations),
     "distillation": _runs("distillation", distillation.distillation, distillation.plot),
     "documents": _runs("documents", documents),
     "lra": _runs("lra", lra.lra, lra.plot),

@@ -84,9 +84,14 @@ def forward_flops(config: "PoNetConfig", lengths: Sequence[int], predicted: int)
     total = 0.0
     for mixer in config.layer_mixers:
         if mixer == "pooling":
-            total += 4 * dense + 4 * config.num_attention_heads * d * tokens  # o, s, l, output; scores and their sum
+            parts = config.pooling_parts or ("ga1", "ga2", "smp", "lmp")
+            maps = 1 + ("ga1" in parts or "smp" in parts) + ("smp" in parts) + ("lmp" in parts)  # output, o, s, l
+            total += maps * dense
+            if "ga2" in parts:
+                total += 4 * config.num_attention_heads * d * tokens  # scores and their sum
         elif mixer == "attention":
-            total += 4 * dense + sum(4 * d * n * n for n in lengths)
+            windows = [-(-n // (config.attention_window or max(n, 1))) or 1 for n in lengths]
+            total += 4 * dense + sum(4 * d * n * n / count for n, count in zip(lengths, windows, strict=True))
         elif mixer == "fourier":
             total += sum(5 * n * d * (math.log2(max(n, 2)) + math.log2(d)) for n in lengths)
         else:
