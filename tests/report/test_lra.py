@@ -139,3 +139,19 @@ def test_broken_metrics_are_named(tmp_path: Path) -> None:
         find_report("lra").tables(tmp_path)
     with pytest.raises(PoNetError, match=r"There is no report 'lar'\. Did you mean 'lra'"):
         report("lar", tmp_path, plots=tmp_path)
+
+
+def test_fresh_examples_have_a_column_where_they_were_measured(tmp_path: Path) -> None:
+    for mixer in ("pooling", "fourier"):
+        put(tmp_path, "listops", mixer, 0.38, steps=5000)
+    file = tmp_path / "lra" / "listops" / "pooling" / "seed0" / "fresh.json"
+    file.write_text(json.dumps({"metrics": {"accuracy": 0.3712}, "examples": 10_000}))
+    made = find_report("lra").tables(tmp_path)
+    found = rows(made, "ListOps: measured")
+    assert (found["PoNet"][1], found["FNet"][1]) == ("37.1", ABSENT)
+    [table] = [table for table in made if table.title == "ListOps: measured"]
+    assert table.columns[2] == "Fresh test %"
+    assert "10,000 newly generated examples" in table.notes[0]
+    file.write_text("{}")
+    with pytest.raises(PoNetError, match="measure again"):
+        find_report("lra").tables(tmp_path)

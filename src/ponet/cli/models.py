@@ -23,6 +23,10 @@ def evaluate(
         int | None,
         typer.Option(help="New test data made from this seed, for tasks that make their data.", min=0, max=MOST_SEED),
     ] = None,
+    fresh_size: Annotated[
+        int | None, typer.Option(help="Examples of that.  \\[default: as many as the test split has]", min=1)
+    ] = None,
+    file: Annotated[bool, typer.Option("--file", help="Keep its figures in the run's folder, for reports.")] = False,
 ) -> None:
     """Metrics of a run's model on a split, as JSON.
 
@@ -31,10 +35,12 @@ def evaluate(
       ponet evaluate runs/reviews
 
       ponet evaluate runs/reviews --data newer.csv
+
+      ponet evaluate runs/lra/listops/pooling/seed0 --fresh-test-seed 1 --fresh-size 10000 --file
     """
     from ponet.training.evaluation import evaluate as evaluate_run
 
-    result = evaluate_run(run, data, split, fresh_test_seed)
+    result = evaluate_run(run, data, split, fresh_test_seed, fresh_size=fresh_size, file=file)
     sys.stdout.write(to_json(result, indent=2) + "\n")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, NonNegativeInt
+from pydantic import BeforeValidator, Field, NonNegativeInt
 
 from ponet.config.schema import Count, options
 
@@ -58,3 +58,11 @@ class LraOptions(DataOptions):
     """Segments of a full row, about, where they are fixed."""
     fresh_size: Count | None = None
     """Number of examples that `--fresh-test-seed` generates; default: as many as the test split has."""
+
+
+@options("data")
+class LraMaskedOptions(LraOptions):
+    """As for classification, and how many tokens are masked."""
+
+    mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """The share of tokens to predict: of ten, eight become the mask, one another token of the batch, one stays."""

@@ -10,7 +10,7 @@ from pydantic_core import to_jsonable_python
 
 from ponet.config.distillation import DistillationOptions
 from ponet.config.files import GRID, SECTIONS, available_recipes, check_section, read_recipe
-from ponet.config.lra import LraOptions
+from ponet.config.lra import LraMaskedOptions, LraOptions
 from ponet.config.names import nearest
 from ponet.config.pretraining import PretrainingOptions
 from ponet.config.schema import Seed, build, convert, short
@@ -34,6 +34,7 @@ __all__ = [
 DATA_OPTIONS: dict[str, type] = {
     "distillation": DistillationOptions,
     "lra": LraOptions,
+    "lra-masked": LraMaskedOptions,
     "pretraining": PretrainingOptions,
     "text": TextOptions,
     "text-baseline": TextOptions,

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ponet.data.arrow import features_class_names
 from ponet.data.hub import HUB_NAME, load_data_set
@@ -39,7 +40,7 @@ class TableSource:
         return digest.hexdigest()
 
 
-def open_source(path: str | None, splits: Mapping[str, str | None] | None = None) -> TableSource:
+def open_source(path: str | None, splits: Mapping[Any, str | None] | None = None) -> TableSource:
     """All rows under a path, a name in the data folder, or a hub name, in this order.
 
     Args:

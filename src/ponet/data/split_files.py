@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ponet.data.streams import is_table, is_text, split_name
 from ponet.utils.errors import PoNetError
@@ -24,7 +25,7 @@ _STATE, _SPLIT_LIST = "state.json", "dataset_dict.json"
 """What `save_to_disk` of the `datasets` library leaves beside the rows, and beside the folders of the splits."""
 
 
-def split_aliases(splits: Mapping[str, str | None] | None = None) -> dict[str, str]:
+def split_aliases(splits: Mapping[Any, str | None] | None = None) -> dict[str, str]:
     """`ALIASES`, with the splits that have other names.
 
     Args:

@@ -9,7 +9,9 @@ from ponet.mixers import mixer_title
 from ponet.report.published import LRA, LRA_BEYOND, LRA_TASKS
 from ponet.report.results import Result, evaluations, machine_of, save_figure, step_seconds
 from ponet.report.tables import ABSENT, Table, count, mean, memory, percent, seconds
+from ponet.utils.errors import PoNetError
 from ponet.utils.extras import pyplot
+from ponet.utils.files import read_json
 
 TITLES = {
     "listops": "ListOps",
@@ -114,6 +116,9 @@ def _measured(task: str, cells: list[_Cell]) -> Table:
     columns = ("Model", "Test %", "Validation %", "Published %", "Seeds", "Steps", "Step", "Time", "Tokens/s", "Memory")
     table = Table(f"{TITLES[task]}: measured", columns)
     here = [cell for cell in cells if cell.task == task]
+    fresh = {cell.mixer: found for cell in here if (found := [each for run in cell.runs if (each := _fresh(run))])}
+    if fresh:
+        table.columns = (*columns[:2], "Fresh test %", *columns[2:])
     for cell in here:
         published = LRA.get(MIXERS[cell.mixer])
         figure = None if published is None or task not in LRA_TASKS else published[LRA_TASKS.index(task)]
@@ -121,6 +126,7 @@ def _measured(task: str, cells: list[_Cell]) -> Table:
             [
                 MIXERS[cell.mixer],
                 cell.accuracy(),
+                *([percent([accuracy for accuracy, _ in fresh.get(cell.mixer, [])])] if fresh else []),
                 cell.accuracy("validation"),
                 _published(figure),
                 str(len(cell.runs)),
@@ -135,11 +141,26 @@ def _measured(task: str, cells: list[_Cell]) -> Table:
     notes = [f"Published: {count(_published_steps(task))} steps."]
     if any(run.number("train.timed_step_seconds") for cell in here for run in cell.runs):
         notes.append("Step: timed before the training, where a time and not a number of steps was given.")
+    if fresh:
+        sizes = sorted({f"{examples:,}" for found in fresh.values() for _, examples in found})
+        notes.append(f"Fresh test: {' or '.join(sizes)} newly generated examples, the same for all.")
     if machines:
         notes.append(f"On {'; '.join(machines)}.")
     differences = sorted({text for cell in here for run in cell.runs for text in _differences(run)})
     table.notes = [" ".join([*notes, *differences])]
     return table
+
+
+def _fresh(run: Result) -> tuple[float, int] | None:
+    """Accuracy on newly generated data, and how many examples; None where that wasn't measured."""
+    file = None if run.folder is None else run.folder / "fresh.json"
+    if file is None or not file.is_file():
+        return None
+    values = read_json(file)
+    try:
+        return float(values["metrics"]["accuracy"]), int(values["examples"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PoNetError(f"'{file}' isn't what `ponet evaluate --file` wrote: measure again.") from error
 
 
 def _differences(run: Result) -> list[str]:

@@ -15,6 +15,7 @@ from ponet.report.long import long
 from ponet.report.long_inference import long_inference
 from ponet.report.ops import ops
 from ponet.report.results import Result, load_results
+from ponet.report.self_pretraining import self_pretraining
 from ponet.report.tables import Table
 from ponet.report.transfer import transfer
 from ponet.utils.errors import PoNetError, suggest
@@ -44,11 +45,16 @@ def _runs(
     return Report(lambda results: tables(load_results(results, suite)), draw)
 
 
+def _with(report: Report, more: Callable[[Path], list[Table]]) -> Report:
+    """A report, and further tables behind its own."""
+    return Report(lambda results: [*report.tables(results), *more(results)], report.plots)
+
+
 REPORTS = {
     "ablations": Report(ablations),
     "distillation": _runs("distillation", distillation.distillation, distillation.plot),
     "documents": _runs("documents", documents),
-    "lra": _runs("lra", lra.lra, lra.plot),
+    "lra": _with(_runs("lra", lra.lra, lra.plot), self_pretraining),
     "pretraining": _runs("pretraining", pretraining.pretraining, pretraining.plot),
     "transfer": _runs("transfer", transfer),
     "efficiency": Report(efficiency.efficiency, efficiency.plots),

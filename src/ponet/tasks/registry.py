@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _TASKS = {
     "distillation": "ponet.tasks.distillation.task:DistillationTask",
     "lra": "ponet.tasks.lra.task:ArenaTask",
+    "lra-masked": "ponet.tasks.lra.masked:MaskedArenaTask",
     "pretraining": "ponet.tasks.pretraining.task:PretrainingTask",
     "text": "ponet.tasks.text.task:TextTask",
     "text-baseline": "ponet.tasks.text.baseline:BaselineTask",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,11 @@ from ponet.tasks.registry import get_task
 from ponet.training.batching import EvaluationBatches, data_loader
 from ponet.training.display import Display
 from ponet.training.distributed import check_environment, make_accelerator, resolve_precision
-from ponet.training.folder import RunFolder
+from ponet.training.folder import FRESH, RunFolder
 from ponet.training.progress import finite
+from ponet.training.result import origin
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import explain
+from ponet.utils.files import explain, write_json
 from ponet.utils.libraries import quiet_libraries
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ def evaluate(
     split: str = "test",
     fresh_test_seed: int | None = None,
     show: bool = True,
+    fresh_size: int | None = None,
+    file: bool = False,
 ) -> dict[str, Any]:
     """Metrics of a complete run's model.
 
@@ -93,6 +97,8 @@ def evaluate(
         split: which split of it.
         fresh_test_seed: newly generated test data instead, for tasks that generate theirs.
         show: whether progress and notices are written to stderr.
+        fresh_size: examples of that test data; default: the recipe's, else as many as the test split has.
+        file: whether the result stays in the run's folder (`fresh.json`), where the reports find it.
 
     Returns:
         `run`, `split`, `data`, `fresh_test_seed`, the number of `examples`, and `metrics` {name: value}.
@@ -105,6 +111,12 @@ def evaluate(
         check_seed(fresh_test_seed, "--fresh-test-seed")
     folder, display = RunFolder(run), Display(show)
     recipe = folder.require_complete()
+    if (fresh_size is not None or file) and fresh_test_seed is None:
+        raise PoNetError("--fresh-size and --file are for new test data: give --fresh-test-seed too.")
+    if fresh_size is not None:
+        if not hasattr(recipe.data, "fresh_size"):
+            raise PoNetError(f"The task '{recipe.task}' makes no test data: leave --fresh-size out.")
+        recipe = replace(recipe, data=replace(recipe.data, fresh_size=fresh_size))
     with quiet_libraries(), display:
         evaluation = get_task(recipe.task).evaluation(folder.path, recipe, data, split, fresh_test_seed)
         for notice in evaluation.notices:
@@ -121,6 +133,10 @@ def evaluate(
             "metrics": metrics,
         }
     )
+    if file:
+        command = f"ponet evaluate RUN --fresh-test-seed {fresh_test_seed} --fresh-size {result['examples']} --file"
+        kept = {key: result[key] for key in ("split", "fresh_test_seed", "examples", "metrics")}
+        write_json(folder.path / FRESH, kept | origin(recipe.seed, command))
     return result
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ponet.artifacts import replacing_folder
 from ponet.config.recipe import Recipe, recipe_from_dict
 from ponet.training.card import model_card
-from ponet.training.folder import CARD, GRID_FILE, METRICS, RECIPE, RESULT, RunFolder
+from ponet.training.folder import CARD, FRESH, GRID_FILE, METRICS, RECIPE, RESULT, RunFolder
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import data_folder, read_json, write_json, write_text
 
@@ -66,6 +66,8 @@ def export_run(
     with replacing_folder(target) as made:
         for file in _files(folder.path, weights_mb):
             shutil.copyfile(file, made / file.name)
+        if (folder.path / FRESH).is_file():
+            shutil.copyfile(folder.path / FRESH, made / FRESH)
         write_text(made / METRICS, _thinned(folder.metrics_file))
         write_text(made / RECIPE, recipe.to_yaml())
         write_text(made / CARD, model_card(recipe, result))

@@ -22,6 +22,8 @@ RECIPE, METRICS, RESULT, CARD = "recipe.yaml", "metrics.jsonl", "result.json", "
 FILES = (RECIPE, METRICS, RESULT, CARD)
 GRID_FILE = "grid.json"
 """Beside the runs of one recipe: the figures of `ponet train --grid` and its choice."""
+FRESH = "fresh.json"
+"""In a run's folder: what `ponet evaluate --fresh-test-seed --file` measured on newly generated data."""
 STAGING = ".model.tmp"
 """The folder in a run's that holds its model until all of that is written."""
 MARK = "# The recipe of the run in this folder, as `ponet` wrote it.\n"
@@ -193,14 +195,14 @@ class RunFolder:
             self._sweep()
             self.store.remove_all()
             for path in self.path.iterdir():
-                if MODEL_FILES.fullmatch(path.name) or path.name in (METRICS, CARD):
+                if MODEL_FILES.fullmatch(path.name) or path.name in (METRICS, CARD, FRESH):
                     path.unlink()
             (self.path / RECIPE).unlink(missing_ok=True)  # last: it says whose folder this is
             return sorted(path.name for path in self.path.iterdir() if path.name != LOCK)
 
     def others(self) -> list[str]:
         """The names of what is in the folder and isn't of a run."""
-        ours = (*FILES, STAGING, LOCK, self.store.folder.name)
+        ours = (*FILES, FRESH, STAGING, LOCK, self.store.folder.name)
         names = {path.name for path in self.path.iterdir()} - {path.name for path in leftovers(self.path, FILES)}
         return sorted(name for name in names if name not in ours and not MODEL_FILES.fullmatch(name))
 

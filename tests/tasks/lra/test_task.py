@@ -17,6 +17,7 @@ from ponet.tasks.lra.spec import TASKS
 from ponet.tasks.lra.task import accuracy, build_model
 from ponet.tasks.registry import get_task
 from ponet.training.evaluation import evaluate
+from ponet.training.export import export_run
 from ponet.training.run import train
 from ponet.utils.errors import PoNetError
 
@@ -51,6 +52,16 @@ def test_three_steps_of_listops(mixer: str, cache: Path, tmp_path: Path) -> None
     fresh = evaluate(tmp_path / "run", fresh_test_seed=7, show=False)
     assert fresh["examples"] == 8
     assert fresh["metrics"]["loss"] != again["metrics"]["loss"]
+    more = evaluate(tmp_path / "run", fresh_test_seed=7, show=False, fresh_size=12, file=True)
+    assert more["examples"] == 12
+    kept = json.loads((tmp_path / "run" / "fresh.json").read_text())
+    assert kept["metrics"] == more["metrics"]
+    assert kept["commit"] == result["commit"]
+    filed = export_run(tmp_path / "run", tmp_path / "results")
+    assert json.loads((filed / "fresh.json").read_text()) == kept
+    assert export_run(tmp_path / "run", tmp_path / "results", overwrite=True) == filed
+    with pytest.raises(PoNetError, match="give --fresh-test-seed too"):
+        evaluate(tmp_path / "run", show=False, file=True)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_one_others(cache: Path, tmp_path: Path) -> None:
@@ -203,7 +214,7 @@ def test_options_that_make_no_sense(override: str, sentence: str) -> None:
     [
         ("max_position_embeddings=1000", "up to 2,000 tokens"),
         ("model.vocab_size=99", "model.vocab_size follows from the data set"),
-        ("init=somewhere", "trained from scratch"),
+        ("init=somewhere", "'somewhere' is no complete run"),
         ("num_attention_heads=3", "The model section doesn't describe a model"),
     ],
 )

@@ -39,6 +39,8 @@ class ArenaTask:
         task = get_lra_task(options.dataset)
         set_seed(recipe.seed)  # the weights of a run depend on its seed alone, not on what was drawn before
         model = build_model(recipe.model, task)  # before the data, which may take minutes to make
+        init = recipe.model.get("init")
+        facts = {} if init is None else {"self_pretraining": take_encoder(model, str(init))}
         data = open_data(task.name, options)
         return Prepared(
             model=model,
@@ -50,7 +52,10 @@ class ArenaTask:
             compute_metrics=accuracy,
             best_metric="accuracy",
             notices=list(data.notices),
-            facts=data.facts,
+            facts=data.facts | facts,
+            new_weights=frozenset(
+                name for name, _ in model.named_parameters() if init is not None and name.startswith("classifier.")
+            ),
         )
 
     def evaluation(
@@ -128,29 +133,16 @@ def accuracy(prediction: "EvalPrediction") -> dict[str, float]:
 
 
 def build_model(values: dict[str, Any], task: LraTask) -> "PoNetForSequenceClassification":
-    """The classifier that the recipe's `model` section describes, from scratch.
+    """The classifier that the recipe's `model` section describes, with new weights.
 
     Raises:
-        PoNetError: fields that don't go together, that the data set decides, or too few positions.
+        PoNetError: as `check_fields`.
     """
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
     from ponet.tasks.models import new_model
 
-    for name in BY_TASK:
-        if name in values:
-            raise PoNetError(f"model.{name} follows from the data set '{task.name}': leave it out.")
-    if values.get("init") is not None:
-        raise PoNetError("Long Range Arena's models are trained from scratch: leave model.init out.")
-    fields = {key: value for key, value in values.items() if key != "init"}
-    positions = fields.get("max_position_embeddings", task.max_length)
-    if positions < task.max_length:
-        raise PoNetError(
-            f"model.max_position_embeddings is {positions}, but '{task.name}' has up to {task.max_length:,} tokens: "
-            "leave it out, or raise it."
-        )
     settled = {
-        **fields,
-        "max_position_embeddings": positions,
+        **check_fields(values, task),
         "vocab_size": task.vocab_size,
         "num_labels": task.classes,
         "classifier_pairs": task.pairs,
@@ -159,6 +151,69 @@ def build_model(values: dict[str, Any], task: LraTask) -> "PoNetForSequenceClass
     model = new_model(PoNetForSequenceClassification, settled)
     begin_as_published(model)
     return model
+
+
+def check_fields(values: dict[str, Any], task: LraTask) -> dict[str, Any]:
+    """The configuration's fields in a recipe's `model` section, with positions for the data.
+
+    Raises:
+        PoNetError: fields that the data set decides, or too few positions.
+    """
+    for name in BY_TASK:
+        if name in values:
+            raise PoNetError(f"model.{name} follows from the data set '{task.name}': leave it out.")
+    fields = {key: value for key, value in values.items() if key not in ("init", "init_weights")}
+    positions = fields.get("max_position_embeddings", task.max_length)
+    if positions < task.max_length:
+        raise PoNetError(
+            f"model.max_position_embeddings is {positions}, but '{task.name}' has up to {task.max_length:,} tokens: "
+            "leave it out, or raise it."
+        )
+    return {**fields, "max_position_embeddings": positions}
+
+
+def take_encoder(model: "PoNetForSequenceClassification", init: str) -> dict[str, Any]:
+    """Copies the encoder's weights from a run of the task `lra-masked` on the same data set.
+
+    Returns:
+        What that run took, for the result: its recipe's name and seed, steps, and seconds in training steps.
+
+    Raises:
+        PoNetError: no complete run, or one of another model.
+    """
+    from safetensors.torch import load_file
+
+    from ponet.models.loading import WeightsError, check_finite
+    from ponet.utils.files import read_json
+
+    run = Path(init)
+    if not ((run / "result.json").is_file() and (run / "model.safetensors").is_file()):
+        raise PoNetError(
+            f"'{init}' is no complete run: Long Range Arena's models begin with new weights, or with the encoder of a "
+            "self-pre-training (`ponet train self-pretraining/TASK-inputs/MIXER`)."
+        )
+    try:
+        weights = load_file(run / "model.safetensors")
+    except Exception as error:  # a cut or foreign file raises whatever its reader raises
+        raise PoNetError(f"The weights in '{init}' can't be read: train that run again with --overwrite.") from error
+    for name, parameter in model.named_parameters():
+        if not name.startswith("ponet."):
+            continue
+        if name not in weights or weights[name].shape != parameter.shape:
+            raise PoNetError(f"'{init}' is of another model: its '{name}' is missing or of another shape.")
+        parameter.data.copy_(weights[name])
+    try:
+        check_finite(init, model)
+    except WeightsError as error:
+        raise PoNetError(f"{error} Train that run again with --overwrite.") from error
+    result = read_json(run / "result.json")
+    recipe, train = result.get("recipe") or {}, result.get("train") or {}
+    return {
+        "name": recipe.get("name"),
+        "seed": recipe.get("seed"),
+        "steps": train.get("steps"),
+        "seconds": train.get("seconds"),
+    }
 
 
 def begin_as_published(model: "nn.Module") -> None:

@@ -26,9 +26,13 @@ class Tokens:
     @staticmethod
     def of_documents(documents: "Sequence[Tokens]") -> "Tokens":
         """An example that consists of several documents; segment ids are each document's own."""
-        fields = (np.concatenate([getattr(each, name) for each in documents]) for name in TOKEN_FIELDS)
-        lengths = np.array([len(each.input_ids) for each in documents], dtype=np.int32)
-        return Tokens(*fields, sum(each.dropped for each in documents), lengths)
+        return Tokens(
+            np.concatenate([each.input_ids for each in documents]),
+            np.concatenate([each.segment_ids for each in documents]),
+            np.concatenate([each.token_type_ids for each in documents]),
+            sum(each.dropped for each in documents),
+            np.array([len(each.input_ids) for each in documents], dtype=np.int32),
+        )
 
     def example(self) -> Example:
         """As a batch is made of."""
@@ -69,8 +73,9 @@ class TokenStore(Sequence[Example]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         span = slice(self.offsets[index], self.offsets[index + 1])
-        fields = (getattr(self, name)[span] for name in TOKEN_FIELDS)
-        example = Tokens(*fields, document_lengths=self.document_lengths[index]).example()
+        example: Example = {name: getattr(self, name)[span] for name in TOKEN_FIELDS}
+        if (lengths := self.document_lengths[index]) is not None:
+            example["document_lengths"] = lengths
         if self.labels is not None:
             example["labels"] = self.labels[index]
         return example
