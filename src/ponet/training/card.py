@@ -16,9 +16,11 @@ _PIPELINES = {
 def model_card(recipe: Recipe, result: dict[str, Any]) -> str:
     """README.md of a run folder, from its result."""
     model = result.get("model") or {}
+    # a pipeline reads one document at a time, and not two, nor one in windows
+    several = getattr(recipe.data, "pairs", "joined") == "separate" or getattr(recipe.data, "window", None) is not None
     pipeline = next((task for suffix, task in _PIPELINES.items() if str(model.get("class")).endswith(suffix)), None)
     head = ["---", "library_name: transformers", "tags: [ponet]"]
-    if pipeline and recipe.task != "lra":
+    if pipeline and recipe.task not in ("lra", "lra-masked"):
         head.insert(2, f"pipeline_tag: {pipeline}")
     body = [
         *head,
@@ -42,7 +44,9 @@ def model_card(recipe: Recipe, result: dict[str, Any]) -> str:
             "Pathfinder on newly made data.",
             "",
         ]
-    elif pipeline:
+    elif several:
+        body += ["## Use", "", "`ponet predict path/to/this/folder documents.csv`.", ""]
+    elif pipeline and recipe.task != "lra-masked":
         body += [
             "## Use",
             "",

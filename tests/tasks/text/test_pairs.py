@@ -9,11 +9,13 @@ import pytest
 import torch
 from transformers import EvalPrediction
 
+from ponet.config.recipe import load_recipe
 from ponet.config.text import TextOptions
 from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.tasks.text.collate import PackedCollator
 from ponet.tasks.text.encode import Encoder
 from ponet.tasks.text.task import TextTask
+from ponet.training.card import model_card
 from ponet.utils.errors import PoNetError
 
 Make = Callable[..., Any]
@@ -90,6 +92,15 @@ def test_a_run_trains_is_evaluated_and_predicts(pairs: Path, folder: Path, recip
         list(TextTask().predict(folder / "run", made, "single.csv"))
     with pytest.raises(PoNetError, match=r"'single\.csv' has one text a row"):
         TextTask().evaluation(folder / "run", made, "single.csv", "test", None)
+
+
+@pytest.mark.parametrize(("changes", "pipeline"), [([], True), (["pairs=separate"], False), (["window=64"], False)])
+def test_the_card_shows_a_pipeline_where_one_reads_the_run(changes: list[str], pipeline: bool) -> None:
+    result = {"model": {"class": "PoNetForSequenceClassification"}, "train": {}, "machine": {"gpu": "none"}}
+    result |= {"command": "ponet", "commit": None, "versions": {}}
+    card = model_card(load_recipe("glue/rte/ponet", changes), result)
+    assert ("from transformers import pipeline" in card) == pipeline
+    assert "ponet predict" in card
 
 
 def test_one_text_a_row_cannot_be_two_documents(folder: Path, write_rows: Write, reviews: Any, recipe: Make) -> None:
