@@ -9,7 +9,8 @@ import yaml
 from markdown_it import MarkdownIt
 
 from ponet.config.recipe import recipe_from_dict
-from ponet.tasks.pretraining.export import export_card
+from ponet.models.configuration_ponet import PoNetConfig
+from ponet.tasks.pretraining.export_card import Stage, export_card
 from ponet.training.card import model_card
 from ponet.utils.errors import printable
 from ponet.utils.markdown import code, plain
@@ -141,6 +142,7 @@ def pretend_result(text: str) -> dict[str, Any]:
         "machine": {"cpu": text, "cores": 2, "gpu": None},
         "recipe": {
             "name": text,
+            "task": "pretraining",
             "model": {},
             "data": {"max_length": 8, "objective": "mlm"},
             "training": {"learning_rate": 1e-3, "schedule": "linear", "warmup": 0.1},
@@ -159,7 +161,7 @@ def check(card: str, text: str) -> None:
     assert tags <= {"h1", "h2", "p", "ul", "li", "code", "pre", "table", "thead", "tbody", "tr", "th", "td"}, tags
     assert shown(body).count("<h1") == 1
     titles = [html.unescape(title) for title in re.findall(r"<h2>(.*?)</h2>", shown(body))]
-    known = {"Results", "Training", "Data", "To know", "Use", "Where it comes from", "Held-out figures", "Curves"}
+    known = {"Results", "Training", "Data", "To know", "Use", "Where it comes from", "Held-out figures", "Teacher"}
     assert set(titles) <= known
     card.encode("utf-8")
 
@@ -174,4 +176,7 @@ def test_a_run_s_card_is_text_only(text):
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_a_checkpoint_s_card_is_text_only(text):
-    check(export_card("ponet-x", pretend_result(text), [], data=text), text)
+    result = pretend_result(text)
+    check(export_card("ponet-x", [Stage(result, [])], PoNetConfig(), data=text, notice=text), text)
+    result["recipe"] |= {"task": "distillation", "data": {"teacher": text, "lengths": [8], "pair_share": 0.5}}
+    check(export_card("ponet-x", [Stage(result, [])], PoNetConfig(), data=text, notice=text), text)
