@@ -60,7 +60,7 @@ def test_cut_texts_are_said(table) -> None:
 
 def test_what_it_refuses(table, tmp_path) -> None:
     for arguments, says in [
-        ((table, "--out", tmp_path / "vectors.csv"), ".npy"),
+        ((table, "--out", tmp_path / "vectors.txt"), ".npy"),
         ((tmp_path / "nothing.csv",), "nothing.csv"),
         ((table, "--model", tmp_path), "tokenizer"),
         ((table, "--text", "body"), "body"),

@@ -1,31 +1,75 @@
 """Vectors of texts of any length: the mean of a model's last hidden states."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ponet.data.inputs import Input
+from ponet.inference.documents import Texts, blocks, token_batches
 from ponet.models.checkpoints import LONG_DOCUMENTS, checkpoint
-from ponet.training.batching import cut
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from ponet.models.modeling_ponet import PoNetModel
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
 BATCH_TOKENS = 8192
-SORTED_TEXTS, SORTED_CHARACTERS = 1024, 8_000_000
-"""The most texts at a time that are sorted by length, so that similar lengths share a batch."""
 
-Document = tuple[np.ndarray, np.ndarray]
-"""Ids and segment ids `[n]`."""
+
+@dataclass
+class Document:
+    """One text as arrays of one length `[n]`."""
+
+    input_ids: np.ndarray
+    segment_ids: np.ndarray
+    dropped: int = 0
+    """Tokens that were cut away."""
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    def part(self, places: list[int], dropped: int = 0) -> "Document":
+        """Some of its tokens."""
+        return Document(self.input_ids[places], self.segment_ids[places], dropped)
+
+
+@dataclass
+class TextEncoder:
+    """Texts to tokens, cut at `max_length`; in a worker process too."""
+
+    tokenizer: "PoNetTokenizer"
+    max_length: int | None
+
+    def __call__(self, texts: Texts) -> list[Document]:
+        """A document each."""
+        encoded = self.tokenizer(
+            [text for text, _ in texts],
+            truncation=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        return [
+            self._cut(Document(np.asarray(ids), np.asarray(segments)))
+            for ids, segments in zip(encoded["input_ids"], encoded["segment_ids"], strict=True)
+        ]
+
+    def _cut(self, document: Document) -> Document:
+        size = len(document)
+        if self.max_length is None or size <= self.max_length:
+            return document
+        return document.part([*range(self.max_length - 1), size - 1], size - self.max_length)
 
 
 class Embedder:
-    """Embeds texts with one model.
+    """Embeds texts with one model: an `Annotator` of `ponet.inference`.
 
     Args:
         model: a folder, or a name on the hub; None: the best bundled checkpoint.
@@ -37,6 +81,7 @@ class Embedder:
             normalised vectors: for models that can't read it whole. None: every text is read whole.
 
     Attributes:
+        columns: `embedding`, `d` float32.
         cut: how many texts were truncated to `max_length` so far.
 
     Raises:
@@ -59,11 +104,12 @@ class Embedder:
         if max_length is not None and max_length < 3:
             raise PoNetError(f"max_length should be at least 3 (a word between special tokens), not {max_length}.")
         name = checkpoint() if model is None else str(model)
-        self.tokenizer: PoNetTokenizer = open_tokenizer(name)
+        self.name, self.tokenizer = name, open_tokenizer(name)
+        self.encode = TextEncoder(self.tokenizer, max_length)
         self.model = open_encoder(name)
         torch.nn.Module.to(self.model, device())
         self.max_length, self.batch_tokens, self.normalize = max_length, batch_tokens, normalize
-        self.windows = None if window is None else DistillationCollator(window)
+        self.window, self.windows = window, None if window is None else DistillationCollator(window)
         self.cut = 0
 
     @property
@@ -79,55 +125,61 @@ class Embedder:
 
     def stream(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
         """A vector `[d]` float32 for each text, in order, in bounded memory."""
-        for block in _blocks(texts):
-            yield from self._block(block)
+        for block in blocks(map(Input, texts)):
+            yield from self.vectors(self.encode([(item.text, None) for item in block.inputs]))
 
-    def _block(self, texts: list[str]) -> np.ndarray:
-        encoded = self.tokenizer(
-            texts, truncation=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
-        )
-        documents = [
-            self._cut(np.asarray(ids), np.asarray(segments))
-            for ids, segments in zip(encoded["input_ids"], encoded["segment_ids"], strict=True)
-        ]
+    @property
+    def columns(self) -> "pa.Schema":
+        """As `Annotator.columns`."""
+        import pyarrow as pa
+
+        return pa.schema([("embedding", pa.list_(pa.float32(), self.width))])
+
+    def annotate(self, documents: Sequence[Document]) -> "pa.Table":
+        """As `Annotator.annotate`."""
+        import pyarrow as pa
+
+        flat = pa.array(self.vectors(documents).reshape(-1))
+        return pa.table([pa.FixedSizeListArray.from_arrays(flat, self.width)], schema=self.columns)
+
+    def identity(self) -> dict[str, Any]:
+        """As `Annotator.identity`."""
+        from ponet.tasks.models import checkpoint_folder, model_digest
+
+        settings = {"max_length": self.max_length, "normalize": self.normalize, "window": self.window}
+        return {"files": model_digest(checkpoint_folder(self.name)), **settings}
+
+    def vectors(self, documents: Sequence[Document]) -> np.ndarray:
+        """`[n, d]` float32 of encoded texts, a row for each, in order."""
+        self.cut += sum(document.dropped > 0 for document in documents)
         if self.windows is None:
             return self._vectors(documents, self.normalize)
-        pieces = [self._pieces(*document) for document in documents]
+        pieces = [self._pieces(document) for document in documents]
         read = iter(self._vectors([piece for document in pieces for piece in document], normalize=True))
         means = np.stack([np.mean([next(read) for _ in document], axis=0) for document in pieces])
         return means / np.linalg.norm(means, axis=1, keepdims=True) if self.normalize else means
 
-    def _pieces(self, ids: np.ndarray, segments: np.ndarray) -> list[Document]:
+    def _pieces(self, document: Document) -> list[Document]:
         assert self.windows is not None
-        starts, text = self.windows.windows(len(ids))
-        chosen = ([0, *range(1 + start, 1 + start + text), len(ids) - 1] for start in starts)
-        return [(ids[places], segments[places]) for places in chosen]
+        starts, text = self.windows.windows(len(document))
+        return [document.part([0, *range(1 + start, 1 + start + text), len(document) - 1]) for start in starts]
 
-    def _vectors(self, documents: list[Document], normalize: bool) -> np.ndarray:
+    def _vectors(self, documents: Sequence[Document], normalize: bool) -> np.ndarray:
         """`[n, d]` of documents in any order: similar lengths share a batch."""
         vectors = np.empty((len(documents), self.width), dtype=np.float32)
-        order = np.argsort([len(ids) for ids, _ in documents], kind="stable")
-        for batch in cut(order, np.array([len(ids) for ids, _ in documents]), self.batch_tokens, None):
+        for batch in token_batches([len(document) for document in documents], self.batch_tokens):
             vectors[batch] = self._batch([documents[each] for each in batch], normalize)
         return vectors
-
-    def _cut(self, ids: np.ndarray, segments: np.ndarray) -> Document:
-        if self.max_length is None or len(ids) <= self.max_length:
-            return ids, segments
-        self.cut += 1
-        places = [*range(self.max_length - 1), len(ids) - 1]
-        return ids[places], segments[places]
 
     def _batch(self, documents: list[Document], normalize: bool) -> np.ndarray:
         import torch
 
         from ponet.ops import Layout, mean_aggregation
 
-        lengths = [len(ids) for ids, _ in documents]
         inputs: dict[str, Any] = {
-            "input_ids": torch.from_numpy(np.concatenate([ids for ids, _ in documents]))[None],
-            "segment_ids": torch.from_numpy(np.concatenate([segments for _, segments in documents]))[None],
-            "cu_seqlens": torch.from_numpy(np.cumsum([0, *lengths]).astype(np.int32)),
+            "input_ids": torch.from_numpy(np.concatenate([each.input_ids for each in documents]))[None],
+            "segment_ids": torch.from_numpy(np.concatenate([each.segment_ids for each in documents]))[None],
+            "cu_seqlens": torch.from_numpy(np.cumsum([0, *map(len, documents)]).astype(np.int32)),
         }
         inputs = {name: value.to(self.model.device) for name, value in inputs.items()}
         with torch.inference_mode():
@@ -183,17 +235,3 @@ def embed(texts: Sequence[str], model: str | Path | None = None) -> np.ndarray:
     if isinstance(texts, str):
         raise PoNetError("embed takes a list of texts: embed([text])[0] is the vector of one.")
     return _embedder(None if model is None else str(model)).embed(texts)
-
-
-def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Consecutive texts, a bounded number of them and of their characters at a time."""
-    block: list[str] = []
-    characters = 0
-    for text in texts:
-        if block and (len(block) == SORTED_TEXTS or characters + len(text) > SORTED_CHARACTERS):
-            yield block
-            block, characters = [], 0
-        block.append(text)
-        characters += len(text)
-    if block:
-        yield block

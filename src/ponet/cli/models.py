@@ -2,13 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ponet.cli.annotate import BatchTokens, Input, Keep, KeepAll, Whole, Workers
 from ponet.cli.errors import MOST_SEED, handle_errors, say
-from ponet.utils.errors import PoNetError
-from ponet.utils.files import to_json, writing
+from ponet.utils.files import to_json
+
+if TYPE_CHECKING:
+    from ponet.data.inputs import Source
+    from ponet.tasks.text.predict import Predictor
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 tokenizer = typer.Typer(help="Make tokenizers.", no_args_is_help=True)
@@ -47,38 +51,43 @@ def evaluate(
 @handle_errors
 def predict(
     run: Run,
-    source: Annotated[
-        str,
-        typer.Argument(metavar="INPUT", help="A CSV, JSON lines, Parquet or .txt file, a folder of .txt files, or -."),
-    ],
-    out: Annotated[Path | None, typer.Option(help="Write to this file.  \\[default: standard output]")] = None,
+    source: Input,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A .jsonl, .csv or .parquet file.  \\[default: JSON lines on standard output]"),
+    ] = None,
     text: Annotated[str | None, typer.Option(help="Column of the text.  \\[default: the run's]")] = None,
     pair: Annotated[str | None, typer.Option(help="Column of the second text.")] = None,
-    whole: Annotated[bool, typer.Option("--whole", help="A .txt file is one document, not one a line.")] = False,
+    keep: Keep = None,
+    keep_all: KeepAll = False,
+    whole: Whole = False,
+    batch_tokens: BatchTokens = 16_384,
+    workers: Workers = 1,
 ) -> None:
-    """Labels and scores for new documents, one JSON object a line.
+    """Labels and scores for new documents, in input order.
+
+    A command that was stopped goes on behind the last row that it kept when it is run again (docs/corpora.md).
 
     Examples:
 
       ponet predict runs/reviews new.csv --out labels.jsonl
 
+      ponet predict runs/reviews corpus.parquet --keep id,title --workers 4 --out labels.parquet
+
       cat documents.txt | ponet predict runs/reviews -
     """
-    from ponet.training.evaluation import predict as predict_source
+    from ponet.cli.annotate import annotate, kept
+    from ponet.data.inputs import Source
 
-    options: dict[str, Any] = {key: value for key, value in (("text", text), ("pair", pair)) if value is not None}
-    if whole:
-        options["whole"] = True
-    records = predict_source(run, source, **options)
-    if out is None:
-        for record in records:
-            sys.stdout.write(to_json(record) + "\n")
-        return
-    if out.is_file() and Path(source).is_file() and out.samefile(source):
-        raise PoNetError(f"'{out}' is the input: write to another file.")
-    with writing(out) as file:
-        for record in records:
-            file.write(to_json(record) + "\n")
+    columns = kept(keep, keep_all)
+
+    def opened() -> "tuple[Source, Predictor]":
+        from ponet.training.evaluation import predictor
+
+        answering = predictor(run, batch_tokens=batch_tokens)
+        return answering.source(source, text, pair, whole, columns), answering
+
+    annotate(opened, Source(source, whole=whole, keep=columns), out, vectors=False, workers=workers)
 
 
 @tokenizer.command("train")

@@ -1,5 +1,6 @@
 """Parquet and Arrow files, a bounded number of rows at a time, in types that everything else can work with."""
 
+import bisect
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,7 +39,11 @@ class ArrowRows:
                     source.seek(0)
                     file = parquet.ParquetFile(source, read_dictionary=coded)
                 self.schema, self.rows = file.schema_arrow, file.metadata.num_rows
-                self._batches: Any = lambda columns: file.iter_batches(BATCH_ROWS, columns=columns)
+                sizes = [file.metadata.row_group(index).num_rows for index in range(file.metadata.num_row_groups)]
+                self._groups = [sum(sizes[:index]) for index in range(len(sizes))] or [0]
+                self._batches: Any = lambda columns, group: file.iter_batches(
+                    BATCH_ROWS, range(group, len(sizes)), columns=columns
+                )
             else:
                 try:
                     reader = pa.ipc.open_stream(source)
@@ -49,7 +54,8 @@ class ArrowRows:
                     reader = pa.ipc.open_file(source)
                     batches = (reader.get_batch(index) for index in range(reader.num_record_batches))
                 self.schema = reader.schema
-                self._batches = lambda columns: (batch.select(columns or self.schema.names) for batch in batches)
+                self._groups = [0]
+                self._batches = lambda columns, _: (batch.select(columns or self.schema.names) for batch in batches)
         self.columns: list[str] = list(self.schema.names)
         self.class_names = _class_names(self.schema.metadata)
 
@@ -60,15 +66,24 @@ class ArrowRows:
         kind = self.schema.field(column).type
         return is_text(kind.value_type if pa.types.is_dictionary(kind) else kind)
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator["pa.RecordBatch"]:
+    def group_of(self, row: int) -> tuple[int, int]:
+        """The row group that holds a row, or the last one, and the group's first row: where reading may begin."""
+        group = max(0, bisect.bisect_right(self._groups, row) - 1)
+        return group, self._groups[group]
+
+    def batches(self, columns: Sequence[str] | None = None, group: int = 0) -> Iterator["pa.RecordBatch"]:
         """Some columns, in plain types, of at most `BATCH_ROWS` rows and about `BATCH_BYTES` of text at once.
+
+        Args:
+            columns: names; None: all.
+            group: the row group to begin with.
 
         Raises:
             PoNetError: a damaged file, or one that unfolds beyond all measure.
         """
         unfolded = 0
         with _whole(self.stream):
-            for batch in self._batches(list(columns) if columns is not None else None):
+            for batch in self._batches(list(columns) if columns is not None else None, group):
                 sizes = _sizes(batch)
                 begin = 0
                 while begin < len(batch):

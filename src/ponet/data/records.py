@@ -77,7 +77,12 @@ def array(values: list[Any]) -> Any:
     except UnicodeEncodeError:  # half a surrogate pair ("\ud83d"), which is no text
         return array([_whole_characters(value) for value in values])
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # 1 and "1" in one column
-        return array([v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in values])
+        return array([as_text(value) for value in values])
+
+
+def as_text(value: Any) -> str | None:
+    """A value of a column of several types: text as it is, all else as JSON writes it."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _records(lines: Iterable[tuple[int, str]], stream: ByteStream) -> Iterator[tuple[int, Any]]:

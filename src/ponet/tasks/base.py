@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 
+    from ponet.tasks.text.predict import Predictor
+
 Example = dict[str, Any]
 """One example: `input_ids` and its companions as 1-D arrays or lists of one length, and `labels`."""
 
@@ -156,6 +158,10 @@ class Task(Protocol):
         """`split` of the recipe's data, or of `data`, or newly generated with `fresh_seed`, for the model in `run`."""
         ...
 
-    def predict(self, run: Path, recipe: Recipe, source: str, **options: Any) -> Iterator[dict[str, Any]]:
-        """One JSON-able record an input, in order."""
+    def predictor(self, run: Path, recipe: Recipe, **options: Any) -> "Predictor":
+        """What answers new documents with the run's model; the options are the task's.
+
+        Raises:
+            PoNetError: a model that is there for something else.
+        """
         ...

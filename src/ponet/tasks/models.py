@@ -1,13 +1,16 @@
 """Models and tokenizers as every task makes and opens them: new, from a checkpoint, or of a finished run."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ponet.artifacts import sha256
 from ponet.data.hub import MODEL_FILES, TOKENIZER_FILES, model_folder
+from ponet.utils import files
 from ponet.utils.errors import PoNetError, brief
-from ponet.utils.files import data_folder, hub_copy
+from ponet.utils.files import data_folder, explained, hub_copy
 
 if TYPE_CHECKING:
     from ponet.models.configuration_ponet import PoNetConfig
@@ -190,6 +193,20 @@ def extend_positions(model: "PoNetPreTrainedModel", length: int, whose: str = "T
         return []
     model.resize_position_embeddings(length)
     return [f"{whose} {positions:,} positions are repeated to {length:,}."]
+
+
+def model_digest(folder: Path) -> str:
+    """Identifies a saved model and its tokenizer by what is in their files.
+
+    Raises:
+        PoNetError: a file that can't be read.
+    """
+    digest = hashlib.sha256()
+    with explained(folder):
+        for path in sorted(folder.iterdir()):
+            if files.MODEL_FILES.fullmatch(path.name) and path.suffix != ".py":
+                digest.update(f"{path.name} {sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def vocabulary_size(tokenizer: "PoNetTokenizer") -> int:

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ponet.config.training import COUNTED_EPOCHS, check_steps
+from ponet.utils.batching import cut
 
 if TYPE_CHECKING:
     from ponet.config.training import TrainingOptions
@@ -56,21 +57,6 @@ def plan_epoch(
         batches += cut(pool[np.argsort(lengths[pool], kind="stable")], lengths, batch_tokens, batch_size)
         start += len(pool)
     return [batches[index] for index in generator.permutation(len(batches))]
-
-
-def cut(order: np.ndarray, lengths: np.ndarray, batch_tokens: int | None, batch_size: int | None) -> list[np.ndarray]:
-    """Cuts `order` into consecutive batches, each as long as the two limits allow but at least one example."""
-    tokens = np.cumsum(lengths[order], dtype=np.int64)
-    batches, start = [], 0
-    while start < len(order):
-        end = len(order) if batch_size is None else min(len(order), start + batch_size)
-        if batch_tokens is not None:
-            before = int(tokens[start - 1]) if start else 0
-            end = min(end, int(np.searchsorted(tokens, before + batch_tokens, side="right")))
-        end = max(end, start + 1)
-        batches.append(order[start:end])
-        start = end
-    return batches
 
 
 class TrainingStream(Sampler[list[int]]):

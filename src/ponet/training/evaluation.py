@@ -1,7 +1,7 @@
 """Metrics of a model on a split, and `evaluate` and `predict` for the model of a complete run."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from transformers.trainer_utils import denumpify_detensorize
 
 from ponet.config.recipe import check_seed
 from ponet.config.training import TrainingOptions
+from ponet.inference.documents import annotated, records
 from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.registry import get_task
 from ponet.training.batching import EvaluationBatches, data_loader
@@ -28,6 +29,8 @@ from ponet.utils.libraries import quiet_libraries
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from ponet.tasks.text.predict import Predictor
 
 
 @torch.no_grad()
@@ -140,17 +143,59 @@ def evaluate(
     return result
 
 
-def predict(run: Path | str, source: str, **options: Any) -> Iterator[dict[str, Any]]:
-    """One record an input of `source`, in order; the options are the task's.
+def predictor(run: Path | str, **options: Any) -> "Predictor":
+    """What answers new documents with the model of a complete run.
+
+    Args:
+        run: the run folder.
+        options: as `ponet.tasks.text.predict.Predictor` takes them.
 
     Raises:
-        PoNetError: not a complete run, a damaged model, or an input that can't be read.
+        PoNetError: not a complete run, a damaged model, or one that is there for something else.
     """
     check_environment()
     folder = RunFolder(run)
     recipe = folder.require_complete()
     with quiet_libraries():
-        yield from get_task(recipe.task).predict(folder.path, recipe, source, **options)
+        return get_task(recipe.task).predictor(folder.path, recipe, **options)
+
+
+def predict(
+    run: Path | str,
+    source: str,
+    *,
+    text: str | None = None,
+    pair: str | None = None,
+    whole: bool = False,
+    keep: Sequence[str] | None = (),
+    **options: Any,
+) -> Iterator[dict[str, Any]]:
+    """The model's answer for each document of `source`, in order, as it comes.
+
+    Args:
+        run: the run folder.
+        source: where the documents are, as `ponet.data.inputs.Source` names it.
+        text, pair: columns, where they aren't those of training.
+        whole: whether a .txt file (or standard input) is one document.
+        keep: columns to carry along; None: all.
+        options: as `ponet.tasks.text.predict.Predictor` takes them.
+
+    Yields:
+        `index` from 0 (and `file` for a folder), the columns of `keep` and of `Predictor`; `"truncated": true` where
+        the text is over the run's max_length.
+
+    Raises:
+        PoNetError: as `predictor`, or an input that can't be read.
+    """
+    answering = predictor(run, **options)
+    inputs = answering.source(source, text, pair, whole, None if keep is None else tuple(keep)).open()
+    empty = True
+    with quiet_libraries():
+        for result in annotated(answering, inputs):
+            empty = False
+            yield from records(result.table)
+    if empty:
+        raise PoNetError(f"'{source}' holds no documents.")
 
 
 def load_for_evaluation(run: Path, precision: str) -> "PreTrainedModel":

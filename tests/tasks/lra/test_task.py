@@ -232,4 +232,4 @@ def test_what_can_t_be_evaluated(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(PoNetError, match="leave --data and --split out"):
         evaluate(run, split="validation", fresh_test_seed=1, show=False)
     with pytest.raises(PoNetError, match="there to be measured"):
-        list(get_task("lra").predict(run, load_recipe(run / "recipe.yaml"), "x.txt"))
+        get_task("lra").predictor(run, load_recipe(run / "recipe.yaml"))

@@ -120,6 +120,6 @@ def test_what_the_baseline_cannot_do_is_said(folder: Path, write_rows: Write, re
     with pytest.raises(PoNetError, match="hold no words"):
         run_baseline(recipe(path="a.csv"))
     with pytest.raises(PoNetError, match="has no model to open"):
-        get_task("text-baseline").predict(folder, recipe(path="a.csv"), "new.txt")
+        get_task("text-baseline").predictor(folder, recipe(path="a.csv"))
     with pytest.raises(PoNetError, match="has no model to open"):
         get_task("text-baseline").evaluation(folder, recipe(path="a.csv"), None, "test", None)

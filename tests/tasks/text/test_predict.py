@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.tasks.text.predicting import answers
 
 from ponet.data.labels import LabelSpace
 from ponet.tasks.text.predict import answer
@@ -33,7 +35,7 @@ def run(folder: Path, write_rows: Write, reviews: Callable[..., Any], recipe: Ma
 
 
 def labels(run: tuple[Path, Any], source: str, **options: Any) -> list[dict[str, Any]]:
-    return list(TextTask().predict(*run, source, **options))
+    return list(answers(*run, source, **options))
 
 
 def test_every_source_gives_the_same_answers_in_order(run: tuple[Path, Any], folder: Path, write_rows: Write) -> None:
@@ -90,20 +92,21 @@ def test_standard_input_and_whole_files(run: tuple[Path, Any], folder: Path, mon
         labels(run, "-")
 
 
-def test_records_come_as_they_are_ready(run: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    import ponet.tasks.text.predict as module
-
-    monkeypatch.setattr(module, "BATCH_TEXTS", 1)
-    read: list[str] = []
-
-    def lines() -> Any:
-        for text in TEXTS:
-            read.append(text)
-            yield text + "\n"
-
-    monkeypatch.setattr("sys.stdin", lines())
-    next(TextTask().predict(*run, "-", batch_tokens=1))
-    assert len(read) < len(TEXTS)
+def test_a_line_is_answered_before_the_next_one_is_there(
+    run: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, encoding="utf-8") as stream, os.fdopen(writing, "wb", buffering=0) as pipe:
+        monkeypatch.setattr("sys.stdin", stream)
+        pipe.write("great fun\nwhat a wäste\ngr".encode())
+        found = answers(*run, "-")
+        assert [next(found)["index"], next(found)["index"]] == [0, 1]
+        pipe.write(b"eat\n")
+        assert next(found)["index"] == 2
+        pipe.write(b"no end of line")
+        pipe.close()
+        assert next(found)["index"] == 3
+        assert list(found) == []
 
 
 def test_the_text_column_is_the_one_of_training_or_the_one_named(
@@ -143,7 +146,6 @@ def test_pairs_need_two_columns(folder: Path, write_rows: Write, recipe: Make) -
         ("none.txt", r"There is no 'none\.txt'"),
         ("none.csv", r"There is no 'none\.csv'"),
         ("latin.txt", "isn't UTF-8"),
-        ("nothing.txt", "holds no documents"),
         ("bare", "holds no data"),
         ("a.pdf", "can't be read as rows"),
     ],

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.tasks.text.predicting import answers
 
 from ponet.config.text import TextOptions
 from ponet.models.configuration_ponet import PoNetConfig
@@ -81,7 +82,7 @@ def test_a_run_needs_positions_for_a_window_alone(folder: Path, write_rows: Writ
     assert prepared.processing_class is not None
     assert prepared.processing_class.model_max_length == 16
     prepared.processing_class.save_pretrained(folder / "run")
-    records = list(TextTask().predict(folder / "run", made, "a.csv", batch_tokens=50))
+    records = list(answers(folder / "run", made, "a.csv", batch_tokens=50))
     assert len(records) == len(rows)
     evaluation = TextTask().evaluation(folder / "run", made, None, "validation", None)
     assert "window_counts" in evaluation.collate([evaluation.split.examples[0]])

@@ -1,6 +1,5 @@
 """The task `distillation`: a teacher and prepared text -> a student with other mixers that gives the same states."""
 
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from ponet.utils.errors import PoNetError
 if TYPE_CHECKING:
     from ponet.config.recipe import Recipe
     from ponet.models.modeling_ponet import PoNetModel
+    from ponet.tasks.text.predict import Predictor
 
 Examples = Passages | WithPairs
 
@@ -123,7 +123,7 @@ class DistillationTask:
         objective = DistillationObjective(model.config, teacher, options, projection)
         return Evaluation(found, _collator(options, teacher), None, objective=objective)
 
-    def predict(self, run: Path, recipe: "Recipe", source: str, **options: Any) -> Iterator[dict[str, Any]]:
+    def predictor(self, run: Path, recipe: "Recipe", **options: Any) -> "Predictor":
         """A distilled encoder has no labels yet."""
         raise PoNetError(
             f"A distilled encoder labels nothing yet: `ponet finetune DATA --model {run} --out RUN` gives one that "

@@ -1,6 +1,6 @@
 """The task `lra`: Long Range Arena's data sets with models of one encoder, for the training engine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ponet.config.recipe import Recipe
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
     from ponet.tasks.lra.store import TokenStore
+    from ponet.tasks.text.predict import Predictor
 
 BY_TASK = ("vocab_size", "num_labels", "id2label", "label2id", "problem_type", "classifier_pairs", "pad_token_id")
 """Fields of the configuration that follow from the data set."""
@@ -78,7 +79,7 @@ class ArenaTask:
             raise PoNetError(f"There is no split '{split}': choose {', '.join(opened.splits)}.")
         return Evaluation(make_split(opened.splits[split], task), collate, accuracy, list(opened.notices))
 
-    def predict(self, run: Path, recipe: "Recipe", source: str, **options: Any) -> Iterator[dict[str, Any]]:
+    def predictor(self, run: Path, recipe: "Recipe", **options: Any) -> "Predictor":
         """Not for these models, which are there to be measured.
 
         Raises:

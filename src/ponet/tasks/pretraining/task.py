@@ -1,6 +1,5 @@
 """The task `pretraining`: prepared data -> examples on the fly, a model with both heads, and their loss."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -19,6 +18,7 @@ from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
     from ponet.config.recipe import Recipe
+    from ponet.tasks.text.predict import Predictor
 
 VALIDATION_SEED = 0
 """Draws the examples of evaluations, whatever the run's seed: figures of two runs are over the same masks."""
@@ -109,7 +109,7 @@ class PretrainingTask:
             objective=PretrainingObjective(model.config, options.second()),
         )
 
-    def predict(self, run: Path, recipe: "Recipe", source: str, **options: Any) -> Iterator[dict[str, Any]]:
+    def predictor(self, run: Path, recipe: "Recipe", **options: Any) -> "Predictor":
         """Pre-trained models fill masks; that is Hugging Face's pipeline."""
         raise PoNetError(
             f"A pre-trained model labels nothing yet: `ponet finetune DATA --model {run} --out RUN` gives one that "

@@ -1,7 +1,6 @@
 """TF-IDF and a linear model from scikit-learn, what a practical person tries first, on the same splits and texts."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from ponet.config.recipe import Recipe
+    from ponet.tasks.text.predict import Predictor
 
 STRENGTHS = (0.25, 1.0, 4.0, 16.0, 64.0, 256.0)
 """Candidates for C (inverse regularisation); the validation split chooses. Without one, C is 1, scikit-learn's own."""
@@ -44,7 +44,7 @@ class BaselineTask:
         """There is no saved model."""
         raise PoNetError(_NO_RUN)
 
-    def predict(self, run: Path, recipe: "Recipe", source: str, **options: Any) -> Iterator[dict[str, Any]]:
+    def predictor(self, run: Path, recipe: "Recipe", **options: Any) -> "Predictor":
         """There is no saved model."""
         raise PoNetError(_NO_RUN)
 

@@ -1,81 +1,125 @@
-"""New documents -> labels and scores, a record at a time."""
+"""New documents -> labels and scores: the model of a run, for `ponet.inference`."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ponet.config.text import TextOptions
-from ponet.data.inputs import Input, read_inputs
+from ponet.data.inputs import Source
 from ponet.data.labels import LabelSpace
-from ponet.tasks.models import device
+from ponet.inference.documents import Texts, token_batches
+from ponet.tasks.models import device, model_digest
 from ponet.tasks.text.collate import PackedCollator
-from ponet.tasks.text.encode import BATCH_CHARACTERS, BATCH_TEXTS, Encoder
+from ponet.tasks.text.encode import Encoder
 from ponet.tasks.text.modelling import open_run
 from ponet.tasks.text.store import Tokens
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import torch
 
 BATCH_TOKENS = 16_384
 
 
-def predict(
-    run: Path,
-    options: TextOptions,
-    source: str,
-    *,
-    text: str | None = None,
-    pair: str | None = None,
-    whole: bool = False,
-    batch_tokens: int = BATCH_TOKENS,
-) -> Iterator[dict[str, Any]]:
-    """The model's answer for each document of `source`, in order, as it comes.
+@dataclass
+class PairEncoder:
+    """Texts, or pairs of them, to tokens; in a worker process too."""
+
+    encoder: Encoder
+    paired: bool
+    """Whether the model compares two texts, and can't read one alone."""
+
+    def __call__(self, texts: Texts) -> list[Tokens]:
+        """A document each.
+
+        Raises:
+            PoNetError: single texts where pairs are needed.
+        """
+        if self.paired and texts[0][1] is None:
+            raise PoNetError("This model compares two texts: the input must be a table with two columns (--pair).")
+        pairs = None if texts[0][1] is None else [pair or "" for _, pair in texts]
+        return self.encoder([text for text, _ in texts], pairs)
+
+
+class Predictor:
+    """Answers documents with the model of a run: an `Annotator` of `ponet.inference`.
 
     Args:
         run: a run folder.
         options: the run's own data options.
-        source: a CSV, TSV, JSON lines, JSON, Parquet or Arrow file, or a folder that holds one such table; a .txt file
-            with one document a line; a folder of .txt files, one document each; any of these files compressed; or
-            `-`, standard input with one document a line.
-        text, pair: columns, where they aren't those of training.
-        whole: a .txt file (or standard input) is one document.
         batch_tokens: tokens in a batch, at most (a longer document is alone in its batch).
 
-    Yields:
-        `index` from 0 (and `file` for a folder), then `label`, `score` and `scores` {class: probability};
-        `labels` and `scores` for multi-label; `value` for regression; `"truncated": true` where the text is over
-        the run's max_length.
+    Attributes:
+        columns: `label`, `score` and `scores` {class: probability}; `labels` and `scores` for multi-label; `value` for
+            regression.
 
     Raises:
-        PoNetError: an unreadable source or run, or no text column.
+        PoNetError: a run without a model, or with a broken one.
     """
-    inputs = read_inputs(source, text, pair or options.pair, whole, trained=options.text)
-    first = next(inputs, None)
-    if first is None:
-        raise PoNetError(f"'{source}' holds no documents.")
-    import torch
 
-    model, tokenizer, space = open_run(run)
-    if model.config.classifier_pairs and first.pair is None:
-        raise PoNetError(f"This model compares two texts: '{source}' must be a table with two columns (--pair).")
-    torch.nn.Module.to(model, device())
-    collate = PackedCollator(model.config.type_vocab_size > 1, options.window is not None)
-    encoder = Encoder(tokenizer, options)
-    index = 0
-    for batch in _batches(first, inputs, encoder, batch_tokens):
-        logits = _logits(model, collate([tokens.example() for _, tokens in batch]))
-        for (item, tokens), row in zip(batch, logits, strict=True):
-            record: dict[str, Any] = {"index": index}
-            if item.name is not None:
-                record["file"] = item.name
-            record |= answer(space, row)
-            if tokens.dropped:
-                record["truncated"] = True
-            yield record
-            index += 1
+    def __init__(self, run: Path, options: TextOptions, *, batch_tokens: int = BATCH_TOKENS) -> None:
+        import torch
+
+        self.run, self.options, self.batch_tokens = run, options, batch_tokens
+        self.model, tokenizer, self.space = open_run(run)
+        torch.nn.Module.to(self.model, device())
+        self.encode = PairEncoder(Encoder(tokenizer, options), bool(self.model.config.classifier_pairs))
+        self.max_length: int | None = options.max_length
+        self.columns = columns_of(self.space)
+        self._collate = PackedCollator(self.model.config.type_vocab_size > 1, options.window is not None)
+
+    def source(
+        self,
+        name: str,
+        text: str | None = None,
+        pair: str | None = None,
+        whole: bool = False,
+        keep: tuple[str, ...] | None = (),
+    ) -> Source:
+        """Where documents are, as `Source` takes it, with the columns of training where no others are named."""
+        return Source(name, text, pair or self.options.pair, whole, trained=self.options.text, keep=keep)
+
+    def logits(self, documents: Sequence[Tokens]) -> np.ndarray:
+        """`[n, C]` of documents, in order.
+
+        Raises:
+            PoNetError: NaN or infinity among them.
+        """
+        found = np.empty((len(documents), self.space.num_labels))
+        for batch in token_batches([len(tokens.input_ids) for tokens in documents], self.batch_tokens):
+            found[batch] = _logits(self.model, self._collate([documents[each].example() for each in batch]))
+        return found
+
+    def annotate(self, documents: Sequence[Tokens]) -> "pa.Table":
+        """`columns` of documents, in order.
+
+        Raises:
+            PoNetError: as `logits`.
+        """
+        import pyarrow as pa
+
+        return pa.Table.from_pylist([answer(self.space, row) for row in self.logits(documents)], schema=self.columns)
+
+    def identity(self) -> dict[str, Any]:
+        """The run's model and its data options."""
+        reading = ("max_length", "keep", "segments", "segment_length", "pairs", "window")
+        return {"files": model_digest(self.run), **{name: asdict(self.options)[name] for name in reading}}
+
+
+def columns_of(space: LabelSpace) -> "pa.Schema":
+    """The columns of the answers of a kind."""
+    import pyarrow as pa
+
+    if space.kind == "regression":
+        return pa.schema([("value", pa.float64())])
+    scores = pa.struct([(name, pa.float64()) for name in space.names])
+    if space.kind == "multi_label":
+        return pa.schema([("labels", pa.list_(pa.string())), ("scores", scores)])
+    return pa.schema([("label", pa.string()), ("score", pa.float64()), ("scores", scores)])
 
 
 def answer(space: LabelSpace, logits: np.ndarray) -> dict[str, Any]:
@@ -105,33 +149,3 @@ def _logits(model: Any, tensors: "dict[str, torch.Tensor]") -> np.ndarray:
     if not np.isfinite(logits).all():
         raise PoNetError("The model answers with NaN or infinity instead of numbers: train it again with --overwrite.")
     return logits
-
-
-def _batches(
-    first: Input, rest: Iterator[Input], encoder: Encoder, batch_tokens: int
-) -> Iterator[list[tuple[Input, Tokens]]]:
-    """Consecutive documents under the token budget, at least one."""
-    batch: list[tuple[Input, Tokens]] = []
-    size = 0
-    for group in _groups(first, rest):
-        pairs = [item.pair or "" for item in group] if group[0].pair is not None else None
-        encoded = encoder([item.text for item in group], pairs)
-        for item, tokens in zip(group, encoded, strict=True):
-            if batch and size + len(tokens.input_ids) > batch_tokens:
-                yield batch
-                batch, size = [], 0
-            batch.append((item, tokens))
-            size += len(tokens.input_ids)
-    if batch:
-        yield batch
-
-
-def _groups(first: Input, rest: Iterator[Input]) -> Iterator[list[Input]]:
-    group, characters = [first], len(first.text)
-    for item in rest:
-        if len(group) == BATCH_TEXTS or characters + len(item.text) > BATCH_CHARACTERS:
-            yield group
-            group, characters = [], 0
-        group.append(item)
-        characters += len(item.text)
-    yield group

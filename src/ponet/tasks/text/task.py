@@ -1,6 +1,5 @@
 """The task `text`: a recipe -> model, tokens and metrics for the training engine."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from ponet.utils.files import read_json
 
 if TYPE_CHECKING:
     from ponet.config.recipe import Recipe
+    from ponet.tasks.text.predict import Predictor
 
 
 class TextTask:
@@ -80,11 +80,11 @@ class TextTask:
             notices.append(notice)
         return Evaluation(encoded, collator(model, options), metrics_of(space), notices)
 
-    def predict(self, run: Path, recipe: "Recipe", source: str, **options: Any) -> Iterator[dict[str, Any]]:
-        """As `ponet.tasks.base.Task.predict`; options are those of `ponet.tasks.text.predict.predict`."""
-        from ponet.tasks.text.predict import predict
+    def predictor(self, run: Path, recipe: "Recipe", **options: Any) -> "Predictor":
+        """As `ponet.tasks.base.Task.predictor`; options are those of `ponet.tasks.text.predict.Predictor`."""
+        from ponet.tasks.text.predict import Predictor
 
-        return predict(run, recipe.data, source, **options)
+        return Predictor(run, recipe.data, **options)
 
 
 def _trained_on(run: Path) -> dict[str, Any]:
