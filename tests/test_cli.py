@@ -135,6 +135,21 @@ def test_predict_writes_json_lines(home: Path) -> None:
     assert out.read_text() == result.stdout
 
 
+def test_predict_carries_columns_along_and_writes_by_suffix(home: Path) -> None:
+    out = home / "labels.csv"
+    result = ponet("predict", home / "run", home / "documents.csv", "--keep", "label,text", "--out", out)
+    assert result.exit_code == 0, result.stderr
+    assert "'label' as 'input_label'" in result.stderr
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["input_label"] for row in rows[:2]] == ["good", "bad"]
+    assert all(float(row["scores.good"]) + float(row["scores.bad"]) == pytest.approx(1) for row in rows)
+    command = ("predict", home / "run", home / "documents.csv")
+    fails("--keep id,title", *command, "--keep", "label", "--keep-all")
+    fails("no column 'it'", *command, "--keep", "it", "--out", out)
+    fails("by its suffix", *command, "--out", home / "labels.npy")
+
+
 def test_predict_leaves_no_half_file(home: Path) -> None:
     out = home / "none" / "labels.jsonl"
     fails("missing.csv", "predict", home / "run", home / "missing.csv", "--out", out)
