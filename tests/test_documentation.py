@@ -1,6 +1,7 @@
 """README and guides: their Python runs, their recipes load, and the commands and options that they name exist.
 
-A block below `<!-- no-test -->` is left out.
+A block below `<!-- no-test -->` is left out. One below `<!-- needs: peft -->` runs by itself, where that library is
+installed.
 """
 
 import re
@@ -20,20 +21,27 @@ from ponet.config.recipe import load_recipe, split_seeds
 ROOT = Path(__file__).parents[1]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [*GUIDES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
-BLOCK = re.compile(r"(?P<skip><!-- no-test -->\n+)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
+NOTE = r"(?:(?P<skip><!-- no-test -->)|<!-- needs: (?P<needs>\w+) -->)\n+"
+BLOCK = re.compile(rf"(?:{NOTE})?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 BEFORE = ("|", "--no-python", "--no_python")
 """What a command stands behind, in the middle of a line."""
 
 
-def blocks(page: Path, language: str) -> list[tuple[int, str]]:
-    """Line and content of every block of a language that isn't left out."""
+def blocks(page: Path, language: str, needs: str | None = None) -> list[tuple[int, str]]:
+    """Line and content of every block of a language that isn't left out, and of a library that it needs."""
     text = page.read_text(encoding="utf-8")
     return [
         (text.count("\n", 0, found.start("code")) + 1, found["code"])
         for found in BLOCK.finditer(text)
-        if found["language"] == language and not found["skip"]
+        if found["language"] == language and not found["skip"] and found["needs"] == needs
     ]
+
+
+def needed(page: Path) -> list[str]:
+    """The libraries that blocks of a page need."""
+    found = (block["needs"] for block in BLOCK.finditer(page.read_text(encoding="utf-8")))
+    return sorted({name for name in found if name})
 
 
 def with_blocks(language: str) -> list[Any]:
@@ -59,6 +67,14 @@ def test_python_runs(page: Path) -> None:
     names: dict[str, Any] = {}
     for line, code in blocks(page, "python"):
         exec(compile("\n" * (line - 1) + code, str(page), "exec"), names)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(("page", "library"), [(page, name) for page in GUIDES for name in needed(page)])
+def test_python_runs_with_another_library(page: Path, library: str) -> None:
+    pytest.importorskip(library, reason=f"{page.name} has a block for {library}, which isn't installed here")
+    for line, code in blocks(page, "python", library):
+        exec(compile("\n" * (line - 1) + code, str(page), "exec"), {})
 
 
 @pytest.mark.usefixtures("home")

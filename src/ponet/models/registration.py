@@ -1,4 +1,4 @@
-"""Registers PoNet with transformers' Auto classes when these are imported, so that `import ponet` doesn't import them.
+"""Registers PoNet with transformers' Auto classes and with peft when they are imported; `import ponet` imports neither.
 
 `AutoModel`, the pipelines and whatever else uses a configuration's `model_type` then find PoNet, whichever of the two
 is imported first. Where transformers is imported second, only names are added to its lazy tables, as for its own
@@ -27,13 +27,17 @@ _NAMES = {
     f"{_AUTO}tokenization_auto": {"TOKENIZER_MAPPING_NAMES": "PoNetTokenizer"},
 }
 """The tables of each module, from a `model_type` to a class's name."""
+_PEFT = "peft.utils.constants"
+LORA_TARGETS = ["dense_q", "dense_o", "dense_segment", "dense_local"]
+"""What LoRA adapts where nothing is said: all maps of the pooling mixer but the key's, which no token passes through as
+long as it is a plain linear layer."""
 
 
 class _Finder:
-    """Finds the modules of `_NAMES` as usual, and adds PoNet's names to them after their import."""
+    """Finds the modules of `_NAMES` and peft's table as usual, and adds PoNet's names to them after their import."""
 
     def __init__(self) -> None:
-        self._left = set(_NAMES)
+        self._left = {*_NAMES, _PEFT}
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name not in self._left:
@@ -52,6 +56,9 @@ class _Finder:
 
 
 def _add_names(module: ModuleType) -> None:
+    if module.__name__ == _PEFT:
+        getattr(module, "TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING", {})["ponet"] = LORA_TARGETS
+        return
     for table, name in _NAMES[module.__name__].items():
         getattr(module, table)["ponet"] = name
 
@@ -61,6 +68,8 @@ def register() -> None:
     sys.modules["transformers.models.ponet"] = sys.modules["ponet"]  # where transformers looks for the names
     sys.meta_path.insert(0, _Finder())
     configuration, modeling, tokenization = (sys.modules.get(name) for name in _NAMES)
+    if _PEFT in sys.modules:
+        _add_names(sys.modules[_PEFT])
     if configuration is not None:
         _add_names(configuration)
     if modeling is not None or tokenization is not None:  # imported tables accept classes only
