@@ -55,6 +55,21 @@ def test_from_text_to_data(home):
     assert "Traceback" not in again.stderr
 
 
+def test_in_parts_that_are_merged(home):
+    corpus = ["prepare", home / "corpus.jsonl", "--tokenizer", home / "vocab.txt", "--processes", 1]
+    assert ponet(*corpus, "--out", home / "one").exit_code == 0
+    fails("no parts", "merge", home / "data")
+    for shard in ("1/2", "2/2"):
+        result = ponet(*corpus, "--out", home / "data", "--shard", shard)
+        assert result.exit_code == 0, result.stderr
+        assert f"part {shard[0]} of 2" in result.stdout
+    result = ponet("merge", home / "data")
+    assert result.exit_code == 0, result.stderr
+    assert files(home / "data") == files(home / "one")
+    for wrong in ("3", "1/0", "a/b", "0/2"):
+        fails("shard", *corpus, "--out", home / "other", "--shard", wrong)
+
+
 def test_some_documents_are_held_out_unless_told(home):
     write(home / "corpus.jsonl", documents(800))
     corpus = ["prepare", home / "corpus.jsonl", "--tokenizer", home / "vocab.txt", "--processes", 1]

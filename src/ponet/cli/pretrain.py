@@ -1,12 +1,15 @@
 """`ponet pretrain`: from raw text to a pre-trained model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ponet.cli.errors import handle_errors, say
 from ponet.cli.runs import Changes, Overwrite
+
+if TYPE_CHECKING:
+    from ponet.tasks.pretraining.prepare import PreparedData
 
 pretrain = typer.Typer(help="Pre-train on your own text.", no_args_is_help=True)
 
@@ -39,6 +42,10 @@ def prepare(
     processes: Annotated[
         int | None, typer.Option(help="How many tokenize.  \\[default: one a core]", min=1, max=1024)
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="Only the i-th of n parts, from 1, for `ponet pretrain merge`.", metavar="i/n"),
+    ] = None,
 ) -> None:
     """Tokenize a corpus of any size once, into shards that training reads; held-out documents apart.
 
@@ -51,6 +58,8 @@ def prepare(
       ponet pretrain prepare corpus/ --tokenizer bert-base-uncased --validation held-out.txt --out data
 
       ponet pretrain prepare wikipedia novels --validation wikipedia/validation --vocab-size 16000 --out data
+
+      ponet pretrain prepare corpus/ --tokenizer my-tokenizer --shard 3/100 --out data
     """
     from ponet.tasks.pretraining.prepare import prepare as prepare_data
 
@@ -64,7 +73,37 @@ def prepare(
         text,
         lowercase=not cased,
         processes=processes,
+        part=None if shard is None else _part(shard),
     )
+    _say_prepared(made)
+
+
+@pretrain.command("merge")
+@handle_errors
+def merge(
+    out: Annotated[Path, typer.Argument(metavar="DATA", help="The --out of the parts.")],
+) -> None:
+    """Put together what `ponet pretrain prepare --shard i/n` made on several machines, once all parts are there.
+
+    Example:
+
+      ponet pretrain merge data
+    """
+    from ponet.tasks.pretraining.merge import merge as merge_parts
+
+    _say_prepared(merge_parts(out))
+
+
+def _part(shard: str) -> tuple[int, int]:
+    from ponet.utils.errors import PoNetError
+
+    number, slash, count = shard.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal()):
+        raise PoNetError(f"--shard takes i/n, such as 3/100, not '{shard}'.")
+    return int(number), int(count)
+
+
+def _say_prepared(made: "PreparedData") -> None:
     for notice in made.notices:
         say(notice, err=True)
     for split, counts in made.splits.items():
@@ -77,7 +116,8 @@ def prepare(
         rate = made.bytes / 1e6 / max(made.seconds, 1e-9)
         learned = f" (and {made.vocabulary_seconds:,.0f} s for the vocabulary)" if made.vocabulary_seconds > 1 else ""
         say(f"{'tokenized':<11} {made.bytes / 1e6:,.1f} MB in {made.seconds:,.1f} s, {rate:.1f} MB/s{learned}")
-    say(f"{'data':<11} {made.folder}, {made.shards:,} shard{'' if made.shards == 1 else 's'}")
+    part = "" if made.part is None else f", part {made.part[0]:,} of {made.part[1]:,}"
+    say(f"{'data':<11} {made.folder}, {made.shards:,} shard{'' if made.shards == 1 else 's'}{part}")
 
 
 @pretrain.command("run")

@@ -83,6 +83,9 @@ class BlockReader:
         validation: where the held-out text is; may be empty.
         fraction: the share of `corpus` to hold out, where there is no validation corpus; None: `usual_fraction`.
         characters: the size of a block.
+
+    Attributes:
+        count: the number of all blocks, once they are read.
     """
 
     def __init__(
@@ -98,39 +101,50 @@ class BlockReader:
             for source in sources
             for index in range(len(source.files))
         ]
-        self.characters = characters
+        self.characters, self.count = characters, 0
         self.bytes = sum(source.size(index) for source, index, _ in self.files)
         self.fraction = usual_fraction(self.bytes) if fraction is None else fraction
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, part: int = 0, parts: int = 1) -> Iterator[Block]:
         """The blocks of the corpus, a function of it alone; at least one.
 
         With a validation corpus, a training document with the same text as one of that corpus is left out; with a
         fraction, the text's hash decides, so that two copies are on the same side.
 
+        Args:
+            part, parts: only every `parts`-th block is given, from number `part` on. All text is read all the same,
+                since where a block begins depends on what is before it; `count` says how many there are.
+
         Raises:
             PoNetError: for a file that can't be read.
         """
         held_out: set[int] = set()
-        block, size = Block(0), 0
+        block, size, read = Block(0), 0, 0
         for source, index, split in self.files:
             done = 0
             for text, position in source.documents(index):
-                block.file_bytes += position - done
+                read += position - done
                 done = position
-                key = text_hash(text)
+                ours = block.number % parts == part
+                key = text_hash(text) if ours or split == VALIDATION or held_out else 0
                 if split == VALIDATION:
                     held_out.add(key)
                 if split == TRAIN and key in held_out:
                     block.held_out += 1
                 else:
-                    drawn = split == TRAIN and key < self.fraction * 2.0**64
-                    block.documents.append(Document(text, VALIDATION if drawn else split, key))
+                    if ours:
+                        drawn = split == TRAIN and key < self.fraction * 2.0**64
+                        block.documents.append(Document(text, VALIDATION if drawn else split, key))
                     size += len(text) + DOCUMENT_COST
                 if size >= self.characters:
-                    yield block
+                    if ours:
+                        block.file_bytes, read = read, 0
+                        yield block
                     block, size = Block(block.number + 1), 0
-        if block.documents or block.held_out or block.number == 0:
+        last = size > 0 or block.held_out > 0 or block.number == 0
+        self.count = block.number + last
+        if last and block.number % parts == part:
+            block.file_bytes = read
             yield block
 
 

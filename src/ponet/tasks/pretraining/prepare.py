@@ -26,6 +26,7 @@ from ponet.tasks.pretraining.shards import (
     Counts,
     Manifest,
     TokenCorpus,
+    check_files,
 )
 from ponet.tasks.pretraining.vocabulary import VOCAB_SIZE, Vocabulary, fingerprint, learn_vocabulary
 from ponet.utils.errors import PoNetError
@@ -33,6 +34,10 @@ from ponet.utils.files import read_json, write_json
 
 if TYPE_CHECKING:
     from ponet.models.tokenization_ponet import PoNetTokenizer
+
+PARTS = ".parts"
+"""Ends the name of the folder that holds the parts of another."""
+MOST_PARTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class PreparedData:
     """What that took, without learning a vocabulary."""
     vocabulary_seconds: float
     notices: tuple[str, ...]
+    part: tuple[int, int] | None = None
+    """Which of how many parts it is, from 1, where it isn't everything: `merge` puts them together."""
 
 
 def prepare(
@@ -62,8 +69,12 @@ def prepare(
     lowercase: bool = True,
     processes: int | None = None,
     block_characters: int = BLOCK_CHARACTERS,
+    part: tuple[int, int] | None = None,
 ) -> PreparedData:
     """Makes pre-training data of a corpus in the folder `out`; the same call again finds it there.
+
+    Several machines share the work with `part`: each reads the whole corpus and tokenizes a part of its blocks into a
+    folder beside `out`, and `ponet.tasks.pretraining.merge` makes of them what one process makes, to the byte.
 
     Args:
         corpus: names, as `ponet.data.corpora.open_sources` takes them.
@@ -77,6 +88,7 @@ def prepare(
         lowercase: lower-case and strip accents, for a vocabulary that is learned.
         processes: how many tokenize. [default: one for each core that this process may use, but one for a small corpus]
         block_characters: text in a shard, about.
+        part: which of how many parts to make, from 1; needs a tokenizer.
 
     Raises:
         PoNetError: for a corpus that is missing, empty, binary or unreadable, a tokenizer that can't be opened, a
@@ -90,7 +102,15 @@ def prepare(
         raise PoNetError(f"The validation fraction must be at least 0 and below 1, not {validation_fraction:g}.")
     if processes is not None and processes < 1:
         raise PoNetError(f"The number of processes must be at least 1, not {processes}.")
-    out = Path(out)
+    if part is not None and tokenizer is None:
+        raise PoNetError(
+            "All shards need one tokenizer: name it (--tokenizer), or make one first with `ponet tokenizer train`."
+        )
+    if part is not None and not 1 <= part[0] <= part[1] <= MOST_PARTS:
+        raise PoNetError(f"A shard is i/n with i from 1 to n, and n up to {MOST_PARTS:,}; not {part[0]}/{part[1]}.")
+    place = out = Path(out)
+    if part is not None:
+        place = part_folder(out, *part)
     train = open_sources(corpus, text_column)
     held_out = open_sources(validation, text_column) if validation else []
     reader = BlockReader(train, held_out, 0.0 if held_out else validation_fraction, block_characters)
@@ -109,8 +129,8 @@ def prepare(
     if out.exists() and not out.is_dir():
         raise PoNetError(f"'{out}' is a file: name a folder for the data.")
     written, learned, started = 0, 0.0, time.monotonic()
-    busy = f"Another process is preparing data in '{out}': wait for it, or stop it."
-    with building(out, busy) as made:
+    busy = f"Another process is preparing data in '{place}': wait for it, or stop it."
+    with building(place, busy) as made:
         if made is not None:
             write_json(made / SETTINGS, settings)
             chosen = given or learn_vocabulary(train, size, lowercase)
@@ -119,23 +139,31 @@ def prepare(
             chosen.save_vocabulary(str(made / TOKENIZER))
             learned = time.monotonic() - started
             few = reader.bytes < block_characters // 4  # of Parquet the text is larger: still about a block
-            written = _encode(made, reader, chosen, processes or (1 if few else available_cores()))
+            written = _encode(made, reader, chosen, processes or (1 if few else available_cores()), part)
         else:
-            _check(out, settings)
-    manifest = Manifest.read(out)
+            _check(place, settings, part)
+    manifest = Manifest.read(place, part is not None)
     seconds = time.monotonic() - started - learned
-    notices = tuple(_notices(manifest, reader))
+    notices = tuple(notices_of(manifest, reader.fraction)) if part is None else ()
     shards = len(manifest.shards)
-    return PreparedData(out, manifest.splits, manifest.vocab_size, shards, written, seconds, learned, notices)
+    return PreparedData(place, manifest.splits, manifest.vocab_size, shards, written, seconds, learned, notices, part)
 
 
-def _encode(made: Path, reader: BlockReader, tokenizer: "PoNetTokenizer", processes: int) -> int:
+def part_folder(out: Path, part: int, parts: int) -> Path:
+    """Where a part of the data of `out` is, until all are put together."""
+    return out.with_name(out.name + PARTS) / f"{part:0{len(str(parts))}d}-of-{parts}"
+
+
+def _encode(
+    made: Path, reader: BlockReader, tokenizer: "PoNetTokenizer", processes: int, part: tuple[int, int] | None
+) -> int:
     """Writes shards and manifest. Returns the bytes of text."""
     (made / SHARDS).mkdir()
     encoder = BlockEncoder(made / TOKENIZER / "tokenizer.json", made / SHARDS)
     shards = []
+    number, parts = part or (1, 1)
     with (
-        closing(parallel_map(encoder, reader.blocks(), processes)) as encoded,
+        closing(parallel_map(encoder, reader.blocks(number - 1, parts), processes)) as encoded,
         progress("Tokenizing", reader.bytes, "bytes") as advance,
     ):
         for shard, read in encoded:
@@ -143,19 +171,28 @@ def _encode(made: Path, reader: BlockReader, tokenizer: "PoNetTokenizer", proces
             advance(read)
     size = Vocabulary.of(tokenizer).size
     manifest = Manifest(fingerprint(tokenizer), size, "uint16" if size <= 1 << 16 else "uint32", shards)
+    if part is None:
+        check_enough(manifest)
+        manifest.write(made)
+    else:
+        manifest.part, manifest.parts, manifest.blocks = number, parts, reader.count
+        manifest.write(made)
+    return sum(counts.bytes for counts in manifest.splits.values())
+
+
+def check_enough(manifest: Manifest) -> None:
+    """Raises a PoNetError where there is too little text to learn from."""
     totals = manifest.splits
     if totals[TRAIN].sentences < 2:
         if totals[VALIDATION].sentences >= 2:
             raise PoNetError("All text is held out, and none is left to learn from: hold out less, or give more text.")
         found = "no text" if totals[TRAIN].sentences == 0 else "one sentence only"
         raise PoNetError(f"The corpus holds {found}: pre-training needs documents of several sentences.")
-    manifest.write(made)
-    return sum(counts.bytes for counts in totals.values())
 
 
-def _check(folder: Path, settings: dict[str, Any]) -> None:
+def _check(folder: Path, settings: dict[str, Any], part: tuple[int, int] | None) -> None:
     """Raises a PoNetError where a folder doesn't hold the data of these settings, undamaged."""
-    Manifest.read(folder)
+    manifest = Manifest.read(folder, part is not None)
     before, now = read_json(folder / SETTINGS), json.loads(json.dumps(settings))
     different = [key for key in sorted(now) if not isinstance(before, dict) or before.get(key) != now[key]]
     if different:
@@ -163,11 +200,15 @@ def _check(folder: Path, settings: dict[str, Any]) -> None:
             f"'{folder}' holds data made with other settings ({', '.join(different)}): repeat that command, or name a "
             "new folder."
         )
-    for split in SPLITS:
-        TokenCorpus(folder, split, contents=True)
+    if part is None:
+        for split in SPLITS:
+            TokenCorpus(folder, split, contents=True)
+    else:
+        check_files(folder, manifest, contents=True)
 
 
-def _notices(manifest: Manifest, reader: BlockReader) -> list[str]:
+def notices_of(manifest: Manifest, fraction: float) -> list[str]:
+    """Sentences about the data for the user."""
     found, counts = [], manifest.splits
     left_out = manifest.left_out
     if left_out.get("in_validation"):
@@ -181,7 +222,7 @@ def _notices(manifest: Manifest, reader: BlockReader) -> list[str]:
         found.append(
             f"{train.unknown / train.tokens:.1%} of the tokens are [UNK]: the vocabulary doesn't fit the text."
         )
-    if reader.fraction and not counts["validation"].documents:
+    if fraction and not counts["validation"].documents:
         found.append("No document is held out: there are too few for this validation fraction.")
     if train.documents == 1:
         found.append("The training text is a single document: the spans of SSO's class 2 come from within it.")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
 FORMAT, VERSION = "ponet-pretraining", 1
+PART_FORMAT = "ponet-pretraining-part"
+"""Of what `prepare --shard` makes: no data yet, until it is merged."""
 SETTINGS, TOKENIZER, SHARDS = "prepare.json", "tokenizer", "shards"
 TRAIN, VALIDATION = "train", "validation"
 SPLITS = (TRAIN, VALIDATION)
@@ -105,6 +107,12 @@ class Manifest:
     vocab_size: int
     dtype: str
     shards: list[Shard]
+    part: int = 1
+    """Which of `parts`, from 1."""
+    parts: int = 0
+    """Into how many folders the shards are parted; 0: they aren't, and this is all of them."""
+    blocks: int = 0
+    """Shards of all parts together."""
 
     @property
     def splits(self) -> dict[str, Counts]:
@@ -126,7 +134,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Writes it to a folder."""
-        values = {
+        values: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
             "tokenizer": self.tokenizer,
@@ -136,11 +144,16 @@ class Manifest:
             "left_out": self.left_out,
             "shards": [asdict(shard) for shard in self.shards],
         }
+        if self.parts:
+            values |= {"format": PART_FORMAT, "part": self.part, "parts": self.parts, "blocks": self.blocks}
         write_json(folder / MANIFEST, values)
 
     @classmethod
-    def read(cls, folder: Path) -> "Manifest":
+    def read(cls, folder: Path, part: bool = False) -> "Manifest":
         """The manifest of a folder.
+
+        Args:
+            part: whether it is one of `prepare --shard`.
 
         Raises:
             PoNetError: where there is none, or it isn't one.
@@ -150,7 +163,9 @@ class Manifest:
                 raise PoNetError(f"The data in '{folder}' isn't complete: prepare it again.")
             raise PoNetError(f"'{folder}' holds no pre-training data: `ponet pretrain prepare` makes it.")
         values = read_json(folder / MANIFEST)
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
+        if isinstance(values, dict) and values.get("format") == PART_FORMAT and not part:
+            raise PoNetError(f"'{folder}' is a part of the data only: put all together with `ponet pretrain merge`.")
+        if not isinstance(values, dict) or values.get("format") != (PART_FORMAT if part else FORMAT):
             raise PoNetError(f"'{folder / MANIFEST}' isn't the manifest of pre-training data.")
         if values.get("version") != VERSION:
             raise PoNetError(
@@ -159,9 +174,30 @@ class Manifest:
             )
         try:
             shards = [Shard.from_dict(shard) for shard in values["shards"]]
-            return cls(values["tokenizer"], values["vocab_size"], values["dtype"], shards)
+            whole = cls(values["tokenizer"], values["vocab_size"], values["dtype"], shards)
+            if part:
+                whole.part, whole.parts, whole.blocks = (int(values[name]) for name in ("part", "parts", "blocks"))
+            return whole
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PoNetError(f"'{folder / MANIFEST}' is incomplete: prepare the data again elsewhere.") from error
+
+
+def check_files(folder: Path, manifest: Manifest, contents: bool) -> None:
+    """Compares the files of all shards with the manifest.
+
+    Args:
+        contents: whether their SHA-256 too, which reads all of them.
+
+    Raises:
+        PoNetError: one is missing, cut off or changed; it is named.
+    """
+    for shard in manifest.shards:
+        for name, facts in shard.files.items():
+            path = folder / SHARDS / shard.name / name
+            if found := damage(path, facts["bytes"], facts["sha256"] if contents else None):
+                raise PoNetError(
+                    f"The shard '{path.parent}' is damaged: '{name}' {found}. Delete '{folder}' and prepare it again."
+                )
 
 
 @dataclass(frozen=True)
