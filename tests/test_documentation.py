@@ -57,7 +57,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ponet.PoNetForSequenceClassification.from_pretrained(ponet.checkpoint()).save_pretrained("runs/reviews")
     ponet.PoNetTokenizer.from_pretrained(ponet.checkpoint()).save_pretrained("runs/reviews")
     Path("runs/reviews/recipe.yaml").write_text(load_recipe("finetune/base").to_yaml(), encoding="utf-8")
-    Path("runs/reviews/result.json").write_text("{}", encoding="utf-8")
+    Path("runs/reviews/result.json").write_text('{"train": {}}', encoding="utf-8")
     Path("book.txt").write_text("It was a dark night. Nobody slept.\n" * 20, encoding="utf-8")
     prepare(["book.txt"], Path("data"), tokenizer=ponet.checkpoint(), validation_fraction=0)
     return tmp_path

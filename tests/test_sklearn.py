@@ -90,8 +90,8 @@ def test_a_pickle_answers_the_same(fitted: PoNetClassifier) -> None:
 def test_in_a_pipeline_and_a_grid_search() -> None:
     lower = FunctionTransformer(lambda texts: [text.lower() for text in texts])
     pipeline = make_pipeline(lower, tiny())
-    search = GridSearchCV(pipeline, {"ponetclassifier__epochs": [1, 8]}, cv=2).fit(TEXTS, LABELS)
-    assert search.best_params_ == {"ponetclassifier__epochs": 8}
+    search = GridSearchCV(pipeline, {"ponetclassifier__learning_rate": [1e-9, 1e-2]}, cv=2).fit(TEXTS, LABELS)
+    assert search.best_params_ == {"ponetclassifier__learning_rate": 1e-2}
     assert search.predict(["GREAT FUN"]).tolist() == ["good"]
 
 

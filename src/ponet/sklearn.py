@@ -16,7 +16,7 @@ from ponet.data.inputs import Input
 from ponet.inference.documents import blocks
 
 
-class PoNetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class PoNetClassifier(ClassifierMixin, BaseEstimator):
     """A classifier of texts of any length, trained as `ponet finetune` trains it.
 
     `X` is a list or a column (array, Series) of texts, `y` a class for each: numbers, strings or truth values.

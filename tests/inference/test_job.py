@@ -167,6 +167,23 @@ class Stopping(Letters):
         return super().annotate(documents)
 
 
+def test_ctrl_c_keeps_what_is_done_and_says_so(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(Letters):
+        def annotate(self, documents: list[Any]) -> pa.Table:
+            if self.seen == 8:
+                raise KeyboardInterrupt
+            return super().annotate(documents)
+
+    monkeypatch.setattr(parts, "PART_SECONDS", 1000.0)  # nothing is written before
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        annotate_to_file(Source(str(source)), Interrupted(), tmp_path / "out.jsonl", say=said.append)
+    assert said == [f"8 rows are kept in '{tmp_path / 'out.jsonl.parts'}': the same command goes on behind them."]
+    again = Letters()
+    run(source, tmp_path / "out.jsonl", again)
+    assert again.seen == ROWS - 8
+
+
 def test_another_job_is_not_mixed_in(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     with pytest.raises(PoNetError):

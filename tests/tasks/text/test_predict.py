@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,8 @@ def test_a_line_is_answered_before_the_next_one_is_there(
     reading, writing = os.pipe()
     with os.fdopen(reading, encoding="utf-8") as stream, os.fdopen(writing, "wb", buffering=0) as pipe:
         monkeypatch.setattr("sys.stdin", stream)
+        late = threading.Timer(60, pipe.close)  # so that one that waits fails instead of hanging
+        late.start()
         pipe.write("great fun\nwhat a wäste\ngr".encode())
         found = answers(*run, "-")
         assert [next(found)["index"], next(found)["index"]] == [0, 1]
@@ -107,6 +110,7 @@ def test_a_line_is_answered_before_the_next_one_is_there(
         pipe.close()
         assert next(found)["index"] == 3
         assert list(found) == []
+        late.cancel()
 
 
 def test_the_text_column_is_the_one_of_training_or_the_one_named(
