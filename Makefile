@@ -17,6 +17,8 @@ TRANSFORMERS := $(shell sed -n 's/^transformers==//p' constraints.txt)
 SUITE := .cache/transformers-$(TRANSFORMERS)
 # apart from the environment: with it there, transformers imports it, which writes to standard error
 TORCHAO := .cache/torchao
+# likewise: what docs/works-with.md and docs/scaling.md show, and nobody needs otherwise
+LIBRARIES := .cache/libraries
 PYTHON_CODE := src tests tests_hf
 
 # the real data sets; tests that need them are skipped where they aren't there
@@ -25,7 +27,7 @@ export PONET_DATA ?= ../shared/data
 # `make demo ARGS="--seed 1"`, `make test ARGS="-k tokenizer"`
 ARGS ?=
 
-.PHONY: help demo test test-slow test-hf test-quantized check lint imports types format hooks docs clean
+.PHONY: help demo test test-slow test-hf test-quantized test-libraries check lint imports types format hooks docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -44,6 +46,9 @@ test-hf: $(STAMP)-test-hf $(SUITE) ## transformers' own tests on PoNet; the firs
 
 test-quantized: $(STAMP) $(TORCHAO) ## int8 weights by torchao, which is fetched the first time
 	@PYTHONPATH=$(TORCHAO) $(PYTEST) tests/models/test_quantized.py $(ARGS)
+
+test-libraries: $(STAMP) $(LIBRARIES) ## Ray, PEFT, SetFit, skorch, which are fetched the first time
+	@PYTHONPATH=$(CURDIR)/$(LIBRARIES) $(PYTEST) -m "slow or not slow" tests/test_ray.py tests/test_documentation.py -k "ray or library" $(ARGS)
 
 check: lint imports types ## lint, imports and types
 
@@ -106,6 +111,11 @@ $(SUITE): | $(STAMP)
 	@tar -xzf $@.part/transformers-$(TRANSFORMERS).tar.gz -C $@.part --strip-components 1 transformers-$(TRANSFORMERS)/tests
 	@rm $@.part/*.tar.gz
 	@mv $@.part $@
+
+$(LIBRARIES): constraints.txt | $(STAMP)
+	@rm -rf $@
+	@$(PIP) --target $@ --no-deps ray peft setfit skorch evaluate tabulate msgpack jsonschema jsonschema-specifications \
+		referencing rpds-py attrs protobuf
 
 $(TORCHAO): | $(STAMP)
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --no-deps --target $@ torchao

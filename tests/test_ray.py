@@ -23,7 +23,10 @@ ROWS = 60
 
 @pytest.fixture(scope="module")
 def dataset() -> Iterator[Any]:
-    paths = os.pathsep.join([str(Path(ponet.__file__).parents[1]), str(Path(__file__).parents[1])])
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = os.pathsep.join(
+        [str(Path(ponet.__file__).parents[1]), str(Path(__file__).parents[1]), *filter(None, given)]
+    )
     ray.init(
         num_cpus=3,  # two actors, and what reads and writes
         include_dashboard=False,
