@@ -41,6 +41,7 @@ def embed(
         int | None, typer.Option(help="Tokens kept of a text.  \\[default: all, however long]", min=3)
     ] = None,
     batch_tokens: Annotated[int, typer.Option(help="Tokens in a batch, at most.", min=1)] = 8192,
+    dtype: Annotated[str, typer.Option(help="float32, bf16, fp16, or auto: the fastest here.")] = "auto",
 ) -> None:
     """A vector for each document, of any length: the mean of its tokens' states, of length 1.
 
@@ -64,7 +65,7 @@ def embed(
     first = next(documents, None)
     if first is None:
         raise PoNetError(f"'{source}' holds no documents.")
-    embedder = Embedder(model, max_length, batch_tokens)
+    embedder = Embedder(model, max_length, batch_tokens, dtype=dtype)
     waiting: list[Input] = []
 
     def texts() -> Iterator[str]:

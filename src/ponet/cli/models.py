@@ -27,6 +27,9 @@ def evaluate(
         int | None, typer.Option(help="Examples of that.  \\[default: as many as the test split has]", min=1)
     ] = None,
     file: Annotated[bool, typer.Option("--file", help="Keep its figures in the run's folder, for reports.")] = False,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, bf16, fp16, or auto: the fastest here.  \\[default: as in training]")
+    ] = None,
 ) -> None:
     """Metrics of a run's model on a split, as JSON.
 
@@ -40,7 +43,7 @@ def evaluate(
     """
     from ponet.training.evaluation import evaluate as evaluate_run
 
-    result = evaluate_run(run, data, split, fresh_test_seed, fresh_size=fresh_size, file=file)
+    result = evaluate_run(run, data, split, fresh_test_seed, fresh_size=fresh_size, file=file, dtype=dtype)
     sys.stdout.write(to_json(result, indent=2) + "\n")
 
 
@@ -55,6 +58,7 @@ def predict(
     text: Annotated[str | None, typer.Option(help="Column of the text.  \\[default: the run's]")] = None,
     pair: Annotated[str | None, typer.Option(help="Column of the second text.")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="A .txt file is one document, not one a line.")] = False,
+    dtype: Annotated[str, typer.Option(help="float32, bf16, fp16, or auto: the fastest here.")] = "auto",
 ) -> None:
     """Labels and scores for new documents, one JSON object a line.
 
@@ -67,6 +71,7 @@ def predict(
     from ponet.training.evaluation import predict as predict_source
 
     options: dict[str, Any] = {key: value for key, value in (("text", text), ("pair", pair)) if value is not None}
+    options["dtype"] = dtype
     if whole:
         options["whole"] = True
     records = predict_source(run, source, **options)

@@ -15,6 +15,7 @@ from ponet.tasks.text.encode import BATCH_CHARACTERS, BATCH_TEXTS, Encoder
 from ponet.tasks.text.modelling import open_run
 from ponet.tasks.text.store import Tokens
 from ponet.utils.errors import PoNetError
+from ponet.utils.precision import resolve_precision, torch_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,7 @@ def predict(
     text: str | None = None,
     pair: str | None = None,
     whole: bool = False,
+    dtype: str = "float32",
     batch_tokens: int = BATCH_TOKENS,
 ) -> Iterator[dict[str, Any]]:
     """The model's answer for each document of `source`, in order, as it comes.
@@ -42,6 +44,7 @@ def predict(
             `-`, standard input with one document a line.
         text, pair: columns, where they aren't those of training.
         whole: a .txt file (or standard input) is one document.
+        dtype: of weights and activations, as `utils.precision.resolve_precision` takes it.
         batch_tokens: tokens in a batch, at most (a longer document is alone in its batch).
 
     Yields:
@@ -52,6 +55,7 @@ def predict(
     Raises:
         PoNetError: an unreadable source or run, or no text column.
     """
+    precision = resolve_precision(dtype, "dtype")
     inputs = read_inputs(source, text, pair or options.pair, whole, trained=options.text)
     first = next(inputs, None)
     if first is None:
@@ -61,7 +65,7 @@ def predict(
     model, tokenizer, space = open_run(run)
     if model.config.classifier_pairs and first.pair is None:
         raise PoNetError(f"This model compares two texts: '{source}' must be a table with two columns (--pair).")
-    torch.nn.Module.to(model, device())
+    torch.nn.Module.to(model, device(), torch_dtype(precision))
     collate = PackedCollator(model.config.type_vocab_size > 1, options.window is not None)
     encoder = Encoder(tokenizer, options)
     index = 0
