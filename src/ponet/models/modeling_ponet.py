@@ -218,6 +218,7 @@ class PoNetLayer(GradientCheckpointingLayer):
     ) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`, and the mixer's weights; with `bounds` a chunk at a time, without weights."""
         if bounds is not None:
+            assert isinstance(layout, Layout)  # chunks are of packed tokens
             chunks = self.attention.forward_chunks(x, layout, bounds)
             return _concatenate(map(self.feed_forward, chunks), len(x)), None
         x, weights = self.attention(x, layout, output_weights)

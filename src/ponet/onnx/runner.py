@@ -96,7 +96,7 @@ _KINDS = {
 }
 
 
-def answer_kind(class_name: str, output: str, problem_type: str | None, labels: int) -> str | None:
+def answer_kind(class_name: str, output: str, problem_type: str | None, labels: int | None) -> str | None:
     """What the output of a class of models is, as a key of `_ANSWERS`; None where a text alone has none."""
     if output == STATES:
         return STATES

@@ -162,4 +162,4 @@ def local_max(x: Tensor, excluded: Tensor) -> Tensor:
     return torch.maximum(torch.maximum(shifted(shown, -torch.inf), x), right)
 
 
-BACKEND = Backend(mean_aggregation, softmax_aggregation, segment_local_fusion)  # type: ignore[arg-type]
+BACKEND = Backend(mean_aggregation, softmax_aggregation, segment_local_fusion)

@@ -6,7 +6,7 @@ maximum is tied, the first position wins and takes the whole gradient. Empty doc
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -195,11 +195,11 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
 
 
 class Backend(NamedTuple):
-    """The ops that a backend implements, with the signatures of this module."""
+    """The ops that a backend implements, with the signatures of this module, and the layout that it takes."""
 
-    mean_aggregation: Callable[[Tensor, Layout], Tensor]
-    softmax_aggregation: Callable[[Tensor, Tensor, Layout, bool], tuple[Tensor, Tensor | None]]
-    segment_local_fusion: Callable[[Tensor, Tensor, Layout], Tensor]
+    mean_aggregation: Callable[[Tensor, Any], Tensor]
+    softmax_aggregation: Callable[[Tensor, Tensor, Any, bool], tuple[Tensor, Tensor | None]]
+    segment_local_fusion: Callable[[Tensor, Tensor, Any], Tensor]
 
 
 BACKEND = Backend(mean_aggregation, softmax_aggregation, segment_local_fusion)
