@@ -56,7 +56,7 @@ def test_the_folder_has_all_that_it_takes(exported):
         "tokenizer_config.json",
     ]
     card = (exported / "README.md").read_text()
-    assert "opset 18" in card
+    assert "opset 20" in card
     assert "`input_ids`, `attention_mask`, `segment_ids`, int64" in card
     imports = [line for line in (exported / "run.py").read_text().splitlines() if "import" in line]
     assert not any(word in line for line in imports for word in ("torch", "ponet", "transformers"))

@@ -104,7 +104,8 @@ def test_every_head(kind, tmp_path):
     [
         {"classifier_pairs": True},
         {"clsgsepg": False, "norm_position": "pre", "embedding_norm": False, "classifier_pooling": "mean"},
-        {"pooling_formulation": "published", "classifier_hidden_size": 8, "classifier_pooling": "padded_mean"},
+        {"pooling_formulation": "published", "classifier_hidden_size": 8},
+        {"classifier_pooling": "padded_mean", "max_position_embeddings": 63},
         {"mixer_types": ["fourier", "pooling"], "num_hidden_layers": 2},
         {"max_position_embeddings": 16, "repeat_positions": True},
     ],

@@ -21,9 +21,8 @@ def fused_linear(x: Tensor, maps: Sequence[nn.Module]) -> Tensor:
     if (
         not all(is_plain(each) for each in maps)
         or len({(each.weight.dtype, each.bias is None) for each in maps}) > 1
-        or not are_plain(x)
+        or not (torch.compiler.is_exporting() or are_plain(x))
         or is_transformed()
-        or torch.compiler.is_exporting()  # each map with its own weight, as quantization expects it
         # with few tokens, concatenating the weights takes longer than one product saves
         or (not torch.compiler.is_compiling() and 2 * x.shape[0] < x.shape[1])
     ):

@@ -16,8 +16,8 @@ from ponet.utils.extras import require
 if TYPE_CHECKING:
     from ponet.models.modeling_ponet import PoNetPreTrainedModel
 
-OPSET = 18
-"""The first one in which a maximum can be scattered, as segment max-pooling does."""
+OPSET = 20
+"""The first one that has GELU; a maximum can be scattered, as segment max-pooling does, from 18 on."""
 INPUTS = ("input_ids", "attention_mask", "segment_ids")
 TOKEN_TYPES = "token_type_ids"
 PLAIN = (-1e30, 1e30)
@@ -25,6 +25,8 @@ PLAIN = (-1e30, 1e30)
 STATES, LOGITS = "last_hidden_state", "logits"
 MOST_BYTES = 1_500_000_000
 """Weights of more are written beside the graph, since an ONNX file holds 2 GiB at most."""
+FOLDED_BYTES = 1 << 31
+"""Constants of at most so many bytes are computed when a graph is written, and not whenever it runs."""
 FEW_ROWS = (".pooler.", ".dense_q.", "classifier.", "seq_relationship.")
 """In the names of weights that see one vector a document: int8 would save no time, and costs accuracy."""
 
@@ -78,6 +80,7 @@ def write_graph(exportable: Exportable, file: Path, token_types: bool = False) -
     """
     require("onnx", "onnx")
     require("onnxscript", "onnx")
+    optimizer = require("onnxscript.optimizer", "onnx")
     inputs = sample(exportable, 4, 7, token_types)  # more than one of everything: torch.export takes 1 for constant
     size = sum(weight.numel() * weight.element_size() for weight in exportable.parameters())
     with _quiet(), torch.no_grad():
@@ -93,6 +96,8 @@ def write_graph(exportable: Exportable, file: Path, token_types: bool = False) -
             verbose=False,
         )
         assert program is not None
+        # weights that are used side by side become one: by default only small ones would
+        optimizer.optimize(program.model, input_size_limit=FOLDED_BYTES, output_size_limit=FOLDED_BYTES)
         program.save(str(file), external_data=size > MOST_BYTES)
 
 
