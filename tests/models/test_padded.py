@@ -13,7 +13,10 @@ FORMS = {
     "published": {"pooling_formulation": "published"},
     "arena": {"clsgsepg": False, "norm_position": "pre", "embedding_norm": False, "classifier_pooling": "mean"},
     "pairs": {"classifier_pairs": True, "classifier_pooling": "padded_mean"},
-    "one segment, untyped": {"type_vocab_size": 0},
+    "untyped": {"type_vocab_size": 0},
+    "without SMP": {"pooling_parts": ["ga1", "ga2", "lmp"]},
+    "GA's stage 1 alone": {"pooling_parts": ["ga1"]},
+    "attention in windows": {"mixer_types": "attention", "attention_window": 3},
 }
 
 

@@ -83,7 +83,7 @@ def export_onnx(
     model, output = _load(str(source), place, output)
     _check_mixers(model, str(source))
     if token_types is None:
-        token_types = pairs and model.config.type_vocab_size > 1
+        token_types = pairs and model.config.type_vocab_size > 1 and not model.config.classifier_pairs
     elif token_types and model.config.type_vocab_size < 2:
         raise PoNetError(f"'{source}' has no token types (type_vocab_size): leave --token-types out.")
     exportable = Exportable(model, output)
