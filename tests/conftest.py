@@ -1,6 +1,7 @@
 """What every test may lean on: no network, few threads, the same random numbers, real data where it is there."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # before transformers or datasets are imported: a test that would download something must fail, not wait
@@ -28,6 +29,14 @@ def _seed() -> None:
     """Every test starts from the same random state, in whatever order or on whichever worker it runs."""
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _float32() -> Iterator[None]:
+    """`auto` is float32 on every machine; test_precision.py tests the choice."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ponet.utils.precision.cpu_computes_bf16", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="session")

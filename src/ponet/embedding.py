@@ -13,6 +13,7 @@ from ponet.inference.documents import Texts, blocks, token_batches
 from ponet.models.checkpoints import LONG_DOCUMENTS, checkpoint
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
+from ponet.utils.precision import resolve_precision, torch_dtype
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,13 +80,15 @@ class Embedder:
         normalize: whether vectors have length 1.
         window: a longer text is read in overlapping windows of this many tokens, and its vector is the mean of their
             normalised vectors: for models that can't read it whole. None: every text is read whole.
+        dtype: of weights and activations: float32, bf16, fp16, or auto, the fastest here
+            (`utils.precision.resolve_precision`). Vectors are float32 in any case.
 
     Attributes:
         columns: `embedding`, `d` float32.
         cut: how many texts were truncated to `max_length` so far.
 
     Raises:
-        PoNetError: no such model, or a damaged one.
+        PoNetError: no such model, or a damaged one, or a `dtype` that this machine doesn't compute in.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Embedder:
         batch_tokens: int = BATCH_TOKENS,
         normalize: bool = True,
         window: int | None = None,
+        dtype: str = "float32",
     ) -> None:
         import torch
 
@@ -103,12 +107,13 @@ class Embedder:
 
         if max_length is not None and max_length < 3:
             raise PoNetError(f"max_length should be at least 3 (a word between special tokens), not {max_length}.")
+        precision = resolve_precision(dtype, "dtype")
         name = checkpoint() if model is None else str(model)
         self.name, self.tokenizer = name, open_tokenizer(name)
         self.encode = TextEncoder(self.tokenizer, max_length)
         self.model = open_encoder(name)
-        torch.nn.Module.to(self.model, device())
-        self.max_length, self.batch_tokens, self.normalize = max_length, batch_tokens, normalize
+        torch.nn.Module.to(self.model, device(), torch_dtype(precision))
+        self.max_length, self.batch_tokens, self.normalize, self.dtype = max_length, batch_tokens, normalize, precision
         self.window, self.windows = window, None if window is None else DistillationCollator(window)
         self.cut = 0
 
@@ -147,6 +152,7 @@ class Embedder:
         from ponet.tasks.models import checkpoint_folder, model_digest
 
         settings = {"max_length": self.max_length, "normalize": self.normalize, "window": self.window}
+        settings["dtype"] = self.dtype
         return {"files": model_digest(checkpoint_folder(self.name)), **settings}
 
     def vectors(self, documents: Sequence[Document]) -> np.ndarray:

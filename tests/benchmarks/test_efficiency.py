@@ -179,3 +179,41 @@ def test_real_cells_of_a_tiny_length(tmp_path: Path) -> None:
         assert cell["steps_per_second"] > 0
         assert cell["memory"]["peak_bytes"] < 2**28
     assert values["machine"]["threads"] == 1
+
+
+def test_each_type_has_its_rows_and_onnx_one() -> None:
+    pytest.importorskip("onnxruntime")
+    mixers = ("pooling", "attention-windows", "pooling-onnx", "pooling-int8")
+    plan = EfficiencyPlan("mini", (512,), mixers, dtypes=("float32", "bfloat16"))
+    rows = {key: variant.name for key, variant in plan.chosen("inference").items()}
+    assert rows == {
+        "pooling": "PoNet, float32",
+        "pooling:bfloat16": "PoNet, bfloat16",
+        "attention-windows": "Transformer, SDPA, windows of 512, float32",
+        "attention-windows:bfloat16": "Transformer, SDPA, windows of 512, bfloat16",
+        "pooling-onnx": "PoNet, ONNX Runtime",
+        "pooling-int8": "PoNet, ONNX Runtime, int8",
+    }
+    assert list(plan.chosen("training")) == ["pooling", "pooling:bfloat16"], "what can be trained"
+    assert plan.cell("pooling:bfloat16", "inference", 512).dtype == "bfloat16"
+    assert plan.cell("pooling", "inference", 512).dtype == "float32"
+    single = EfficiencyPlan("mini", (512,), mixers, machine=Machine(dtype="bfloat16"))
+    assert list(single.chosen("inference")) == list(mixers)
+    assert single.cell("pooling", "inference", 512).dtype == "bfloat16"
+    with pytest.raises(PoNetError, match="Did you mean 'bfloat16'"):
+        EfficiencyPlan("mini", (512,), dtypes=("float32", "bfloat17"))
+
+
+@pytest.mark.slow
+def test_onnx_and_windows_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr("ponet.benchmarks.encoders.READ_WINDOW", 8)
+    mixers, lengths = ("pooling", "attention-windows", "pooling-onnx", "pooling-int8"), (16, 24)
+    plan = EfficiencyPlan(
+        "lra", lengths, mixers, ("inference",), 48, Machine(threads=1), ("float32", "bfloat16"), rounds=1, warm_tokens=8
+    )
+    values = measure_efficiency(plan, tmp_path / "a.json", estimate(plan, calibrate(plan)))
+    assert values["setup"]["dtype"] == "float32 and bfloat16"
+    assert list(values["variants"]) == list(plan.chosen("inference"))
+    for variant in values["variants"].values():
+        assert [cell["time"]["status"] for cell in variant["inference"].values()] == ["ok", "ok"]

@@ -156,7 +156,7 @@ def test_a_compiled_model_follows_the_chosen_backend():
         called.extend(str(node.target) for node in graph.graph.nodes if "ponet.numba" in str(node.target))
         return graph.forward
 
-    model = PoNetModel(config(num_hidden_layers=1)).eval()
+    model = PoNetModel(config(num_hidden_layers=1, execution="packed")).eval()
     compiled, ids = torch.compile(model, backend=note), torch.randint(30, (2, 9))
     with torch.no_grad():
         expected = model(ids).last_hidden_state

@@ -79,7 +79,10 @@ class DocumentsPlan:
             raise PoNetError(f"--max-length must be at least 8 tokens, not {self.max_length}.")
         if self.batches < 1:
             raise PoNetError(f"--rounds must be at least 1, not {self.batches}.")
-        choose_variants(self.mixers, self.setup, KINDS)
+        found = choose_variants(self.mixers, self.setup, KINDS)
+        untrained = [key for key, variant in found.items() if variant.infers_only and key in self.mixers]
+        if untrained:
+            raise PoNetError(f"'{untrained[0]}' is for inference alone: measure it by length, without --documents.")
 
     @property
     def setup(self) -> Setup:
@@ -89,7 +92,8 @@ class DocumentsPlan:
     def chosen(self) -> dict[str, Variant]:
         """The variants; recomputing has nothing to do with padding, and is left out unless it is named."""
         found = choose_variants(self.mixers, self.setup, KINDS)
-        return {key: variant for key, variant in found.items() if ALL not in self.mixers or not variant.recomputes}
+        every = {key: variant for key, variant in found.items() if not variant.infers_only}
+        return {key: variant for key, variant in every.items() if ALL not in self.mixers or not variant.recomputes}
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ from ponet.benchmarks.encoders import (
     Setup,
     Variant,
     choose_variants,
+    exported_graph,
     prepare_warm,
+    variants,
 )
 from ponet.benchmarks.measure import HELD, PeakMemory, Timing, allocated_peak, classify, interleave, peak_memory
 from ponet.utils.errors import PoNetError, suggest
+from ponet.utils.extras import require
 
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
 QUICK_LENGTHS = (512, 1024, 2048)
@@ -49,6 +52,8 @@ class EfficiencyPlan:
     batch_tokens: int | None = None
     """Tokens of a batch; None for what the configuration says."""
     machine: Machine = field(default_factory=Machine)
+    dtypes: tuple[str, ...] = ()
+    """Each variant has a row for each; none for the machine's alone. ONNX Runtime has its own."""
     rounds: int = ROUNDS
     seconds: float | None = None
     """For the timing of one group (all variants at one length); None for what the configuration says."""
@@ -73,7 +78,14 @@ class EfficiencyPlan:
         for kind in self.kinds or ():
             if kind not in KINDS:
                 raise PoNetError(f"There is no '{kind}' to measure.{suggest(kind, KINDS)}")
-        choose_variants(self.mixers, self.setup, self.measured)
+        for dtype in self.dtypes:
+            replace(self.machine, dtype=dtype)  # checks it
+        found = choose_variants(self.mixers, self.setup, self.measured)
+        if any(variant.runtime != "torch" for variant in found.values()):
+            if self.machine.device != "cpu":
+                raise PoNetError("ONNX Runtime is measured on a CPU: leave its rows out, or use --device cpu.")
+            for package in ("onnx", "onnxscript", "onnxruntime"):
+                require(package, "onnx")
 
     @property
     def setup(self) -> Setup:
@@ -96,10 +108,20 @@ class EfficiencyPlan:
         return self.seconds or self.setup.seconds
 
     def chosen(self, kind: str) -> dict[str, Variant]:
-        """The variants of one kind."""
+        """The rows of one kind: the variants, by `key` in the first type and by `key:dtype` in the others."""
         found = choose_variants(self.mixers, self.setup, self.measured)
-        # in inference nothing is kept, so there is nothing to compute again
-        return {key: variant for key, variant in found.items() if kind == "training" or not variant.recomputes}
+        first, *others = self.dtypes or (self.machine.dtype,)
+        rows = {}
+        for key, variant in found.items():
+            # in inference nothing is kept, so there is nothing to compute again
+            if variant.infers_only if kind == "training" else variant.recomputes:
+                continue
+            if variant.runtime != "torch" or not others:
+                rows[key] = variant
+                continue
+            rows[key] = replace(variant, name=f"{variant.name}, {first}")
+            rows |= {f"{key}:{dtype}": replace(variant, name=f"{variant.name}, {dtype}") for dtype in others}
+        return rows
 
     def batch(self, length: int) -> int:
         """Documents of a batch: as many as its tokens allow, one at least."""
@@ -111,11 +133,15 @@ class EfficiencyPlan:
         """Tokens of a batch of documents of that length."""
         return self.batch(length) * length
 
-    def cell(self, variant: str, kind: str, length: int, batch: int | None = None) -> Cell:
-        """One place in the table."""
+    def cell(self, row: str, kind: str, length: int, batch: int | None = None) -> Cell:
+        """One place in the table; for ONNX Runtime the graph is written, the first time."""
         machine, batch = self.machine, batch or self.batch(length)
-        where = (machine.dtype, machine.device, self.seed, self.warm_tokens)
-        return Cell(self.config, variant, kind, length, batch, *where)
+        key, _, dtype = row.partition(":")
+        where = (dtype or (self.dtypes or (machine.dtype,))[0], machine.device, self.seed, self.warm_tokens)
+        graph = None
+        if variants()[key].runtime != "torch":
+            graph = exported_graph(self.config, key, max(*self.lengths, self.warm_tokens), self.seed)
+        return Cell(self.config, key, kind, length, batch, *where, graph)
 
     def rounds_of(self, round_seconds: float) -> tuple[int, int]:
         """Rounds to warm up and rounds to measure at least, by the seconds that one round of a group takes."""
@@ -160,7 +186,8 @@ def estimate(plan: EfficiencyPlan, calibrated: Mapping[tuple[str, str], float]) 
             for key, variant in plan.chosen(kind).items():
                 seconds = calibrated[key, kind] * plan.tokens(length) / plan.warm_tokens
                 if variant.mixer == "attention":
-                    seconds *= (1 + length / (6 * hidden)) / (1 + plan.warm_tokens / (6 * hidden))
+                    read = min(length, variant.window or length)
+                    seconds *= (1 + read / (6 * hidden)) / (1 + plan.warm_tokens / (6 * hidden))
                 if seconds <= plan.limit:
                     steps.append(seconds)
             one_round = sum(steps)
@@ -207,13 +234,13 @@ def measure_efficiency(
 
 def _head(plan: EfficiencyPlan) -> dict[str, Any]:
     """What is known before measuring."""
-    chosen = choose_variants(plan.mixers, plan.setup, plan.measured)
+    chosen = {key: variant for kind in plan.measured for key, variant in plan.chosen(kind).items()}
     return {
         "config": plan.config,
         "setup": {
             "description": f"{plan.setup.name}, {plan.setup.segments}",
             "device": plan.machine.device,
-            "dtype": plan.machine.dtype,
+            "dtype": " and ".join(plan.dtypes or (plan.machine.dtype,)),
             "kinds": list(plan.measured),
             "rounds": plan.rounds,
             "patience_seconds": plan.limit,

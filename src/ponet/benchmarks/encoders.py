@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +16,7 @@ from torch import Tensor
 from ponet.mixers import mixer_names
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
+from ponet.onnx.graph import LOGITS, Exportable, open_session, quantize_graph, write_graph
 from ponet.ops import use_backend
 from ponet.utils.errors import PoNetError, suggest
 
@@ -123,6 +127,15 @@ class Variant:
     """What the backward recomputes instead of saving it; matters in training alone."""
     attention_layers: int = 0
     """How many of the layers have attention in the place of `mixer`."""
+    runtime: Literal["torch", "onnx", "int8"] = "torch"
+    """What computes it: PyTorch, or ONNX Runtime on the exported graph, in float32 or quantized."""
+    window: int | None = None
+    """Documents are read in windows of so many tokens, each for itself; None for whole."""
+
+    @property
+    def infers_only(self) -> bool:
+        """Whether it isn't trained."""
+        return self.runtime != "torch" or self.window is not None
 
     def layers(self, count: int) -> list[str]:
         """The mixer of each of `count` layers: attention in as many as there should be, evenly, up to the last."""
@@ -138,6 +151,8 @@ _NAMES = {
     "lsh": "Reformer",
     "external": "External Attention",
 }
+READ_WINDOW = 512
+"""Tokens that a model with attention reads at once, where it reads long documents in windows: BERT's positions."""
 _NO_WEIGHT_DROPOUT = {"attention_probs_dropout_prob": 0.0}
 """PyTorch's fused attention on a CPU knows no dropout of its weights: with it, SDPA would not be the fused kernel."""
 
@@ -163,6 +178,11 @@ def variants() -> dict[str, Variant]:
         "fourier": Variant("FNet", "fourier"),
         "attention": Variant("Transformer, SDPA", "attention", _NO_WEIGHT_DROPOUT),
         "attention-eager": Variant("Transformer, eager", "attention", {"attention_kernel": "eager"}),
+        "attention-windows": Variant(
+            f"Transformer, SDPA, windows of {READ_WINDOW}", "attention", _NO_WEIGHT_DROPOUT, window=READ_WINDOW
+        ),
+        "pooling-onnx": Variant("PoNet, ONNX Runtime", "pooling", runtime="onnx"),
+        "pooling-int8": Variant("PoNet, ONNX Runtime, int8", "pooling", runtime="int8"),
     }
     made |= {name: Variant(_NAMES.get(name, name), name) for name in mixer_names() if name not in made}
     for count in HYBRIDS:
@@ -204,7 +224,8 @@ def choose_variants(names: Sequence[str] | None, setup: Setup, kinds: Sequence[s
         if name not in known and name != ALL:
             raise PoNetError(f"There is no mixer or variant '{name}' to measure.{suggest(name, [*known, ALL])}")
     if names is None:
-        names = MAIN if setup.main_only else tuple(name for name in known if not known[name].attention_layers)
+        usual = (name for name, each in known.items() if not each.attention_layers and not each.infers_only)
+        names = MAIN if setup.main_only else tuple(usual)
     elif ALL in names:
         names = tuple(known)
     else:
@@ -233,6 +254,8 @@ class Cell:
     seed: int = 0
     warm_tokens: int = WARM_TOKENS
     """Tokens of the document that a warm model has seen."""
+    graph: str | None = None
+    """The file of the exported graph, for a variant of ONNX Runtime."""
 
 
 def build(setup: Setup, variant: Variant, positions: int, seed: int, **changes: Any) -> PoNetForSequenceClassification:
@@ -274,12 +297,54 @@ def prepare(cell: Cell, warm: bool = False) -> Callable[[], object]:
             allocations are there before memory is watched.
     """
     setup, variant = SETUPS[cell.setup], variants()[cell.variant]
+    if cell.graph is not None:
+        return prepare_graph(cell, warm)
     model = build(setup, variant, max(cell.length, cell.warm_tokens), cell.seed)
     step = make_step(model, variant, cell.kind, cell.dtype, cell.device)
     if warm:
         step(move(make_batch(setup, cell.warm_tokens, 1, cell.seed), cell.device))
-    inputs = move(make_batch(setup, cell.length, cell.batch, cell.seed), cell.device)
+    length, batch = cell.length, cell.batch
+    if variant.window is not None and length > variant.window:
+        length, batch = variant.window, batch * -(-length // variant.window)
+    inputs = move(make_batch(setup, length, batch, cell.seed), cell.device)
     return lambda: step(inputs)
+
+
+def prepare_graph(cell: Cell, warm: bool) -> Callable[[], object]:
+    """As `prepare`, of an exported graph on ONNX Runtime, with as many threads as torch has."""
+    session = open_session(Path(str(cell.graph)), torch.get_num_threads())
+    names = [each.name for each in session.get_inputs()]
+
+    def rows(length: int, batch: int) -> dict[str, NDArray[np.int64]]:
+        made = make_batch(SETUPS[cell.setup], length, batch, cell.seed)
+        made["attention_mask"] = torch.ones_like(made["input_ids"])
+        return {name: made[name].reshape(batch, length).numpy() for name in names}
+
+    if warm:
+        session.run(None, rows(cell.warm_tokens, 1))
+    inputs = rows(cell.length, cell.batch)
+    return lambda: session.run(None, inputs)
+
+
+@lru_cache(maxsize=8)
+def exported_graph(setup: str, variant: str, positions: int, seed: int) -> str:
+    """The file of a variant's graph, for documents of up to `positions` tokens; it goes with this process.
+
+    Raises:
+        MissingExtraError: onnx, onnxscript or onnxruntime isn't installed.
+    """
+    chosen, file = variants()[variant], Path(_graphs().name) / f"{setup}-{variant}-{positions}-{seed}.onnx"
+    if chosen.runtime == "int8":
+        quantize_graph(Path(exported_graph(setup, f"{chosen.mixer}-onnx", positions, seed)), file)
+    else:
+        write_graph(Exportable(build(SETUPS[setup], chosen, positions, seed).eval(), LOGITS), file)
+    return str(file)
+
+
+@lru_cache(maxsize=1)
+def _graphs() -> TemporaryDirectory[str]:
+    """A folder that is removed when this process ends."""
+    return TemporaryDirectory(prefix="ponet-graphs-")
 
 
 def prepare_warm(cell: Cell) -> Callable[[], object]:

@@ -23,6 +23,7 @@ Whole = Annotated[bool, typer.Option("--whole", help="A .txt file is one documen
 Keep = Annotated[str | None, typer.Option(help="Columns of the input to carry along: id,title.", metavar="NAMES")]
 KeepAll = Annotated[bool, typer.Option("--keep-all", help="Carry all columns of the input along.")]
 BatchTokens = Annotated[int, typer.Option(help="Tokens in a batch, at most; a longer text is alone.", min=1)]
+DType = Annotated[str, typer.Option(help="float32, bf16, fp16, or auto: the fastest here.")]
 Workers = Annotated[int, typer.Option(help="Processes that tokenize; 1: this one.", min=1, max=1024)]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli import benchmarks, distil, embed, lra, models, pretrain, reports, runs
+from ponet.cli import benchmarks, distil, embed, export, lra, models, pretrain, reports, runs
 from ponet.cli.errors import set_up
 
 HELP = """
@@ -21,6 +21,8 @@ From nothing to a trained model:
   ponet predict run new.csv                labels and scores, JSON lines
 
   ponet embed texts.jsonl --out v.npy      vectors of documents of any length
+
+  ponet export run --out folder            an ONNX model that runs without torch
 
   ponet distil TEACHER CORPUS --out run    a BERT encoder taught to a linear-time one
 
@@ -63,6 +65,7 @@ app.command()(runs.train)
 app.command()(runs.file)
 app.command()(models.evaluate)
 app.command()(models.predict)
+app.command()(export.export)
 app.add_typer(reports.recipes, name="recipes")
 app.add_typer(models.tokenizer, name="tokenizer")
 app.add_typer(benchmarks.benchmark, name="benchmark")

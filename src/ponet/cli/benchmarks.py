@@ -73,7 +73,7 @@ def efficiency(
         str | None,
         typer.Option(
             help="Mixers and variants, as --list shows them, or all.  "
-            "\\[default: all but hybrids; mini, base, quick: the first 7]"
+            "\\[default: all that are trained but hybrids; mini, base, quick: the first 7]"
         ),
     ] = None,
     kinds: Annotated[
@@ -119,6 +119,10 @@ def efficiency(
     so, and left out at greater lengths. The result file is written after every
     length; Ctrl-C keeps what is there.
 
+    With --dtype float32,bfloat16 each variant has a row for each. The variants
+    pooling-onnx, pooling-int8 (ONNX Runtime, as `ponet export` writes it) and
+    attention-windows (a Transformer on windows of 512) are for inference.
+
     With --documents: real documents in random batches of 16, packed as this
     package computes them, against padded to the longest, in real tokens/s.
 
@@ -130,12 +134,15 @@ def efficiency(
 
       ponet benchmark efficiency --mixers pooling,fourier --lengths 4k,64k
 
+      ponet benchmark efficiency --config mini --dtype float32,bfloat16 --mixers pooling,pooling-onnx,pooling-int8
+
       ponet benchmark efficiency --documents imdb --json imdb.json
     """
     if show:
         _list()
         return
-    machine = _machine(device, dtype, threads)
+    dtypes = (dtype,) if documents is not None else _names(dtype) or ("float32",)
+    machine = _machine(device, dtypes[0], threads)
     if documents is not None:
         _check_unused("--documents", lengths=lengths, kinds=kinds, batch_tokens=batch_tokens)
         _documents(
@@ -156,6 +163,7 @@ def efficiency(
         measuring.KINDS if kinds == "both" else _names(kinds),
         batch_tokens,
         machine,
+        dtypes,
         rounds=(measuring.QUICK_ROUNDS if quick else measuring.ROUNDS) if rounds is None else rounds,
         seconds=measuring.QUICK_SECONDS if quick and seconds is None else seconds,
         patience=measuring.QUICK_PATIENCE if quick and patience is None else patience,
@@ -163,7 +171,7 @@ def efficiency(
     )
     path = _json_file(json, f"efficiency-{config}")
     console = _console()
-    console.print(f"{plan.setup.name}, {plan.setup.segments}; {_where(machine)}.")
+    console.print(f"{plan.setup.name}, {plan.setup.segments}; {_where(machine, ', '.join(dtypes))}.")
     costs = measuring.estimate(plan, measuring.calibrate(plan))
     total = sum(costs.values())
     console.print(f"That will take {_about(total)}, by one short step of each. Ctrl-C keeps what is measured.")
@@ -357,13 +365,13 @@ def _console() -> "Console":
     return Console(highlight=False, soft_wrap=True)
 
 
-def _where(machine: "Machine") -> str:
+def _where(machine: "Machine", dtypes: str | None = None) -> str:
     import torch
 
     if machine.device == "cuda":
-        return f"{torch.cuda.get_device_name(0)}, {machine.dtype}"
+        return f"{torch.cuda.get_device_name(0)}, {dtypes or machine.dtype}"
     threads = machine.threads or torch.get_num_threads()
-    return f"{threads} thread{'s' if threads > 1 else ''}, {machine.dtype}"
+    return f"{threads} thread{'s' if threads > 1 else ''}, {dtypes or machine.dtype}"
 
 
 def _about(seconds: float) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ponet.cli.annotate import BatchTokens, Input, Keep, KeepAll, Whole, Workers
+from ponet.cli.annotate import BatchTokens, DType, Input, Keep, KeepAll, Whole, Workers
 from ponet.cli.errors import handle_errors
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def embed(
     ] = None,
     batch_tokens: BatchTokens = 8192,
     workers: Workers = 1,
+    dtype: DType = "auto",
 ) -> None:
     """A vector for each document, of any length: the mean of its tokens' states, of length 1. Rows in input order.
 
@@ -54,6 +55,6 @@ def embed(
     def opened() -> "tuple[Source, Embedder]":
         from ponet.embedding import Embedder
 
-        return place, Embedder(model, max_length, batch_tokens)
+        return place, Embedder(model, max_length, batch_tokens, dtype=dtype)
 
     annotate(opened, place, out, vectors=True, workers=workers)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ponet.cli.annotate import BatchTokens, Input, Keep, KeepAll, Whole, Workers
+from ponet.cli.annotate import BatchTokens, DType, Input, Keep, KeepAll, Whole, Workers
 from ponet.cli.errors import MOST_SEED, handle_errors, say
 from ponet.utils.files import to_json
 
@@ -31,6 +31,9 @@ def evaluate(
         int | None, typer.Option(help="Examples of that.  \\[default: as many as the test split has]", min=1)
     ] = None,
     file: Annotated[bool, typer.Option("--file", help="Keep its figures in the run's folder, for reports.")] = False,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, bf16, fp16, or auto: the fastest here.  \\[default: as in training]")
+    ] = None,
 ) -> None:
     """Metrics of a run's model on a split, as JSON.
 
@@ -44,7 +47,7 @@ def evaluate(
     """
     from ponet.training.evaluation import evaluate as evaluate_run
 
-    result = evaluate_run(run, data, split, fresh_test_seed, fresh_size=fresh_size, file=file)
+    result = evaluate_run(run, data, split, fresh_test_seed, fresh_size=fresh_size, file=file, dtype=dtype)
     sys.stdout.write(to_json(result, indent=2) + "\n")
 
 
@@ -63,6 +66,7 @@ def predict(
     whole: Whole = False,
     batch_tokens: BatchTokens = 16_384,
     workers: Workers = 1,
+    dtype: DType = "auto",
 ) -> None:
     """Labels and scores for new documents, in input order.
 
@@ -84,7 +88,7 @@ def predict(
     def opened() -> "tuple[Source, Predictor]":
         from ponet.training.evaluation import predictor
 
-        answering = predictor(run, batch_tokens=batch_tokens)
+        answering = predictor(run, batch_tokens=batch_tokens, dtype=dtype)
         return answering.source(source, text, pair, whole, columns), answering
 
     annotate(opened, Source(source, whole=whole, keep=columns), out, vectors=False, workers=workers)

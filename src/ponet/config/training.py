@@ -82,7 +82,8 @@ class TrainingOptions:
     patience: Count | None = None
     """Training stops after this many evaluations without a better metric. null: never early."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
-    """Arithmetic of the forward and backward pass. auto: bf16 on a GPU that has it, else float32."""
+    """Arithmetic of the forward and backward pass. auto: bf16 on a GPU or a CPU that computes in it, found by
+    a short probe, else float32."""
     workers: Annotated[int, Field(ge=0, le=1000)] = 0
     """Processes that make training batches ahead of their use. They change no batch. 0: none."""
     sharded: bool = False

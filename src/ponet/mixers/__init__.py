@@ -1,7 +1,7 @@
 """Token mixers on packed tokens, by name; importing this package registers all of them."""
 
 from ponet.mixers.attention import AttentionMixer
-from ponet.mixers.base import Mixer, build_mixer, mixer_names, mixer_title, register_mixer
+from ponet.mixers.base import Mixer, build_mixer, mixer_names, mixer_title, register_mixer, takes_padded
 from ponet.mixers.external import ExternalMixer
 from ponet.mixers.fourier import FourierMixer
 from ponet.mixers.linear import LinearMixer
@@ -26,4 +26,5 @@ __all__ = [
     "mixer_names",
     "mixer_title",
     "register_mixer",
+    "takes_padded",
 ]

@@ -10,6 +10,7 @@ from ponet.mixers.base import Mixer, register_mixer
 from ponet.mixers.by_document import Rows, document_rows
 from ponet.mixers.fused_linear import fused_linear
 from ponet.ops.layout import Layout
+from ponet.ops.padded import AnyLayout, PaddedLayout
 
 
 @register_mixer("attention")
@@ -20,10 +21,11 @@ class AttentionMixer(Mixer):
     `config.attention_kernel` "eager" computes and stores the weights of all pairs, as was usual before those kernels.
     With `config.attention_window`, a longer document is cut evenly into windows of at most so many packed tokens, and
     tokens attend within their own: windows of like length are rows together, and nothing is padded to the longest
-    document.
+    document. On padded rows a mask has the same effect, at the cost of all pairs.
     """
 
     title = "Transformer"
+    takes_padded = True
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -37,12 +39,12 @@ class AttentionMixer(Mixer):
         self.value = nn.Linear(d, d)
 
     def forward(
-        self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
+        self, hidden_states: Tensor, layout: AnyLayout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`, and the weights `[B, h, N, N]` where asked for (in training after dropout)."""
         d = hidden_states.shape[1]
         windows = None
-        if self.window is not None and max(layout.lengths, default=0) > self.window:
+        if isinstance(layout, Layout) and self.window is not None and max(layout.lengths, default=0) > self.window:
             windows = window_layout(layout, self.window)
             if not output_weights:
                 return self._within(hidden_states, windows), None
@@ -52,10 +54,14 @@ class AttentionMixer(Mixer):
         )  # [B, h, N, e]
         mask = None
         if not layout.is_rectangular:
-            mask = layout.pad(torch.ones_like(layout.document, dtype=torch.bool))[:, None, None, :]
+            real = layout.real_tokens()
+            mask = (real | ~real.any(1, keepdim=True))[:, None, None, :]  # numbers, not NaN, in a row of padding alone
         if windows is not None:
             places = layout.pad(windows.document + 1)  # 0 at padding
             mask = (places[:, None, :, None] == places[:, None, None, :]) & (places != 0)[:, None, None, :]
+        elif isinstance(layout, PaddedLayout) and self.window is not None and mask is not None:
+            places = window_rows(layout, self.window)
+            mask = mask & (places[:, None, :, None] == places[:, None, None, :])
         dropout = self.dropout if self.training else 0.0
         weights = None
         if output_weights or self.eager:
@@ -109,3 +115,10 @@ def _attention_with_weights(
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     weights = F.dropout(scores.softmax(-1), dropout)
     return weights @ v, weights
+
+
+def window_rows(layout: PaddedLayout, size: int) -> Tensor:
+    """The window of each token in its document, cut as `window_layout` cuts it: `[B, N]`."""
+    lengths = layout.document_lengths.clamp(min=1)[:, None]
+    counts = (lengths + size - 1) // size
+    return ((layout.place + 1) * counts - 1) // lengths

@@ -19,6 +19,9 @@ class Mixer(nn.Module):
     has_output_projection = True
     """Whether a linear map follows the mixer, as in BERT and PoNet, and not in FNet."""
 
+    takes_padded: ClassVar[bool] = False
+    """Whether `forward` also takes the layout of padded rows, `ops.padded.PaddedLayout`."""
+
     def __init__(self, config: Any) -> None:
         super().__init__()
 
@@ -64,6 +67,11 @@ def register_mixer(name: str) -> Callable[[type[Mixer]], type[Mixer]]:
 def mixer_names() -> list[str]:
     """The names of all mixers."""
     return sorted(_MIXERS)
+
+
+def takes_padded(name: str) -> bool:
+    """Whether a mixer can compute on padded rows."""
+    return name in _MIXERS and _MIXERS[name].takes_padded
 
 
 def mixer_title(name: str) -> str:

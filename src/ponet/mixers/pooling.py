@@ -11,6 +11,8 @@ from ponet.mixers.fused_linear import fused_linear, is_plain
 from ponet.mixers.pooling_chunks import attention_pools, document_means, pool_chunks
 from ponet.ops.dispatch import mean_aggregation, segment_local_fusion, softmax_aggregation
 from ponet.ops.layout import Layout
+from ponet.ops.padded import AnyLayout, PaddedLayout
+from ponet.ops.padded import global_aggregation_published as published_on_rows
 from ponet.ops.reference import absorbed_queries, absorbed_values, global_aggregation_published
 
 PARTS = ("ga1", "ga2", "smp", "lmp")
@@ -30,6 +32,7 @@ class PoolingMixer(Mixer):
     """
 
     title = "PoNet"
+    takes_padded = True
     dense_local: nn.Linear
     dense_segment: nn.Linear
     dense_q: nn.Linear
@@ -55,7 +58,7 @@ class PoolingMixer(Mixer):
                 self.add_module(name, nn.Linear(d, d))
 
     def forward(
-        self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
+        self, hidden_states: Tensor, layout: AnyLayout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`, and GA's stage-2 weights `[B, h, N]`, zeros at padding, where asked for."""
         g: Tensor
@@ -95,10 +98,10 @@ class PoolingMixer(Mixer):
         made = fused_linear(x, maps)
         if len(maps) == len(names):
             return made
-        columns, nothing = iter(made.split(self.width, 1)), made.new_zeros(len(made), self.width)
+        columns, nothing = iter(made.split(self.width, 1)), made.new_zeros(made.shape[0], self.width)
         return torch.cat([next(columns) if hasattr(self, name) else nothing for name in names], 1)
 
-    def global_aggregation(self, x: Tensor, layout: Layout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
+    def global_aggregation(self, x: Tensor, layout: AnyLayout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
         """GA without a query or key for any token: `x [T, d]` -> `g' [B, d]` (see `reference.global_aggregation`)."""
         g = self.dense_q(mean_aggregation(x, layout))
         queries = absorbed_queries(g, self.dense_k.weight, self.num_heads)
@@ -110,11 +113,12 @@ class PoolingMixer(Mixer):
         return absorbed_values(pooled, self.dense_k.weight, self.dense_k.bias, layout), weights
 
     def global_aggregation_published(
-        self, x: Tensor, layout: Layout, output_weights: bool
+        self, x: Tensor, layout: AnyLayout, output_weights: bool
     ) -> tuple[Tensor, Tensor | None]:
         """GA from the query and key of every token: `x [T, d]` -> `g' [B, d]`; both maps are called."""
         keys = self.dense_k(x)
-        g, weights = global_aggregation_published(self.dense_q(x), keys, layout, self.num_heads, output_weights)
+        aggregate: Any = published_on_rows if isinstance(layout, PaddedLayout) else global_aggregation_published
+        g, weights = aggregate(self.dense_q(x), keys, layout, self.num_heads, output_weights)
         if weights is not None:
             weights = layout.pad(weights).transpose(1, 2)
             if torch.is_grad_enabled():

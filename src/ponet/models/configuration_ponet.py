@@ -96,6 +96,10 @@ class PoNetConfig(PreTrainedConfig):
         repeat_positions (`bool`):
             Whether documents longer than `max_position_embeddings` are read whole, with positions that restart from the
             first; otherwise they are an error.
+        execution (`str`):
+            "auto": real tokens alone are computed (packed), and padded rows, padding included, in a graph that
+            `torch.export` or `torch.compile` traces; "packed": rows in exported graphs alone; "padded": rows always.
+            The result is the same. Only "pooling", "attention" and "fourier" compute on rows.
         norm_position (`str`):
             "post": `LayerNorm(x + f(x))`, as BERT; "pre": `x + f(LayerNorm(x))` and a final norm, as in the Arena.
         embedding_norm (`bool`):
@@ -159,6 +163,7 @@ class PoNetConfig(PreTrainedConfig):
     mixer_checkpointing: bool = False
     chunk_size: int | None = None
     repeat_positions: bool = False
+    execution: Literal["auto", "packed", "padded"] = "auto"
     norm_position: Literal["post", "pre"] = "post"
     embedding_norm: bool = True
     classifier_pooling: Literal["cls", "mean", "padded_mean"] = "cls"
@@ -188,6 +193,18 @@ class PoNetConfig(PreTrainedConfig):
         if isinstance(self.mixer_types, list):
             return self.mixer_types
         return [str(self.mixer_types)] * self.num_hidden_layers
+
+    def check_length(self, tokens: int) -> None:
+        """Raises an error where a document has more tokens than there are positions, unless these repeat.
+
+        Raises:
+            ValueError: saying what to do.
+        """
+        if tokens > self.max_position_embeddings and not self.repeat_positions:
+            raise ValueError(
+                f"a document of {tokens} tokens, but the model has {self.max_position_embeddings} positions: "
+                f"truncate it, or call model.resize_position_embeddings({tokens}) first"
+            )
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
         """Saves the configuration and beside it, so that the folder opens where `ponet` isn't installed, the code.

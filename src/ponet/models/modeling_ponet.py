@@ -36,10 +36,12 @@ from ponet.mixers.pooling_chunks import chunk_bounds
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.loading import check_finite, check_weights
 from ponet.models.packing import PackedBatch, PoNetInputs, pack, with_named_inputs
+from ponet.models.padding import computes_on_rows, read_rows
 from ponet.ops.dispatch import choose_for, mean_aggregation
 from ponet.ops.dropout import RepeatableDropout, dropout, repeatable_dropout
 from ponet.ops.hooks import are_plain, has_hooks, is_transformed
 from ponet.ops.layout import Layout
+from ponet.ops.padded import AnyLayout
 
 
 class PoNetEmbeddings(nn.Module):
@@ -62,10 +64,10 @@ class PoNetEmbeddings(nn.Module):
         Embeddings that have hooks, or are more than `nn.Embedding`, are called on rows (`[B, N]`, 0 at padding, or
         `[1, T]` for packed input), as hooks written for other models expect.
         """
-        T = len(batch.positions)
+        T = batch.positions.shape[0]  # `len` of a tensor would fix the number in a traced graph
         tables = (getattr(self, f"{name}_embeddings", None) for name in ("word", "position", "token_type"))
-        size = self.chunk_size or T
-        if not _reads_chunks(size, T) or any(map(_needs_rows, filter(None, tables))):
+        size = self.chunk_size
+        if size is None or not _reads_chunks(size, T) or any(map(_needs_rows, filter(None, tables))):
             return self._embed(batch)
         return _concatenate((self._embed(_slice(batch, begin, begin + size)) for begin in range(0, T, size)), T)
 
@@ -107,7 +109,9 @@ def _slice(batch: PackedBatch, begin: int, end: int) -> PackedBatch:
 
 def _reads_chunks(chunk_size: int, num_tokens: int) -> bool:
     """Whether to compute a chunk of tokens at a time: only in inference, where nothing is saved for backward."""
-    return num_tokens > chunk_size and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
+        return False
+    return num_tokens > chunk_size
 
 
 def _concatenate(chunks: Iterable[Tensor], total: int) -> Tensor:
@@ -145,7 +149,7 @@ class PoNetAttention(nn.Module):
         self.pre_norm = config.norm_position == "pre"
         self.checkpointing = config.mixer_checkpointing
 
-    def forward(self, x: Tensor, layout: Layout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, layout: AnyLayout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`, and the mixer's weights."""
         if self.checkpointing and self.training and torch.is_grad_enabled():
             mixed, weights = checkpoint(self._mix, x, layout, output_weights, use_reentrant=False)
@@ -159,7 +163,7 @@ class PoNetAttention(nn.Module):
         for (begin, end), mixed in zip(pairwise(bounds), mixed_chunks, strict=True):
             yield self._add(x[begin:end], self.output.dense(mixed))
 
-    def _mix(self, x: Tensor, layout: Layout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
+    def _mix(self, x: Tensor, layout: AnyLayout, output_weights: bool) -> tuple[Tensor, Tensor | None]:
         mixed, weights = self.self(self._norm(x), layout, output_weights)
         return self.output.dense(mixed), weights
 
@@ -210,10 +214,11 @@ class PoNetLayer(GradientCheckpointingLayer):
         self.pre_norm = config.norm_position == "pre"
 
     def forward(
-        self, x: Tensor, layout: Layout, output_weights: bool = False, bounds: list[int] | None = None
+        self, x: Tensor, layout: AnyLayout, output_weights: bool = False, bounds: list[int] | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`, and the mixer's weights; with `bounds` a chunk at a time, without weights."""
         if bounds is not None:
+            assert isinstance(layout, Layout)  # chunks are of packed tokens
             chunks = self.attention.forward_chunks(x, layout, bounds)
             return _concatenate(map(self.feed_forward, chunks), len(x)), None
         x, weights = self.attention(x, layout, output_weights)
@@ -315,7 +320,7 @@ class EncodedBatch(NamedTuple):
     """For each layer `[B, h, N]` (pooling), `[B, h, N, N]` (attention) or None (mixers without weights)."""
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> AnyLayout:
         """Where documents and segments are among the tokens."""
         return self.batch.layout
 
@@ -343,9 +348,9 @@ class PoNetEncoder(nn.Module):
             return batch.unpad(states[-1])
 
         bounds = None
-        size = self.chunk_size or len(x)
-        if _reads_chunks(size, len(x)) and not output_weights:
-            bounds = chunk_bounds(batch.layout, size)
+        size, layout = self.chunk_size, batch.layout
+        if size is not None and not output_weights and isinstance(layout, Layout) and _reads_chunks(size, x.shape[0]):
+            bounds = chunk_bounds(layout, size)
         for layer in self.layer:
             x, weights = layer(record(x), batch.layout, output_weights, bounds)
             all_weights.append(weights)
@@ -461,15 +466,19 @@ class PoNetModel(PoNetPreTrainedModel):
         self,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
+        always_packed: bool = False,
         **inputs: Any,
     ) -> EncodedBatch:
         """`forward` without padding the result: heads read packed tokens. Arguments as there.
+
+        `always_packed` also packs where `config.execution` wouldn't.
 
         Raises:
             ValueError: as `forward`.
         """
         try:
-            batch = pack(self.config, **inputs)
+            on_rows = not always_packed and computes_on_rows(self.config, inputs)
+            batch = read_rows(self.config, **inputs) if on_rows else pack(self.config, **inputs)
         except RuntimeError as error:
             if not is_transformed():
                 raise
@@ -477,7 +486,8 @@ class PoNetModel(PoNetPreTrainedModel):
                 "torch.func.vmap can't map over ids, masks, positions or segments, whose values decide how a batch is "
                 "packed: loop over the examples, or map over inputs_embeds or parameters"
             ) from error
-        choose_for(batch.layout)
+        if isinstance(batch.layout, Layout):
+            choose_for(batch.layout)
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         if output_hidden_states is None:
@@ -622,7 +632,7 @@ class PoNetForPreTraining(_PoNetWithDecoder):
             prediction_positions: `[M]`, where words are predicted, as places among the batch's real tokens. Scores
                 over the vocabulary are then computed there alone: `labels` are `[M]`, `prediction_logits` `[M, V]`.
         """
-        encoded = self.ponet.encode(**inputs)
+        encoded = self.ponet.encode(always_packed=prediction_positions is not None, **inputs)
         hidden, batch = encoded.hidden, encoded.batch
         if prediction_positions is not None:
             hidden = hidden.index_select(0, prediction_positions)
@@ -732,7 +742,7 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
         else:
             documents = mean_aggregation(encoded.hidden, layout)
             if self.config.classifier_pooling == "padded_mean":
-                share = layout.cu_seqlens.diff() / self.config.max_position_embeddings
+                share = layout.document_lengths / self.config.max_position_embeddings
                 documents = documents * share[:, None].to(documents.dtype)
         if not self.config.classifier_pairs:
             return documents
@@ -834,7 +844,7 @@ class PoNetForQuestionAnswering(PoNetPreTrainedModel):
         scores = self.qa_outputs(encoded.hidden)
         # Rows, whatever the input's form: the softmax runs over one document.
         layout = encoded.layout
-        real = layout.pad(torch.ones_like(layout.document, dtype=torch.bool))
+        real = layout.real_tokens()
         rows = layout.pad(scores).masked_fill(~real[..., None], torch.finfo(scores.dtype).min)
         loss = None
         if start_positions is not None and end_positions is not None:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.ops.layout import Layout
+from ponet.ops.padded import AnyLayout, PaddedLayout, shifted
 
 
 class PoNetInputs(TypedDict, total=False):
@@ -97,7 +98,8 @@ class PackedBatch(NamedTuple):
     """`[T]`."""
     token_types: Tensor | None
     """`[T]`, or None where all are 0."""
-    layout: Layout
+    layout: AnyLayout
+    """A `PaddedLayout` where the batch isn't packed at all, and padding counts among the `T` tokens."""
     is_packed: bool
     """Whether the caller gave packed input, and so gets packed output."""
 
@@ -119,6 +121,8 @@ class PackedBatch(NamedTuple):
         shape = (1, layout.num_tokens) if self.is_packed else (layout.batch_size, layout.padded_length)
         if labels.shape != shape:
             raise ValueError(f"labels have the shape {list(labels.shape)}; the input's is {list(shape)}")
+        if isinstance(layout, PaddedLayout):
+            labels = labels.masked_fill(~layout.real, -100)
         return self.unpad(labels)
 
 
@@ -143,25 +147,16 @@ def pack(
     Raises:
         ValueError: for arguments that don't fit together, or a document longer than the model has positions.
     """
-    if (input_ids is None) == (inputs_embeds is None):
-        raise ValueError("give either input_ids or inputs_embeds")
-    if input_ids is not None and (input_ids.dim() != 2 or input_ids.is_floating_point()):
-        raise ValueError(f"input_ids must be integers [batch, length], not {_describe(input_ids)}")
-    if inputs_embeds is not None and (inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != config.hidden_size):
-        raise ValueError(
-            f"inputs_embeds must be [batch, length, {config.hidden_size}] (hidden_size), not {_describe(inputs_embeds)}"
-        )
-    given = input_ids if input_ids is not None else inputs_embeds
-    assert given is not None
+    given = check_inputs(
+        config,
+        input_ids,
+        inputs_embeds,
+        attention_mask=attention_mask,
+        token_type_ids=token_type_ids,
+        segment_ids=segment_ids,
+        special_tokens_mask=special_tokens_mask,
+    )
     shape = given.shape[:2]
-    for name, value in {
-        "attention_mask": attention_mask,
-        "token_type_ids": token_type_ids,
-        "segment_ids": segment_ids,
-        "special_tokens_mask": special_tokens_mask,
-    }.items():
-        if value is not None and value.shape != shape:
-            raise ValueError(f"{name} has the shape {list(value.shape)}; the input's is {list(shape)}")
     if position_ids is not None:
         try:
             position_ids = position_ids.expand(shape)  # `[N]` and `[1, N]` are common, too
@@ -172,11 +167,11 @@ def pack(
 
     special = None if special_tokens_mask is None else special_tokens_mask.bool()
     if special is None and input_ids is not None:
-        special = _find_special_tokens(config, input_ids)
+        special = find_special_tokens(config, input_ids)
     if attention_mask is not None and special is not None:
         special = special & (attention_mask != 0)
     if segment_ids is None and input_ids is not None and special is not None:
-        segment_ids = _derive_segment_ids(special)
+        segment_ids = derive_segment_ids(special)
     excluded = special if config.clsgsepg else None
 
     def packed_layout(offsets: Tensor) -> Layout:
@@ -213,6 +208,34 @@ def pack(
     return PackedBatch(tokens, positions, token_types, layout, is_packed)
 
 
+def check_inputs(
+    config: PoNetConfig, input_ids: Tensor | None, inputs_embeds: Tensor | None, **others: Tensor | None
+) -> Tensor:
+    """Whichever of ids and embeddings is given, if everything has its shape.
+
+    Args:
+        others: by name, all of the shape of `input_ids` or None.
+
+    Raises:
+        ValueError: both or none of the two, or a wrong shape or type.
+    """
+    if (input_ids is None) == (inputs_embeds is None):
+        raise ValueError("give either input_ids or inputs_embeds")
+    if input_ids is not None and (input_ids.dim() != 2 or input_ids.is_floating_point()):
+        raise ValueError(f"input_ids must be integers [batch, length], not {_describe(input_ids)}")
+    if inputs_embeds is not None and (inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != config.hidden_size):
+        raise ValueError(
+            f"inputs_embeds must be [batch, length, {config.hidden_size}] (hidden_size), not {_describe(inputs_embeds)}"
+        )
+    given = input_ids if input_ids is not None else inputs_embeds
+    assert given is not None
+    shape = given.shape[:2]
+    for name, value in others.items():
+        if value is not None and value.shape != shape:
+            raise ValueError(f"{name} has the shape {list(value.shape)}; the input's is {list(shape)}")
+    return given
+
+
 def _document_offsets(
     cu_seqlens: Tensor | None, cu_seq_lens_q: Tensor | None, cu_seq_lens_k: Tensor | None, seq_idx: Tensor | None
 ) -> Tensor | None:
@@ -240,7 +263,7 @@ def _check_packed(cu_seqlens: Tensor, shape: torch.Size, attention_mask: Tensor 
         raise ValueError(f"cu_seqlens ends at {int(cu_seqlens[-1])}; there are {shape[1]} packed tokens")
 
 
-def _find_special_tokens(config: PoNetConfig, input_ids: Tensor) -> Tensor:
+def find_special_tokens(config: PoNetConfig, input_ids: Tensor) -> Tensor:
     """Where [CLS] and [SEP] are: ids of any shape -> bool of the same."""
     special = torch.zeros_like(input_ids, dtype=torch.bool)
     for token in (config.cls_token_id, config.sep_token_id):
@@ -249,11 +272,10 @@ def _find_special_tokens(config: PoNetConfig, input_ids: Tensor) -> Tensor:
     return special
 
 
-def _derive_segment_ids(special: Tensor) -> Tensor:
+def derive_segment_ids(special: Tensor) -> Tensor:
     """Segments where none are given: each special token, and each run between two, is one. `[B, N]` -> `[B, N]`."""
-    begins = special.clone()
-    begins[:, 1:] |= special[:, :-1]
-    return begins.long().cumsum(1)
+    special = special.long()
+    return (special | shifted(special, 0)).cumsum(1)
 
 
 def _restarts(positions: Tensor, layout: Layout) -> Tensor | None:
@@ -286,12 +308,8 @@ def _restarts(positions: Tensor, layout: Layout) -> Tensor | None:
 
 def _default_positions(config: PoNetConfig, layout: Layout) -> Tensor:
     """0, 1, ... over each document's real tokens: `[T]`."""
-    limit, longest = config.max_position_embeddings, max(layout.lengths, default=0)
-    if longest > limit and not config.repeat_positions:
-        raise ValueError(
-            f"a document of {longest} tokens, but the model has {limit} positions: "
-            f"truncate it, or call model.resize_position_embeddings({longest}) first"
-        )
+    limit = config.max_position_embeddings
+    config.check_length(max(layout.lengths, default=0))
     tokens = torch.arange(layout.num_tokens, device=layout.document.device)
     positions = tokens - layout.cu_seqlens[layout.document]
     return positions % limit if config.repeat_positions else positions

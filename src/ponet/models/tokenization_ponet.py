@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Encoding
 from transformers import BatchEncoding, BertTokenizer
 from transformers.utils import logging
 
-from ponet.models.segmentation import paragraph_spans, sentence_spans
+from ponet.models.segment_ids import Text, number_segments, segment_starts
 from ponet.models.standalone import copy_sources
 
 logger = logging.get_logger(__name__)
@@ -163,9 +162,10 @@ class PoNetTokenizer(BertTokenizer):
             if owner != at:  # the windows of one text follow each other
                 at = owner
                 starts = [
-                    _starts(t, segments, None if given is None else given[at][i]) for i, t in enumerate(texts[at])
+                    segment_starts(t, segments, None if given is None else given[at][i])
+                    for i, t in enumerate(texts[at])
                 ]
-            rows.append(_segment_ids(encoding, texts[at], starts, length, in_words=words and given is not None))
+            rows.append(number_segments(encoding, texts[at], starts, length, in_words=words and given is not None))
         output["segment_ids"] = rows
         if single and tensors is None and not overflowing:
             values = {key: v[0] if len(v) > 0 and isinstance(v[0], list) else v for key, v in output.items()}
@@ -197,10 +197,6 @@ def _check(segments: Any, length: Any) -> None:
 def _read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
     with open(path, encoding="utf-8") as file:
         return {line.rstrip("\n"): i for i, line in enumerate(file)}
-
-
-Text = str | Sequence[str]
-"""A text, or with `is_split_into_words` its words."""
 
 
 def _is_batch(text: Any, words: bool) -> bool:
@@ -243,55 +239,3 @@ def _given_spans(spans: Any, texts: list[tuple[Text, ...]]) -> list[list[np.ndar
             arrays.append(array)
         checked.append(arrays)
     return checked
-
-
-def _starts(text: Text, segments: str | None, given: np.ndarray | None) -> np.ndarray | None:
-    """Where the segments of a text begin `[k]`; None where segments are counted in tokens."""
-    if given is not None:
-        return given[given[:, 0] < given[:, 1], 0]
-    if segments == "fixed":
-        return None
-    joined = text if isinstance(text, str) else " ".join(text)
-    spans = sentence_spans(joined) if segments == "sentences" else paragraph_spans(joined)
-    return np.array([start for start, _ in spans], dtype=np.int64)
-
-
-def _segment_ids(
-    encoding: Encoding, texts: tuple[Text, ...], starts: list[np.ndarray | None], length: int | None, in_words: bool
-) -> list[int]:
-    """The ids of one row `[N]`: a new one wherever the text, the segment or (always) a special token changes."""
-    real = np.array(encoding.attention_mask, dtype=bool)
-    # -1 for special tokens, else which of the two texts a token is from
-    source = np.array([-1 if s is None else s for s in encoding.sequence_ids], dtype=np.int64)
-    segment = np.zeros(len(real), dtype=np.int64)
-    counted = all(begins is None for begins in starts)
-    positions = segment if counted else _positions(encoding, texts, source, in_words)
-    for i, begins in enumerate(starts):
-        ours = np.flatnonzero(source == i)
-        if begins is None:
-            assert length is not None  # checked by the caller
-            segment[ours] = np.arange(len(ours)) // length
-        else:
-            segment[ours] = np.searchsorted(begins, positions[ours], side="right").clip(1)
-    source, segment = source[real], segment[real]
-    new = np.ones(len(source), dtype=np.int64)
-    new[1:] = (source[1:] < 0) | (source[1:] != source[:-1]) | (segment[1:] != segment[:-1])
-    new[:1] = source[:1] >= 0  # [CLS] has id 0; without it the first segment still has id 1
-    ids = np.cumsum(new)
-    row = np.full(len(real), ids[-1] + 1 if len(ids) else 0)
-    row[real] = ids
-    return row.tolist()
-
-
-def _positions(encoding: Encoding, texts: tuple[Text, ...], source: np.ndarray, in_words: bool) -> np.ndarray:
-    """Where each token begins `[N]`: a character of its text (or of its text's words, joined), or a word."""
-    if isinstance(texts[0], str):
-        return np.array([start for start, _ in encoding.offsets], dtype=np.int64)
-    words = np.array([-1 if word is None else word for word in encoding.word_ids], dtype=np.int64)
-    if in_words:
-        return words
-    positions = np.array([start for start, _ in encoding.offsets], dtype=np.int64)
-    for i, text in enumerate(texts):
-        begins = np.cumsum([0, *(len(word) + 1 for word in text)])
-        positions[source == i] += begins[words[source == i]]
-    return positions

@@ -2,7 +2,7 @@
 
 `"auto"` takes the fastest backend that can compute the inputs at hand; `"reference"` is plain PyTorch and computes all;
 `"numba"` computes float32 and bfloat16 (and float64, if asked for by name) on the CPU, `"triton"` float32, bfloat16 and
-float16 on a GPU; neither computes second derivatives.
+float16 on a GPU; neither computes second derivatives. Padded rows (`PaddedLayout`) have one form, `ponet.ops.padded`.
 """
 
 import importlib
@@ -18,6 +18,8 @@ from torch import Tensor
 
 from ponet.ops.hooks import is_transformed
 from ponet.ops.layout import Layout
+from ponet.ops.padded import BACKEND as PADDED
+from ponet.ops.padded import AnyLayout, PaddedLayout
 from ponet.ops.reference import BACKEND, Backend
 
 _BACKENDS = {"reference": BACKEND}
@@ -78,7 +80,7 @@ def choose_for(layout: Layout) -> None:
     layout.derived[_CHOICE] = _chosen.get() or _DEFAULT
 
 
-def mean_aggregation(x: Tensor, layout: Layout, backend: str | None = None) -> Tensor:
+def mean_aggregation(x: Tensor, layout: AnyLayout, backend: str | None = None) -> Tensor:
     """The mean over each document's tokens, as in global aggregation's stage 1.
 
     Args:
@@ -93,7 +95,7 @@ def mean_aggregation(x: Tensor, layout: Layout, backend: str | None = None) -> T
 
 
 def softmax_aggregation(
-    x: Tensor, queries: Tensor, layout: Layout, output_weights: bool = False, backend: str | None = None
+    x: Tensor, queries: Tensor, layout: AnyLayout, output_weights: bool = False, backend: str | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """Softmax-weighted means of each document's tokens, one per head: global aggregation's stage 2.
 
@@ -110,7 +112,7 @@ def softmax_aggregation(
     return _backend(backend, layout, x, queries).softmax_aggregation(x, queries, layout, output_weights)
 
 
-def segment_local_fusion(g: Tensor, projections: Tensor, layout: Layout, backend: str | None = None) -> Tensor:
+def segment_local_fusion(g: Tensor, projections: Tensor, layout: AnyLayout, backend: str | None = None) -> Tensor:
     """Segment max-pooling, local max-pooling and pooling fusion in one op (paper, section 3).
 
     Args:
@@ -136,8 +138,10 @@ def _automatic(tokens: Tensor, *others: Tensor) -> str:
     return fused if fused is not None and _loads(fused, notice=True) else "reference"
 
 
-def _backend(name: str | None, layout: Layout, tokens: Tensor, *others: Tensor) -> Backend:
+def _backend(name: str | None, layout: AnyLayout, tokens: Tensor, *others: Tensor) -> Backend:
     """The backend of that name, by default the chosen one, for an op on `tokens [T, d]` and other tensors."""
+    if isinstance(layout, PaddedLayout):
+        return PADDED
     if name is None:
         name = None if torch.compiler.is_compiling() else _chosen.get()
         name = name or layout.derived.get(_CHOICE) or _choice_when_compiled()

@@ -50,6 +50,15 @@ class Layout:
         return self.document.shape[0]
 
     @property
+    def document_lengths(self) -> Tensor:
+        """`[B]` int64: the real tokens of each document, as a tensor."""
+        return self.cu_seqlens.diff()
+
+    def real_tokens(self) -> Tensor:
+        """`[B, N]` bool: where real tokens are in padded rows."""
+        return self.pad(torch.ones_like(self.document, dtype=torch.bool))
+
+    @property
     def is_rectangular(self) -> bool:
         """True where every row is full, so that packed and padded tokens are the same memory."""
         return self.num_tokens == self.batch_size * self.padded_length

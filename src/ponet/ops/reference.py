@@ -6,12 +6,15 @@ maximum is tied, the first position wins and takes the whole gradient. Empty doc
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ponet.ops.layout import Layout
+
+if TYPE_CHECKING:
+    from ponet.ops.padded import AnyLayout
 
 
 def mean_aggregation(x: Tensor, layout: Layout) -> Tensor:
@@ -102,12 +105,12 @@ def absorbed_queries(g: Tensor, key_weight: Tensor, num_heads: int) -> Tensor:
     return torch.einsum("bhe,hed->bhd", heads, key_weight.reshape(num_heads, width, -1)) * width**-0.5
 
 
-def absorbed_values(pooled: Tensor, key_weight: Tensor, key_bias: Tensor, layout: Layout) -> Tensor:
+def absorbed_values(pooled: Tensor, key_weight: Tensor, key_bias: Tensor, layout: "AnyLayout") -> Tensor:
     """The pooled tokens `[B, h, d]` -> `g' [B, d]`: each head's own rows of the key projection."""
     _, num_heads, d = pooled.shape
     heads = torch.einsum("bhd,hed->bhe", pooled, key_weight.reshape(num_heads, -1, d))
     values = heads.flatten(1) + key_bias
-    return values.masked_fill((layout.cu_seqlens.diff() == 0)[:, None], 0)
+    return values.masked_fill((layout.document_lengths == 0)[:, None], 0)
 
 
 def global_aggregation_published(
@@ -192,11 +195,11 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
 
 
 class Backend(NamedTuple):
-    """The ops that a backend implements, with the signatures of this module."""
+    """The ops that a backend implements, with the signatures of this module, and the layout that it takes."""
 
-    mean_aggregation: Callable[[Tensor, Layout], Tensor]
-    softmax_aggregation: Callable[[Tensor, Tensor, Layout, bool], tuple[Tensor, Tensor | None]]
-    segment_local_fusion: Callable[[Tensor, Tensor, Layout], Tensor]
+    mean_aggregation: Callable[[Tensor, Any], Tensor]
+    softmax_aggregation: Callable[[Tensor, Tensor, Any, bool], tuple[Tensor, Tensor | None]]
+    segment_local_fusion: Callable[[Tensor, Tensor, Any], Tensor]
 
 
 BACKEND = Backend(mean_aggregation, softmax_aggregation, segment_local_fusion)

@@ -84,29 +84,13 @@ def wait_for_all() -> None:
         PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
 
 
-def resolve_precision(wanted: str) -> str:
-    """`auto` resolved: bf16 on a GPU that computes in it, else float32.
-
-    Raises:
-        PoNetError: where this machine can't compute in what is wanted.
-    """
-    gpu = torch.cuda.is_available()
-    if wanted == "auto":
-        return "bf16" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    if wanted == "fp16" and not gpu:
-        raise PoNetError("precision=fp16 needs a GPU, and there is none here. Use float32, or bf16.")
-    if wanted == "bf16" and gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise PoNetError("This GPU doesn't compute in bf16. Use precision=fp16 or float32.")
-    return wanted
-
-
 def make_accelerator(
     precision: str, sharded: bool = False, compiled: bool = False, find_unused_parameters: bool = True
 ) -> Accelerator:
     """A new accelerator on the GPU where there is one, else on the CPU.
 
     Args:
-        precision: float32, bf16 or fp16, as `resolve_precision` gives it.
+        precision: float32, bf16 or fp16, as `utils.precision.resolve_precision` gives it.
         sharded: whether weights are spread over the processes (FSDP2) instead of copied to each.
         compiled: whether models that it prepares are compiled.
         find_unused_parameters: whether some weights may take no part in the loss, which costs DDP a search in each

@@ -19,13 +19,14 @@ from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.registry import get_task
 from ponet.training.batching import EvaluationBatches, data_loader
 from ponet.training.display import Display
-from ponet.training.distributed import check_environment, make_accelerator, resolve_precision
+from ponet.training.distributed import check_environment, make_accelerator
 from ponet.training.folder import FRESH, RunFolder
 from ponet.training.progress import finite
 from ponet.training.result import origin
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import explain, write_json
 from ponet.utils.libraries import quiet_libraries
+from ponet.utils.precision import resolve_precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -91,6 +92,7 @@ def evaluate(
     show: bool = True,
     fresh_size: int | None = None,
     file: bool = False,
+    dtype: str | None = None,
 ) -> dict[str, Any]:
     """Metrics of a complete run's model.
 
@@ -102,6 +104,8 @@ def evaluate(
         show: whether progress and notices are written to stderr.
         fresh_size: examples of that test data; default: the recipe's, else as many as the test split has.
         file: whether the result stays in the run's folder (`fresh.json`), where the reports find it.
+        dtype: what to compute in, as `utils.precision.resolve_precision` takes it: by autocast, as a training's own
+            evaluations. None: as the run was trained.
 
     Returns:
         `run`, `split`, `data`, `fresh_test_seed`, the number of `examples`, and `metrics` {name: value}.
@@ -120,11 +124,12 @@ def evaluate(
         if not hasattr(recipe.data, "fresh_size"):
             raise PoNetError(f"The task '{recipe.task}' makes no test data: leave --fresh-size out.")
         recipe = replace(recipe, data=replace(recipe.data, fresh_size=fresh_size))
+    precision = resolve_precision(recipe.training.precision) if dtype is None else resolve_precision(dtype, "dtype")
     with quiet_libraries(), display:
         evaluation = get_task(recipe.task).evaluation(folder.path, recipe, data, split, fresh_test_seed)
         for notice in evaluation.notices:
             display.notice(notice)
-        model = load_for_evaluation(folder.path, resolve_precision(recipe.training.precision))
+        model = load_for_evaluation(folder.path, precision)
         metrics = evaluate_split(model, evaluation.split, evaluation, recipe.training, display)
     result: dict[str, Any] = finite(
         {

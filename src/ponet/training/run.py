@@ -21,7 +21,7 @@ from ponet.tasks.registry import get_task
 from ponet.training.batching import training_stream
 from ponet.training.card import model_card
 from ponet.training.display import Display
-from ponet.training.distributed import check_environment, process_count, process_index, resolve_precision
+from ponet.training.distributed import check_environment, process_count, process_index
 from ponet.training.evaluation import evaluate_split, load_for_evaluation
 from ponet.training.folder import RunFolder
 from ponet.training.loop import PROGRESS_FILE, Interruption, TrainingLoop, time_step
@@ -30,6 +30,7 @@ from ponet.training.result import commit, peak_flops, provenance, reset_peak_mem
 from ponet.utils.errors import PoNetError, suggest
 from ponet.utils.files import explained
 from ponet.utils.libraries import quiet_libraries
+from ponet.utils.precision import resolve_precision
 
 CHECKED_EXAMPLES = 8
 FINGERPRINT_EXAMPLES = 256

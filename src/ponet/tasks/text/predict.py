@@ -17,6 +17,7 @@ from ponet.tasks.text.encode import Encoder
 from ponet.tasks.text.modelling import open_run
 from ponet.tasks.text.store import Tokens
 from ponet.utils.errors import PoNetError
+from ponet.utils.precision import resolve_precision, torch_dtype
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +52,7 @@ class Predictor:
     Args:
         run: a run folder.
         options: the run's own data options.
+        dtype: of weights and activations, as `utils.precision.resolve_precision` takes it.
         batch_tokens: tokens in a batch, at most (a longer document is alone in its batch).
 
     Attributes:
@@ -61,12 +63,15 @@ class Predictor:
         PoNetError: a run without a model, or with a broken one.
     """
 
-    def __init__(self, run: Path, options: TextOptions, *, batch_tokens: int = BATCH_TOKENS) -> None:
+    def __init__(
+        self, run: Path, options: TextOptions, *, batch_tokens: int = BATCH_TOKENS, dtype: str = "float32"
+    ) -> None:
         import torch
 
         self.run, self.options, self.batch_tokens = run, options, batch_tokens
+        self.dtype = resolve_precision(dtype, "dtype")
         self.model, tokenizer, self.space = open_run(run)
-        torch.nn.Module.to(self.model, device())
+        torch.nn.Module.to(self.model, device(), torch_dtype(self.dtype))
         self.encode = PairEncoder(Encoder(tokenizer, options), bool(self.model.config.classifier_pairs))
         self.max_length: int | None = options.max_length
         self.columns = columns_of(self.space)
@@ -107,7 +112,11 @@ class Predictor:
     def identity(self) -> dict[str, Any]:
         """The run's model and its data options."""
         reading = ("max_length", "keep", "segments", "segment_length", "pairs", "window")
-        return {"files": model_digest(self.run), **{name: asdict(self.options)[name] for name in reading}}
+        return {
+            "files": model_digest(self.run),
+            "dtype": self.dtype,
+            **{name: asdict(self.options)[name] for name in reading},
+        }
 
 
 def columns_of(space: LabelSpace) -> "pa.Schema":
