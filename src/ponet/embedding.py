@@ -151,8 +151,8 @@ class Embedder:
         """As `Annotator.identity`."""
         from ponet.tasks.models import checkpoint_folder, model_digest
 
-        settings = {"max_length": self.max_length, "normalize": self.normalize, "window": self.window}
-        settings["dtype"] = self.dtype
+        settings: dict[str, Any] = {"dtype": self.dtype, "max_length": self.max_length}
+        settings |= {"normalize": self.normalize, "window": self.window}
         return {"files": model_digest(checkpoint_folder(self.name)), **settings}
 
     def vectors(self, documents: Sequence[Document]) -> np.ndarray:

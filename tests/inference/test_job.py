@@ -30,6 +30,7 @@ ROWS = 23
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "BLOCK_TEXTS", 4)
     monkeypatch.setattr(parts, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(parts, "PART_SHARE", 0.0)
 
 
 @pytest.fixture
