@@ -46,3 +46,32 @@ def data_dir() -> Path:
     if folder is None or not folder.is_dir():
         pytest.skip("no real data here: set PONET_DATA to the folder of data sets")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def sentence_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small untrained model that scores sentences, whose scores are far apart."""
+    from ponet import PoNetConfig, PoNetForSentenceScoring, checkpoint
+    from ponet.tasks.models import open_tokenizer
+
+    torch.manual_seed(0)
+    tokenizer = open_tokenizer(checkpoint("ponet-tiny"))
+    config = PoNetConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=64,
+        cls_token_id=tokenizer.cls_token_id,
+        sep_token_id=tokenizer.sep_token_id,
+        sentence_hidden_size=8,
+        initializer_range=0.5,
+    )
+    model = PoNetForSentenceScoring(config)
+    with torch.no_grad():
+        model.scorer.out_proj.weight.mul_(2)
+    folder = tmp_path_factory.mktemp("sentence-model")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

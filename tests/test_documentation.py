@@ -50,7 +50,7 @@ def with_blocks(language: str) -> list[Any]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with what the pages use: a run `runs/reviews` and prepared text in `data`."""
+    """A working folder with what the pages use: `runs/reviews`, `runs/segmentation`, and prepared text in `data`."""
     from ponet.tasks.pretraining.prepare import prepare
 
     monkeypatch.chdir(tmp_path)
@@ -58,6 +58,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ponet.PoNetTokenizer.from_pretrained(ponet.checkpoint()).save_pretrained("runs/reviews")
     Path("runs/reviews/recipe.yaml").write_text(load_recipe("finetune/base").to_yaml(), encoding="utf-8")
     Path("runs/reviews/result.json").write_text('{"train": {}}', encoding="utf-8")
+    ponet.PoNetForSentenceScoring.from_pretrained(ponet.checkpoint()).save_pretrained("runs/segmentation")
+    ponet.PoNetTokenizer.from_pretrained(ponet.checkpoint()).save_pretrained("runs/segmentation")
     Path("book.txt").write_text("It was a dark night. Nobody slept.\n" * 20, encoding="utf-8")
     prepare(["book.txt"], Path("data"), tokenizer=ponet.checkpoint(), validation_fraction=0)
     return tmp_path

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
         PoNetForMultipleChoice,
         PoNetForPreTraining,
         PoNetForQuestionAnswering,
+        PoNetForSentenceScoring,
         PoNetForSequenceClassification,
         PoNetForTokenClassification,
         PoNetModel,
     )
     from ponet.models.tokenization_ponet import PoNetTokenizer
+    from ponet.segmenting import TextSplitter, segment
+    from ponet.summarizing import summarize
 
 __all__ = [
     "PoNetConfig",
@@ -30,12 +33,16 @@ __all__ = [
     "PoNetForMultipleChoice",
     "PoNetForPreTraining",
     "PoNetForQuestionAnswering",
+    "PoNetForSentenceScoring",
     "PoNetForSequenceClassification",
     "PoNetForTokenClassification",
     "PoNetModel",
     "PoNetTokenizer",
+    "TextSplitter",
     "checkpoint",
     "embed",
+    "segment",
+    "summarize",
 ]
 
 register()
@@ -47,7 +54,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'ponet' has no attribute '{name}'")
     places = {"PoNetConfig": "models.configuration_ponet", "PoNetTokenizer": "models.tokenization_ponet"}
-    places |= {"checkpoint": "models.checkpoints", "embed": "embedding"}
+    places |= {"checkpoint": "models.checkpoints", "embed": "embedding", "summarize": "summarizing"}
+    places |= {"segment": "segmenting", "TextSplitter": "segmenting"}
     place = places.get(name, "models.modeling_ponet")
     return getattr(import_module(f"ponet.{place}"), name)
 

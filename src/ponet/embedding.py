@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -17,11 +17,27 @@ from ponet.utils.precision import resolve_precision, torch_dtype
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from torch import Tensor
 
     from ponet.models.modeling_ponet import PoNetModel
     from ponet.models.tokenization_ponet import PoNetTokenizer
+    from ponet.tasks.sentences.encode import EncodedText
 
 BATCH_TOKENS = 8192
+Span = tuple[int, int]
+"""Half-open character offsets."""
+
+
+@dataclass(frozen=True)
+class SegmentVectors:
+    """The vectors of a text and of its segments, from one pass and in one space."""
+
+    vector: np.ndarray
+    """`[d]`, as `embed` gives it without segments."""
+    spans: list[Span]
+    """Of the `k` segments: `text[start:end]` is one."""
+    segments: np.ndarray
+    """`[k, d]`: each the mean of its tokens' states, which know the whole text, of length 1."""
 
 
 @dataclass
@@ -133,6 +149,54 @@ class Embedder:
         for block in blocks(map(Input, texts)):
             yield from self.vectors(self.encode([(item.text, None) for item in block.inputs]))
 
+    def stream_segments(
+        self, texts: Iterable[str], spans: Iterable[Sequence[Span]] | None = None
+    ) -> Iterator[SegmentVectors]:
+        """The vectors of each text and of its segments, in order, in bounded memory; a text is read in one pass.
+
+        Args:
+            texts: the texts.
+            spans: for each text its segments, in order and disjoint, as those of `ponet.segment`'s chunks. None:
+                sentences. One without words has no vector, and isn't among the result's.
+
+        Raises:
+            PoNetError: an embedder with `max_length` or `window`, or spans that aren't a text's.
+        """
+        from ponet.tasks.sentences.encode import SentenceEncoder
+        from ponet.tasks.sentences.sentences import split_sentences
+
+        if self.max_length is not None or self.windows is not None:
+            raise PoNetError("Segments are embedded with their whole text: leave max_length and window out.")
+        encoder = SentenceEncoder(self.tokenizer)
+        given = None if spans is None else iter(spans)
+        for read in blocks(map(Input, texts)):
+            block = [item.text for item in read.inputs]
+            sentences = [split_sentences(text) for text in block]
+            chosen = sentences if given is None else [_checked(next(given, None), text) for text in block]
+            for found, wanted in zip(encoder(block, sentences), chosen, strict=True):
+                yield self._segmented(found, wanted)
+
+    def _segmented(self, text: "EncodedText", wanted: list[Span]) -> SegmentVectors:
+        import torch
+
+        ids, sentences = text.input_ids.astype(np.int64), text.sentence_ids.astype(np.int64)
+        segments = np.concatenate([[0], sentences[1:-1] + 1, [sentences.max(initial=-1) + 2]])
+        hidden, _ = self._states([Document(ids, segments)])
+        vector = hidden.mean(0)
+        owner = np.searchsorted([start for start, _ in wanted], text.offsets, side="right") - 1
+        inside = owner >= 0
+        inside[inside] = text.offsets[inside] < np.array([end for _, end in wanted], dtype=np.int64)[owner[inside]]
+        kept = np.unique(owner[inside])
+        rows = torch.zeros(len(wanted), self.width, device=hidden.device)
+        words = torch.from_numpy(np.flatnonzero(inside) + 1).to(hidden.device)
+        rows.index_add_(0, torch.from_numpy(owner[inside]).to(hidden.device), hidden[words])
+        if self.normalize:
+            vector, rows = torch.nn.functional.normalize(vector, dim=0), torch.nn.functional.normalize(rows)
+        elif len(wanted):
+            counts = torch.from_numpy(np.bincount(owner[inside], minlength=len(wanted))).to(rows)
+            rows /= counts.clamp(min=1)[:, None]
+        return SegmentVectors(vector.cpu().numpy(), [wanted[index] for index in kept], rows.cpu().numpy()[kept])
+
     @property
     def columns(self) -> "pa.Schema":
         """As `Annotator.columns`."""
@@ -182,6 +246,18 @@ class Embedder:
 
         from ponet.ops import Layout, mean_aggregation
 
+        hidden, ends = self._states(documents)
+        with torch.inference_mode():
+            vectors = mean_aggregation(hidden, Layout.from_packed(ends))
+            if normalize:
+                vectors = torch.nn.functional.normalize(vectors)
+        found: np.ndarray = vectors.cpu().numpy()
+        return found
+
+    def _states(self, documents: list[Document]) -> "tuple[Tensor, Tensor]":
+        """The last hidden states `[T, d]` of documents end to end, and where each begins `[B + 1]`."""
+        import torch
+
         inputs: dict[str, Any] = {
             "input_ids": torch.from_numpy(np.concatenate([each.input_ids for each in documents]))[None],
             "segment_ids": torch.from_numpy(np.concatenate([each.segment_ids for each in documents]))[None],
@@ -189,12 +265,8 @@ class Embedder:
         }
         inputs = {name: value.to(self.model.device) for name, value in inputs.items()}
         with torch.inference_mode():
-            hidden = self.model(**inputs).last_hidden_state[0].float()
-            vectors = mean_aggregation(hidden, Layout.from_packed(inputs["cu_seqlens"]))
-            if normalize:
-                vectors = torch.nn.functional.normalize(vectors)
-        found: np.ndarray = vectors.cpu().numpy()
-        return found
+            hidden: Tensor = self.model(**inputs).last_hidden_state[0].float()
+        return hidden, inputs["cu_seqlens"]
 
 
 def open_encoder(name: str) -> "PoNetModel":
@@ -228,16 +300,39 @@ def _embedder(model: str | None) -> Embedder:
     return Embedder(model)
 
 
-def embed(texts: Sequence[str], model: str | Path | None = None) -> np.ndarray:
+@overload
+def embed(texts: Sequence[str], model: str | Path | None = None, segments: Literal[False] = False) -> np.ndarray: ...
+@overload
+def embed(
+    texts: Sequence[str], model: str | Path | None = None, *, segments: Literal[True] | Sequence[Sequence[Span]]
+) -> list[SegmentVectors]: ...
+def embed(
+    texts: Sequence[str], model: str | Path | None = None, segments: bool | Sequence[Sequence[Span]] = False
+) -> np.ndarray | list[SegmentVectors]:
     """Vectors of texts of any length: `[n, d]` float32, each of length 1, so that a product of two is their cosine.
 
     Args:
         texts: the texts.
         model: a folder, or a name on the hub; None: the best bundled checkpoint. It is cached for the next call.
+        segments: True: of each text also the vectors of its sentences, from the same pass (`SegmentVectors`); or, for
+            each text, the spans of other segments, such as the chunks of `ponet.segment`.
 
     Raises:
         PoNetError: a single string instead of several, no such model, or a damaged one.
     """
     if isinstance(texts, str):
         raise PoNetError("embed takes a list of texts: embed([text])[0] is the vector of one.")
-    return _embedder(None if model is None else str(model)).embed(texts)
+    embedder = _embedder(None if model is None else str(model))
+    if segments is False:
+        return embedder.embed(texts)
+    spans = None if segments is True else segments
+    if spans is not None and len(spans) != len(texts):
+        raise PoNetError(f"segments holds {len(spans)} lists of spans for {len(texts)} texts: give one a text.")
+    return list(embedder.stream_segments(texts, spans))
+
+
+def _checked(spans: Sequence[Span] | None, text: str) -> list[Span]:
+    edges = [edge for span in spans or () for edge in span]
+    if spans is None or edges != sorted(edges) or any(not 0 <= edge <= len(text) for edge in edges):
+        raise PoNetError("The segments of a text are its spans (start, end), in order, disjoint and within it.")
+    return [(start, end) for start, end in spans]

@@ -14,7 +14,7 @@ def test_every_registered_task_has_what_the_protocol_asks_for() -> None:
     assert set(task_names()) == set(DATA_OPTIONS)
     for name in task_names():
         task = get_task(name)
-        assert all(callable(getattr(task, method)) for method in ("prepare", "evaluation", "predict"))
+        assert all(callable(getattr(task, method)) for method in ("prepare", "evaluation", "predictor"))
 
 
 def test_an_unknown_task_names_the_nearest() -> None:

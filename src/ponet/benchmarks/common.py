@@ -211,3 +211,11 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def run_title(run: str) -> str:
+    """What a table calls a run: by its recipe's name, else its folder's."""
+    from ponet.config.recipe import load_recipe
+
+    recipe = Path(run, "recipe.yaml")
+    return load_recipe(recipe).name if recipe.is_file() else Path(run).name

@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli import benchmarks, distil, embed, export, lra, models, pretrain, reports, runs
+from ponet.cli import (
+    distil,
+    embed,
+    export,
+    lra,
+    models,
+    pretrain,
+    reports,
+    runs,
+    sentence_benchmarks,
+    sentences,
+)
 from ponet.cli.errors import set_up
 
 HELP = """
@@ -21,6 +32,10 @@ From nothing to a trained model:
   ponet predict run new.csv                labels and scores, JSON lines
 
   ponet embed texts.jsonl --out v.npy      vectors of documents of any length
+
+  ponet segment book.txt --out c.jsonl     chunks, cut where topics end
+
+  ponet summarize report.txt               the sentences that sum it up
 
   ponet export run --out folder            an ONNX model that runs without torch
 
@@ -68,9 +83,12 @@ app.command()(models.predict)
 app.command()(export.export)
 app.add_typer(reports.recipes, name="recipes")
 app.add_typer(models.tokenizer, name="tokenizer")
-app.add_typer(benchmarks.benchmark, name="benchmark")
+app.add_typer(sentence_benchmarks.benchmark, name="benchmark")
 app.add_typer(lra.lra, name="lra")
 app.add_typer(pretrain.pretrain, name="pretrain")
 app.command()(distil.distil)
 app.command()(embed.embed)
+app.command()(sentences.segment)
+app.command()(sentences.summarize)
+app.command()(sentences.adapter)
 app.command()(reports.report)

@@ -51,12 +51,12 @@ def ops(
     from ponet.report.ops import ops_tables
 
     plan = OpsPlan(_machine(device, dtype, threads), quick, rounds, seed)
-    path = _json_file(json, "ops")
-    console = _console()
+    path = json_file(json, "ops")
+    console = make_console()
     console.print(f"Up to {count_rows(plan) * (3 if quick else 11) // 60 + 1} minutes; {_where(plan.machine)}.")
     with stage(console, "measuring", count_rows(plan)) as advance:
         values = measure_ops(plan, path, advance)
-    _show(console, ops_tables(values), [path])
+    show_tables(console, ops_tables(values), [path])
 
 
 @benchmark.command("efficiency")
@@ -169,8 +169,8 @@ def efficiency(
         patience=measuring.QUICK_PATIENCE if quick and patience is None else patience,
         seed=seed,
     )
-    path = _json_file(json, f"efficiency-{config}")
-    console = _console()
+    path = json_file(json, f"efficiency-{config}")
+    console = make_console()
     console.print(f"{plan.setup.name}, {plan.setup.segments}; {_where(machine, ', '.join(dtypes))}.")
     costs = measuring.estimate(plan, measuring.calibrate(plan))
     total = sum(costs.values())
@@ -182,7 +182,7 @@ def efficiency(
         plots = [] if is_stream(path) else plot_efficiency(values, path.with_suffix(""))
     except MissingExtraError as error:
         console.print(f"The plots aren't drawn. {error}")
-    _show(console, efficiency_tables(values), [path, *plots])
+    show_tables(console, efficiency_tables(values), [path, *plots])
 
 
 @benchmark.command("long")
@@ -214,11 +214,11 @@ def long(
     machine = _machine("cpu", dtype, threads)
     chosen = numbers(lengths, "--lengths") if lengths else measuring.LENGTHS
     plan = measuring.LongPlan(chosen, chunk_size, machine, seed)
-    path = _json_file(json, "long")
-    console = _console()
+    path = json_file(json, "long")
+    console = make_console()
     with stage(console, "measuring", 2 * sum(chosen), weighted=True) as advance:
         values = measuring.measure_long(plan, path, advance)
-    _show(console, long_tables(values), [path])
+    show_tables(console, long_tables(values), [path])
 
 
 @benchmark.command("embeddings")
@@ -250,11 +250,11 @@ def embeddings(
     from ponet.report.embeddings import embeddings_tables
 
     plan = EmbeddingsPlan(tuple(models), limit or None, rounds, seed)
-    path = _json_file(json, "embeddings")
-    console = _console()
+    path = json_file(json, "embeddings")
+    console = make_console()
     with stage(console, "measuring", 2 * len(models) + 1) as advance:
         values = measure_embeddings(plan, path, advance)
-    _show(console, embeddings_tables(values), [path])
+    show_tables(console, embeddings_tables(values), [path])
 
 
 @benchmark.command("fill-mask")
@@ -278,11 +278,11 @@ def fill_mask(
     from ponet.benchmarks.fill_mask import FillMaskPlan, measure_fill_mask
     from ponet.report.fill_mask import fill_mask_tables
 
-    path = _json_file(json, "fill-mask")
-    console = _console()
+    path = json_file(json, "fill-mask")
+    console = make_console()
     with stage(console, "measuring", len(models)) as advance:
         values = measure_fill_mask(FillMaskPlan(tuple(models)), path, advance)
-    _show(console, fill_mask_tables(values), [path])
+    show_tables(console, fill_mask_tables(values), [path])
 
 
 def _documents(
@@ -316,14 +316,14 @@ def _documents(
         limit=measuring.QUICK_DOCUMENTS if quick else measuring.DOCUMENTS,
         seed=seed,
     )
-    path = _json_file(json, f"efficiency-documents-{config}")
-    console = _console()
+    path = json_file(json, f"efficiency-documents-{config}")
+    console = make_console()
     read = measuring.read_documents(plan)
     total = 2 * plan.seconds + 10
     console.print(f"{len(read.ids):,} documents, {plan.setup.name}; {_where(machine)}. That will take {_about(total)}.")
     with stage(console, "measuring", measuring.count_kinds()) as advance:
         values = measuring.measure_documents(plan, read, path, advance)
-    _show(console, efficiency_tables(values), [path])
+    show_tables(console, efficiency_tables(values), [path])
 
 
 def _machine(device: str, dtype: str, threads: int | None) -> "Machine":
@@ -339,7 +339,7 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip())) or None
 
 
-def _json_file(given: Path | None, name: str) -> Path:
+def json_file(given: Path | None, name: str) -> Path:
     from ponet.utils.errors import PoNetError
     from ponet.utils.files import is_stream
 
@@ -359,7 +359,7 @@ def _check_unused(option: str, **others: Any) -> None:
             )
 
 
-def _console() -> "Console":
+def make_console() -> "Console":
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True)
@@ -387,7 +387,7 @@ def _list() -> None:
         say(f"{name:<{width}}  {variant.name}{'' if name in MAIN else '  (not in mini, base or quick unless named)'}")
 
 
-def _show(console: "Console", tables: list[Any], paths: list[Path]) -> None:
+def show_tables(console: "Console", tables: list[Any], paths: list[Path]) -> None:
     """The tables, then their notes, and what was written."""
     from ponet.report.tables import show
     from ponet.utils.errors import printable

@@ -14,6 +14,7 @@ from ponet.config.lra import LraMaskedOptions, LraOptions
 from ponet.config.names import nearest
 from ponet.config.pretraining import PretrainingOptions
 from ponet.config.schema import Seed, build, convert, short
+from ponet.config.sentences import SegmentationOptions, SummarizationOptions
 from ponet.config.text import TextOptions
 from ponet.config.training import TrainingOptions
 from ponet.config.yaml import dump_yaml, parse_value
@@ -36,6 +37,8 @@ DATA_OPTIONS: dict[str, type] = {
     "lra": LraOptions,
     "lra-masked": LraMaskedOptions,
     "pretraining": PretrainingOptions,
+    "segmentation": SegmentationOptions,
+    "summarization": SummarizationOptions,
     "text": TextOptions,
     "text-baseline": TextOptions,
 }

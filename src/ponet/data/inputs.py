@@ -273,7 +273,7 @@ class _StandardInput(Inputs):
         except (OSError, ValueError, AttributeError):  # a stream of Python's own, in place of a file
             reconfigure = getattr(sys.stdin, "reconfigure", None)
             if reconfigure is not None:  # in some locales Python takes any byte
-                reconfigure(encoding="utf-8-sig", errors="strict")
+                reconfigure(encoding="utf-8-sig", errors="strict", newline="")
             yield from sys.stdin
             return
         decoder = codecs.getincrementaldecoder("utf-8-sig")()

@@ -17,6 +17,7 @@ _POSITIVE = (
     "intermediate_size",
     "max_position_embeddings",
     "num_sentence_labels",
+    "sentence_hidden_size",
     "classifier_hidden_size",
     "chunk_size",
     "attention_window",
@@ -28,12 +29,14 @@ _POSITIVE = (
     "nystrom_landmarks",
     "performer_features",
 )
+_COUNTS = ("num_hidden_layers", "type_vocab_size", "sentence_layers", "sentence_adapter_rank")
 _MOST_LAYERS = 10_000
 _PROBABILITIES = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
     "activation_dropout_prob",
     "classifier_dropout",
+    "sentence_threshold",
 )
 _PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
@@ -117,6 +120,18 @@ class PoNetConfig(PreTrainedConfig):
         classifier_pair_difference (`str`):
             The last part of that input: "signed", `a - b`, or "absolute", `|a - b|`, which a linear classifier can't
             make of a and b by itself.
+        sentence_pooling (`str`):
+            What stands for a sentence where sentences are scored: the "max" or the "mean" of its tokens' states.
+        sentence_hidden_size (`int`):
+            Width of the head that scores sentences.
+        sentence_layers (`int`):
+            Convolutions over neighbouring sentences in that head, dilated by 1, 2, 4, ...: with 3 a sentence's score
+            depends on the vectors of the 7 before it and the 7 after it. 0: on its own alone.
+        sentence_adapter_rank (`int`):
+            Rank of a trainable difference of each matrix of the encoder's layers, where sentences are scored (LoRA,
+            Hu et al. 2021), so that the encoder itself can stay as it is. 0: none.
+        sentence_threshold (`float`):
+            The probability from which on a sentence is chosen.
         num_sentence_labels (`int`):
             Classes of the second pre-training objective: 3 for SSO, 2 for next sentence prediction.
         cls_token_id, sep_token_id (`int`, *optional*):
@@ -171,6 +186,11 @@ class PoNetConfig(PreTrainedConfig):
     classifier_hidden_size: int | None = None
     classifier_pairs: bool = False
     classifier_pair_difference: Literal["signed", "absolute"] = "signed"
+    sentence_pooling: Literal["max", "mean"] = "max"
+    sentence_hidden_size: int = 128
+    sentence_layers: int = 3
+    sentence_adapter_rank: int = 0
+    sentence_threshold: float | int = 0.5
     num_sentence_labels: int = 3
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -217,7 +237,7 @@ class PoNetConfig(PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Part of the strict validation: fields that don't fit together are an error before a model is built."""
-        for names, least in ((_POSITIVE, 1), (("num_hidden_layers", "type_vocab_size"), 0)):
+        for names, least in ((_POSITIVE, 1), (_COUNTS, 0)):
             for name in names:
                 value = getattr(self, name)
                 if value is not None and value < least:

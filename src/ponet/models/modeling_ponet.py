@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Unpack
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.func import functional_call
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import initialization as init
@@ -35,7 +36,7 @@ from ponet.mixers.fused_linear import is_plain
 from ponet.mixers.pooling_chunks import chunk_bounds
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.loading import check_finite, check_weights
-from ponet.models.packing import PackedBatch, PoNetInputs, pack, with_named_inputs
+from ponet.models.packing import PackedBatch, PoNetInputs, find_special_tokens, pack, with_named_inputs
 from ponet.models.padding import computes_on_rows, read_rows
 from ponet.ops.dispatch import choose_for, mean_aggregation
 from ponet.ops.dropout import RepeatableDropout, dropout, repeatable_dropout
@@ -919,12 +920,218 @@ class PoNetForMultipleChoice(PoNetPreTrainedModel):
         )
 
 
+@dataclass
+class PoNetSentenceScoringOutput(ModelOutput):
+    """Output of `PoNetForSentenceScoring`, for the `S` sentences of a batch, by document and then in order."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    """`[S]`."""
+    cu_sentences: Tensor | None = None
+    """`[B + 1]`: document `b` has the sentences `cu_sentences[b] : cu_sentences[b + 1]`."""
+    sentence_states: Tensor | None = None
+    """`[S, d]`, the maximum or mean of each sentence's tokens."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class PoNetSentenceBlock(nn.Module):
+    """A residual convolution over the sentences of each document, three at a time."""
+
+    def __init__(self, width: int, dilation: int, dropout: float) -> None:
+        super().__init__()
+        self.LayerNorm = nn.LayerNorm(width)
+        self.conv = nn.Conv1d(width, width, kernel_size=3, dilation=dilation, padding=dilation)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """`[B, S, w]` with `real [B, S, 1]`, 0 at padding -> `[B, S, w]`; padding is read as zeros."""
+        mixed = self.conv((self.LayerNorm(x) * real).transpose(1, 2)).transpose(1, 2)
+        return x + self.dropout(F.gelu(mixed))
+
+
+class PoNetSentenceHead(nn.Module):
+    """A score for each sentence from its vector and its neighbours'."""
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__()
+        width, dropout = config.sentence_hidden_size, _classifier_dropout(config).p
+        self.dense = nn.Linear(config.hidden_size, width)
+        self.layer = nn.ModuleList(
+            PoNetSentenceBlock(width, 2**index, dropout) for index in range(config.sentence_layers)
+        )
+        self.LayerNorm = nn.LayerNorm(width)
+        self.out_proj = nn.Linear(width, 1)
+
+    def forward(self, vectors: Tensor, cu_sentences: Tensor) -> Tensor:
+        """`[S, d]`, `[B + 1]` -> `[S]`."""
+        counts = cu_sentences.diff()
+        document = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+        place = torch.arange(len(vectors), device=counts.device) - cu_sentences[document]
+        x = self.dense(vectors)
+        rows = x.new_zeros(len(counts), int(counts.max()) if len(counts) else 0, x.shape[1])
+        real = rows.new_zeros(*rows.shape[:2], 1)
+        rows, real = rows.index_put((document, place), x), real.index_put((document, place), real.new_ones(1))
+        for layer in self.layer if rows.numel() else ():
+            rows = layer(rows, real)
+        return self.out_proj(self.LayerNorm(rows[document, place]))[:, 0]
+
+
+class PoNetLowRank(nn.Module):
+    """The difference of a matrix `[out, in]`, a product of two thin ones; it begins as zero."""
+
+    def __init__(self, weight: Tensor, rank: int) -> None:
+        super().__init__()
+        self.left = nn.Parameter(torch.zeros(weight.shape[0], rank))
+        self.right = nn.Parameter(torch.zeros(rank, weight.shape[1]))
+
+    def init_buffers(self) -> None:
+        """Draws one side, and makes the other zero: called where a checkpoint has none."""
+        init.zeros_(self.left)
+        init.normal_(self.right, std=self.right.shape[1] ** -0.5)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """`[out, in]` -> `[out, in]`."""
+        return weight + self.left @ self.right
+
+
+class PoNetAdaptedEncoder(nn.Module):
+    """Calls an encoder with the differences added to its layers' matrices, which stay as they are."""
+
+    def __init__(self, body: PoNetModel, rank: int) -> None:
+        super().__init__()
+        matrices = {
+            f"encoder.{name}.weight": module.weight
+            for name, module in body.encoder.named_modules()
+            if isinstance(module, nn.Linear)
+        }
+        self.places = {name.replace(".", "_"): name for name in matrices}
+        self.difference = nn.ModuleDict({key: PoNetLowRank(matrices[name], rank) for key, name in self.places.items()})
+
+    def forward(self, body: PoNetModel, inputs: dict[str, Any]) -> EncodedBatch:
+        """As `PoNetModel.encode`."""
+        own = dict(body.named_parameters())
+        changed = {f"body.{name}": self.difference[key](own[name]) for key, name in self.places.items()}
+        encoded: EncodedBatch = functional_call(_Encode(body), changed, kwargs=inputs)
+        return encoded
+
+
+class _Encode(nn.Module):
+    def __init__(self, body: PoNetModel) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, **inputs: Any) -> EncodedBatch:
+        return self.body.encode(**inputs)
+
+
+class PoNetForSentenceScoring(PoNetPreTrainedModel):
+    """A score for each sentence of a document: whether a topic ends with it, how well it sums the document up.
+
+    A sentence's vector is the maximum or mean of its tokens' last states (`config.sentence_pooling`); a small head of
+    convolutions compares it with its neighbours'.
+    """
+
+    def __init__(self, config: PoNetConfig) -> None:
+        super().__init__(config)
+        self.ponet = PoNetModel(config, add_pooling_layer=False)
+        self.dropout = _classifier_dropout(config)
+        self.scorer = PoNetSentenceHead(config)
+        rank = config.sentence_adapter_rank
+        self.adapter = PoNetAdaptedEncoder(self.ponet, rank) if rank else None
+        self.post_init()
+
+    @can_return_tuple
+    @with_named_inputs
+    def forward(
+        self, labels: Tensor | None = None, sentence_ids: Tensor | None = None, **inputs: Unpack[PoNetInputs]
+    ) -> PoNetSentenceScoringOutput:
+        """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
+
+        Args:
+            labels: `[S]`, 0 or 1 for each sentence, -100 for none.
+            sentence_ids: `[B, N]` (or `[1, T]`) the sentence of each token, 0, 1, ... within its document, -1 for a
+                token of none. Default: the segments, without those of special tokens.
+
+        Raises:
+            ValueError: as the encoder, and for labels or ids of another shape.
+        """
+        given: dict[str, Any] = {**inputs, "always_packed": True}
+        encoded = self.ponet.encode(**given) if self.adapter is None else self.adapter(self.ponet, given)
+        sentences = self._sentences(encoded, inputs.get("input_ids"), sentence_ids)
+        vectors, cu_sentences = pool_sentences(encoded, sentences, self.config.sentence_pooling)
+        logits = self.scorer(self.dropout(vectors), cu_sentences)
+        loss = None
+        if labels is not None:
+            if labels.shape != logits.shape:
+                raise ValueError(f"labels have the shape {list(labels.shape)}, but there are {len(logits)} sentences")
+            known = labels != -100
+            losses = F.binary_cross_entropy_with_logits(
+                logits.float(), labels.float().clamp(min=0), weight=known.float(), reduction="sum"
+            )
+            loss = (losses / known.sum().clamp(min=1)).to(self.dtype)
+        return PoNetSentenceScoringOutput(
+            loss=loss,
+            logits=logits,
+            cu_sentences=cu_sentences,
+            sentence_states=vectors,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+    def _sentences(self, encoded: EncodedBatch, input_ids: Tensor | None, sentence_ids: Tensor | None) -> Tensor:
+        """`[T]`, the sentence of each token within its document; -1 for a token of none."""
+        batch, layout = encoded.batch, encoded.layout
+        assert isinstance(layout, Layout)
+        if sentence_ids is not None:
+            return batch.unpad_labels(sentence_ids)
+        special = torch.zeros_like(layout.document, dtype=torch.bool)
+        if input_ids is not None:
+            special = find_special_tokens(self.config, batch.tokens)
+        has_words = torch.zeros(layout.num_segments, dtype=torch.bool, device=special.device)
+        has_words[layout.segment[~special]] = True
+        number = has_words.long().cumsum(0) - 1  # over the batch
+        counts = torch.zeros(layout.batch_size, dtype=torch.int64, device=special.device)
+        owner = torch.zeros_like(number).index_put((layout.segment,), layout.document)
+        counts = counts.index_add(0, owner[has_words], torch.ones_like(owner[has_words]))
+        first = F.pad(counts.cumsum(0), (1, 0))[layout.document]
+        return torch.where(special, -1, number[layout.segment] - first)
+
+
+def pool_sentences(encoded: EncodedBatch, sentences: Tensor, pooling: str) -> tuple[Tensor, Tensor]:
+    """The vectors of sentences, `[S, d]`, and where each document's begin, `[B + 1]`.
+
+    Args:
+        encoded: `T` tokens of `B` documents.
+        sentences: `[T]`, the sentence of each token, 0, 1, ... within its document without a gap, -1 for none.
+        pooling: "max" or "mean".
+    """
+    hidden, layout = encoded.hidden, encoded.layout
+    assert isinstance(layout, Layout)
+    counts = torch.zeros(layout.batch_size, dtype=torch.int64, device=hidden.device)
+    counts = counts.scatter_reduce(0, layout.document, sentences.long() + 1, "amax")
+    cu_sentences = F.pad(counts.cumsum(0), (1, 0))
+    words = (sentences >= 0).nonzero().squeeze(1)
+    if len(words) < len(sentences):
+        hidden = hidden.index_select(0, words)
+    index = (sentences.long() + cu_sentences[layout.document])[words]
+    total = int(cu_sentences[-1])
+    if pooling == "mean":
+        sums = hidden.new_zeros(total, hidden.shape[1]).index_add(0, index, hidden)
+        sizes = hidden.new_zeros(total).index_add(0, index, hidden.new_ones(len(words)))
+        return sums / sizes[:, None].clamp(min=1), cu_sentences
+    empty = hidden.new_zeros(total, hidden.shape[1])
+    places = index[:, None].expand_as(hidden)
+    return empty.scatter_reduce(0, places, hidden, "amax", include_self=False), cu_sentences
+
+
 __all__ = [
     "PoNetForMaskedLM",
     "PoNetForMultipleChoice",
     "PoNetForPreTraining",
     "PoNetForPreTrainingOutput",
     "PoNetForQuestionAnswering",
+    "PoNetForSentenceScoring",
     "PoNetForSequenceClassification",
     "PoNetForTokenClassification",
     "PoNetModel",

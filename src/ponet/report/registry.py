@@ -15,7 +15,10 @@ from ponet.report.long import long
 from ponet.report.long_inference import long_inference
 from ponet.report.ops import ops
 from ponet.report.results import Result, load_results
+from ponet.report.retrieval import retrieval
+from ponet.report.segmentation import segmentation
 from ponet.report.self_pretraining import self_pretraining
+from ponet.report.summarization import summarization
 from ponet.report.tables import Table
 from ponet.report.transfer import transfer
 from ponet.utils.errors import PoNetError, suggest
@@ -65,6 +68,9 @@ REPORTS = {
     "long": Report(long),
     "long-inference": Report(long_inference),
     "ops": Report(ops),
+    "retrieval": Report(retrieval),
+    "segmentation": Report(segmentation),
+    "summarization": Report(summarization),
 }
 
 

@@ -153,8 +153,13 @@ def checkpoint_folder(init: str) -> Path:
     return place
 
 
-def finished_model(kind: "type[Model]", run: Path) -> "Model":
+def finished_model(kind: "type[Model]", run: Path, **fields: Any) -> "Model":
     """The model of a run folder, in float32, for inference, with every weight from its file.
+
+    Args:
+        kind: its class.
+        run: the folder.
+        fields: of the configuration, in the place of the saved ones; none that changes a weight's shape.
 
     Raises:
         PoNetError: the run has none yet, or a broken one.
@@ -167,7 +172,7 @@ def finished_model(kind: "type[Model]", run: Path) -> "Model":
         raise PoNetError(f"'{run}' has no finished model (config.json): train first, or name the run folder.")
     try:
         with quiet():
-            loaded: Any = kind.from_pretrained(run, dtype=torch.float32, output_loading_info=True)
+            loaded: Any = kind.from_pretrained(run, dtype=torch.float32, output_loading_info=True, **fields)
         model, info = loaded
         refuse_missing(str(run), model, info["missing_keys"])
         check_weights(str(run), model, info)

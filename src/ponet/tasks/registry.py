@@ -13,6 +13,8 @@ _TASKS = {
     "lra": "ponet.tasks.lra.task:ArenaTask",
     "lra-masked": "ponet.tasks.lra.masked:MaskedArenaTask",
     "pretraining": "ponet.tasks.pretraining.task:PretrainingTask",
+    "segmentation": "ponet.tasks.sentences.task:SegmentationTask",
+    "summarization": "ponet.tasks.sentences.task:SummarizationTask",
     "text": "ponet.tasks.text.task:TextTask",
     "text-baseline": "ponet.tasks.text.baseline:BaselineTask",
 }

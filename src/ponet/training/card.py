@@ -11,6 +11,8 @@ _PIPELINES = {
     "ForMaskedLM": "fill-mask",
     "ForPreTraining": "fill-mask",
 }
+_COMMANDS = {"segmentation": "segment", "summarization": "summarize"}
+"""That use the models of these tasks."""
 
 
 def model_card(recipe: Recipe, result: dict[str, Any]) -> str:
@@ -46,6 +48,8 @@ def model_card(recipe: Recipe, result: dict[str, Any]) -> str:
         ]
     elif several:
         body += ["## Use", "", "`ponet predict path/to/this/folder documents.csv`.", ""]
+    elif recipe.task in _COMMANDS:
+        body += ["## Use", "", f"`ponet {_COMMANDS[recipe.task]} document.txt --model path/to/this/folder`", ""]
     elif pipeline and recipe.task != "lra-masked":
         body += [
             "## Use",

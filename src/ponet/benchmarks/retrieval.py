@@ -1,0 +1,193 @@
+"""`ponet benchmark retrieval`: finding the section of an article that a title and a heading name, and how fast."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ponet.benchmarks.common import Advance, Record
+from ponet.benchmarks.segmentation import ARTICLES, HELD_OUT
+from ponet.data.sources import open_source
+from ponet.embedding import Embedder, Span
+from ponet.tasks.models import device
+from ponet.tasks.sentences.articles import Article
+from ponet.tasks.sentences.documents import read_articles
+from ponet.utils.errors import PoNetError
+from ponet.utils.extras import require
+
+RANKS = (1, 10)
+CUT = 512
+"""Tokens that BERT reads."""
+
+
+@dataclass(frozen=True)
+class RetrievalPlan:
+    """What is compared."""
+
+    models: tuple[str, ...]
+    """Encoders, PoNet's or BERT's: folders, bundled checkpoints or hub names."""
+    limit: int | None = 100
+    """Articles; None: all."""
+    seed: int = 0
+
+
+class Passages(NamedTuple):
+    """Articles as texts without headings, their sections, and a query for each section."""
+
+    texts: list[str]
+    spans: list[list[Span]]
+    queries: list[str]
+    """One for each section of all articles, in order: the title and the headings."""
+
+    def sections(self) -> list[str]:
+        """The text of each section."""
+        return [text[start:end] for text, spans in zip(self.texts, self.spans, strict=True) for start, end in spans]
+
+
+class Method(Protocol):
+    """Scores sections."""
+
+    title: str
+
+    def index(self, passages: Passages) -> None:
+        """Reads all sections."""
+        ...
+
+    def scores(self, queries: Sequence[str]) -> np.ndarray:
+        """`[q, s]`, the score of each section for each query; the highest is the best."""
+        ...
+
+
+class BM25:
+    """BM25 by `bm25s` with its defaults, English stop words left out."""
+
+    title = "BM25"
+
+    def __init__(self) -> None:
+        self.library = require("bm25s", "baselines")
+
+    def index(self, passages: Passages) -> None:
+        """As `Method`."""
+        self.engine = self.library.BM25()
+        self.engine.index(self._tokens(passages.sections()), show_progress=False)
+
+    def scores(self, queries: Sequence[str]) -> np.ndarray:
+        """As `Method`."""
+        tokens = self.library.tokenize(list(queries), stopwords="en", return_ids=False, show_progress=False)
+        return np.stack([self.engine.get_scores(each) for each in tokens])
+
+    def _tokens(self, texts: list[str]) -> Any:
+        return self.library.tokenize(texts, stopwords="en", show_progress=False)
+
+
+class Apart:
+    """The cosine of a query's vector and each section's, which is read by itself; a model with attention reads it in
+    windows of 512 tokens.
+
+    Args:
+        model: an encoder.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.embedder = Embedder(model)
+        if "attention" in (self.embedder.model.config.layer_mixers or ()):
+            self.embedder = Embedder(model, window=CUT)
+        self.title = f"{Path(model).name}, section by section"
+
+    def index(self, passages: Passages) -> None:
+        """As `Method`."""
+        self.vectors = self.embedder.embed(passages.sections())
+
+    def scores(self, queries: Sequence[str]) -> np.ndarray:
+        """As `Method`."""
+        found: np.ndarray = self.embedder.embed(queries) @ self.vectors.T
+        return found
+
+
+class InOnePass(Apart):
+    """As `Apart`, but an article is read whole, and a section's vector is the mean of its tokens there."""
+
+    def __init__(self, model: str) -> None:
+        self.embedder = Embedder(model)
+        self.title = f"{Path(model).name}, articles in one pass"
+
+    def index(self, passages: Passages) -> None:
+        """As `Method`."""
+        found = self.embedder.stream_segments(passages.texts, passages.spans)
+        self.vectors = np.concatenate([each.segments for each in found])
+
+
+def measure_retrieval(plan: RetrievalPlan, path: Path, advance: Advance) -> dict[str, Any]:
+    """Measures each method on the same sections, and writes the result file after each.
+
+    Raises:
+        PoNetError: no such data or model, or a package that isn't installed.
+    """
+    passages = read_passages(plan)
+    words = sum(len(text.split()) for text in passages.texts)
+    setup = {
+        "device": device(),
+        "dtype": "float32",
+        "articles": len(passages.texts),
+        "sections": len(passages.queries),
+        "words": words,
+    }
+    record = Record(path, plan.seed, {"setup": setup, "rows": []})
+    with record.keeping():
+        methods: list[Any] = [BM25]
+        for model in plan.models:
+            methods += [lambda model=model: Apart(model), lambda model=model: InOnePass(model)]
+        few = Passages(passages.texts[:1], passages.spans[:1], passages.queries[: len(passages.spans[0])])
+        for make in methods:
+            method: Method = make()
+            method.index(few)  # what is loaded or compiled when it is first used
+            begun = time.perf_counter()
+            method.index(passages)
+            seconds = time.perf_counter() - begun
+            row = {"method": method.title, **quality(method.scores(passages.queries)), "seconds": seconds}
+            record.values["rows"].append(row | {"words_per_second": words / seconds})
+            record.save()
+            advance(method.title)
+    record.save(complete=True)
+    return record.content
+
+
+def quality(scores: np.ndarray) -> dict[str, float]:
+    """`recall_1`, `recall_10` and `mrr` of square scores, where query i wants passage i; ties count against it."""
+    ranks = (scores >= np.diag(scores)[:, None]).sum(1)
+    return {f"recall_{k}": float((ranks <= k).mean()) for k in RANKS} | {"mrr": float((1 / ranks).mean())}
+
+
+def read_passages(plan: RetrievalPlan) -> Passages:
+    """The sections of held-out articles that have headings; no two have the same query.
+
+    Raises:
+        PoNetError: where there are none.
+    """
+    source = open_source(ARTICLES)
+    split = next((name for name in HELD_OUT if name in source.splits), "train")
+    passages = Passages([], [], [])
+    for article in read_articles(source, split, "text"):
+        if len(passages.texts) == plan.limit:
+            break
+        _add(passages, article)
+    if not passages.queries:
+        raise PoNetError(f"No article of '{ARTICLES}' serves: they need section headings and text.")
+    return passages
+
+
+def _add(passages: Passages, article: Article) -> None:
+    named = {section.headings: section for section in article.sections if section.headings}
+    text, spans = "", []
+    for section in article.sections:
+        body = "\n".join(section.paragraphs)
+        if named.get(section.headings) is section:
+            spans.append((len(text), len(text) + len(body)))
+            passages.queries.append(f"{article.title}: {' '.join(section.headings)}")
+        text += body + "\n"
+    if spans:
+        passages.texts.append(text)
+        passages.spans.append(spans)

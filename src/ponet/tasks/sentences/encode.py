@@ -1,0 +1,116 @@
+"""Texts and their sentences -> token arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ponet.tasks.sentences.sentences import Span
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
+    from ponet.models.tokenization_ponet import PoNetTokenizer
+
+SPECIAL_TOKENS = 2
+"""[CLS] text [SEP]."""
+
+
+@dataclass
+class EncodedText:
+    """One text as tokens. A sentence of which the tokenizer knows nothing (control characters) isn't among these."""
+
+    input_ids: np.ndarray
+    """`[n]` int32, [CLS] and [SEP] included."""
+    sentence_ids: np.ndarray
+    """`[n]` int32: the sentence of each token, 0 to k - 1; -1 for [CLS] and [SEP]."""
+    spans: list[Span]
+    """Of the `k` sentences, in characters."""
+    kept: np.ndarray
+    """`[k]`: which of the sentences that were given each one is, or is cut from."""
+    offsets: np.ndarray
+    """`[n - 2]`: where in the text each token begins, [CLS] and [SEP] aside."""
+
+    @property
+    def counts(self) -> np.ndarray:
+        """`[k]`: tokens of each sentence."""
+        counts: np.ndarray = np.bincount(self.sentence_ids[1:-1], minlength=len(self.spans))
+        return counts
+
+    def cut(self, max_length: int) -> "EncodedText":
+        """The first whole sentences, of at most `max_length` tokens with the special ones; at least one sentence,
+        which is then cut."""
+        if len(self.input_ids) <= max_length:
+            return self
+        fitting = int(np.searchsorted(np.cumsum(self.counts), max_length - SPECIAL_TOKENS, side="right"))
+        k = max(fitting, 1)
+        tokens = min(int(self.counts[:k].sum()), max_length - SPECIAL_TOKENS)
+        places = [*range(1 + tokens), len(self.input_ids) - 1]
+        return EncodedText(
+            self.input_ids[places], self.sentence_ids[places], self.spans[:k], self.kept[:k], self.offsets[:tokens]
+        )
+
+
+@dataclass(frozen=True)
+class SentenceEncoder:
+    """Turns texts and the spans of their sentences into tokens.
+
+    Args:
+        tokenizer: PoNet's.
+        longest: a sentence of more tokens is cut into several, between words where they are short enough. None: none.
+    """
+
+    tokenizer: "PoNetTokenizer"
+    longest: int | None = None
+
+    def __call__(self, texts: Sequence[str], spans: Sequence[list[Span]]) -> list[EncodedText]:
+        """A batch of texts."""
+        backend = self.tokenizer.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()
+        encodings = backend.encode_batch(list(texts), add_special_tokens=False)
+        return [self._encoded(*each) for each in zip(encodings, spans, strict=True)]
+
+    def _encoded(self, encoding: "Encoding", spans: list[Span]) -> EncodedText:
+        starts = np.array([start for start, _ in spans], dtype=np.int64)
+        offsets = np.array([start for start, _ in encoding.offsets], dtype=np.int64)
+        owner = np.searchsorted(starts, offsets, side="right").clip(1) - 1
+        begins = np.ones(len(owner), dtype=bool)
+        begins[1:] = owner[1:] != owner[:-1]
+        first = begins.copy()
+        if self.longest is not None:
+            _cut_long(begins, np.array(encoding.word_ids), self.longest)
+        places = np.flatnonzero(begins)
+        kept = owner[places]
+        # a piece that was cut from a sentence begins with its first token, and ends before the next piece
+        from_ = [
+            spans[sentence][0] if first[at] else int(offsets[at]) for at, sentence in zip(places, kept, strict=True)
+        ]
+        to = [spans[sentence][1] for sentence in kept]
+        for index in range(len(places) - 1):
+            if kept[index] == kept[index + 1]:
+                to[index] = from_[index + 1]
+        edge = np.array([-1])
+        ids = [self.tokenizer.cls_token_id, *encoding.ids, self.tokenizer.sep_token_id]
+        sentence_ids = np.concatenate([edge, np.cumsum(begins) - 1, edge]).astype(np.int32)
+        return EncodedText(
+            np.array(ids, dtype=np.int32), sentence_ids, list(zip(from_, to, strict=True)), kept, offsets
+        )
+
+
+def _cut_long(begins: np.ndarray, words: np.ndarray, longest: int) -> None:
+    """Lets a new sentence begin wherever one would have more than `longest` tokens, at a word's first token if it can.
+
+    Args:
+        begins: `[t]` bool, changed in place.
+        words: `[t]`, the number of each token's word.
+    """
+    edges = np.append(np.flatnonzero(begins), len(begins))
+    for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        while end - start > longest:
+            at = start + longest
+            while at > start and words[at] == words[at - 1]:
+                at -= 1
+            start = at if at > start else start + longest
+            begins[start] = True

@@ -1,0 +1,157 @@
+"""Any texts -> a probability for each of their sentences, with a trained model, in bounded memory."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ponet.models.checkpoints import CHECKPOINTS
+from ponet.tasks.models import checkpoint_folder, device
+from ponet.tasks.sentences.adapters import FILE, is_adapter, open_adapter
+from ponet.tasks.sentences.collate import INPUTS, SentenceCollator
+from ponet.tasks.sentences.encode import EncodedText, SentenceEncoder
+from ponet.tasks.sentences.modelling import open_run
+from ponet.tasks.sentences.sentences import Span, split_sentences
+from ponet.utils.batching import cut
+from ponet.utils.errors import PoNetError
+from ponet.utils.files import read_json
+
+if TYPE_CHECKING:
+    from ponet.config.recipe import Recipe
+
+BUNDLED = CHECKPOINTS
+"""The folder with the model that comes with the package for each task, in a folder of the task's name."""
+BATCH_TOKENS = 16_384
+BLOCK_TEXTS, BLOCK_CHARACTERS = 64, 4_000_000
+"""Texts that are tokenized at a time, at most."""
+
+
+@dataclass(frozen=True)
+class ScoredText:
+    """A text's sentences."""
+
+    text: str
+    spans: list[Span]
+    counts: np.ndarray
+    """`[k]`: tokens of each."""
+    probabilities: np.ndarray
+    """`[k]` float32."""
+
+
+class SentenceScorer:
+    """Scores the sentences of texts of any length, each text in one pass.
+
+    Positions beyond the model's restart from the first. A run that was trained with `data.window` reads in windows.
+
+    Args:
+        task: "segmentation" or "summarization".
+        model: a run folder, a folder with such a model, or an adapter's; None: the one that comes with the package.
+        batch_tokens: tokens in a batch, at most; a longer text is alone.
+        longest: tokens of a sentence, at most; a longer one is cut.
+
+    Attributes:
+        threshold: the model's, from which on a sentence is chosen.
+
+    Raises:
+        PoNetError: no such model, one for another task, or a damaged one.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        model: str | Path | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+        longest: int | None = None,
+    ) -> None:
+        import torch
+
+        folder = _folder(task, model)
+        self.model, self.tokenizer = open_adapter(folder, task) if is_adapter(folder) else open_run(folder)
+        torch.nn.Module.to(self.model, device())
+        options = _options(folder, task)
+        self.collate = SentenceCollator(options.get("window"), options.get("overlap", 0.25))
+        self.encoder = SentenceEncoder(self.tokenizer, longest)
+        self.batch_tokens = batch_tokens
+        self.threshold = float(self.model.config.sentence_threshold)
+
+    def stream(self, texts: Iterable[str]) -> Iterator[ScoredText]:
+        """The texts with their sentences scored, in order."""
+        return self.stream_split((text, split_sentences(text)) for text in texts)
+
+    def stream_split(self, documents: Iterable[tuple[str, list[Span]]]) -> Iterator[ScoredText]:
+        """As `stream`, for texts whose sentences are given."""
+        for block in _blocks(documents):
+            encoded = self.encoder([text for text, _ in block], [spans for _, spans in block])
+            scores = self._scores(encoded)
+            for (text, _), one, probabilities in zip(block, encoded, scores, strict=True):
+                yield ScoredText(text, one.spans, one.counts, probabilities)
+
+    def _scores(self, encoded: list[EncodedText]) -> list[np.ndarray]:
+        """`[k]` for each text; texts of similar length share a batch."""
+        scores: list[np.ndarray] = [np.zeros(0, dtype=np.float32)] * len(encoded)
+        lengths = np.array([len(each.input_ids) for each in encoded])
+        order = np.array([i for i in np.argsort(lengths, kind="stable") if encoded[i].spans], dtype=np.int64)
+        for batch in cut(order, lengths, self.batch_tokens, None):
+            for index, found in zip(batch, self._batch([encoded[i] for i in batch]), strict=True):
+                scores[index] = found
+        return scores
+
+    def _batch(self, texts: list[EncodedText]) -> list[np.ndarray]:
+        import torch
+
+        batch = self.collate([{"input_ids": each.input_ids, "sentence_ids": each.sentence_ids} for each in texts])
+        with torch.inference_mode():
+            output: Any = self.model(**{name: batch[name].to(self.model.device) for name in INPUTS})
+        logits = output.logits.float().cpu()
+        if not bool(logits.isfinite().all()):
+            raise PoNetError("The model answers with NaN or infinity instead of numbers: train it again.")
+        owned = logits[batch["owned"]].sigmoid().numpy()
+        return np.split(owned, batch["cu_sentences"][1:-1].numpy())
+
+
+def _folder(task: str, model: str | Path | None) -> Path:
+    if model is not None:
+        return checkpoint_folder(str(model)) if not is_adapter(Path(model)) else Path(model)
+    folder = BUNDLED / task
+    if not folder.is_dir():
+        raise PoNetError(
+            f"No model for {task} comes with this installation of ponet: name a run with --model (model= in Python); "
+            f"`ponet train {task}/wikipedia/pooling` makes one."
+        )
+    return folder
+
+
+def _options(folder: Path, task: str) -> dict[str, Any]:
+    """What the recipe of a run says of reading; nothing for a folder without one.
+
+    Raises:
+        PoNetError: a run of another task.
+    """
+    from ponet.config.recipe import load_recipe
+
+    if is_adapter(folder):
+        facts: dict[str, Any] = read_json(folder / FILE)
+        return facts
+    if not (folder / "recipe.yaml").is_file():
+        return {}
+    recipe: Recipe = load_recipe(folder / "recipe.yaml")
+    if recipe.task != task:
+        raise PoNetError(
+            f"'{folder}' is a run of the task '{recipe.task}', not of '{task}': name another with --model."
+        )
+    return {"window": recipe.data.window, "overlap": recipe.data.overlap}
+
+
+def _blocks(documents: Iterable[tuple[str, list[Span]]]) -> Iterator[list[tuple[str, list[Span]]]]:
+    block: list[tuple[str, list[Span]]] = []
+    characters = 0
+    for text, spans in documents:
+        if block and (len(block) == BLOCK_TEXTS or characters + len(text) > BLOCK_CHARACTERS):
+            yield block
+            block, characters = [], 0
+        block.append((text, spans))
+        characters += len(text)
+    if block:
+        yield block
