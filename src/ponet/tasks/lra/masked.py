@@ -5,7 +5,7 @@ begins with this encoder (`model.init`).
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ponet.config.recipe import Recipe
+    from ponet.tasks.text.predict import Predictor
 
 VALIDATION_SEED = 0
 """Draws the masks of evaluations, whatever the run's seed."""
@@ -86,7 +87,7 @@ class MaskedArenaTask:
             PretrainingObjective(config, second=None),
         )
 
-    def predict(self, run: Path, recipe: "Recipe", source: str, **options: Any) -> Iterator[dict[str, Any]]:
+    def predictor(self, run: Path, recipe: "Recipe", **options: Any) -> "Predictor":
         """There are no labels yet."""
         raise PoNetError(
             f"This model has no labels yet: `ponet train lra/{recipe.data.dataset}/MIXER model.init={run}`."
