@@ -13,6 +13,7 @@ from ponet.embedding import Embedder
 from ponet.tasks.models import device
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import data_folder
+from ponet.utils.precision import resolve_precision
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +41,8 @@ class EmbeddingsPlan:
     rounds: int = 3
     """Measurements of each model's speed, interleaved."""
     seed: int = 0
+    dtype: str = "float32"
+    """Of weights and activations, as `ponet.embedding.Embedder` takes it."""
 
     def __post_init__(self) -> None:
         folder = data_folder()
@@ -54,7 +57,8 @@ def measure_embeddings(plan: EmbeddingsPlan, path: Path, advance: Advance) -> di
     """Measures, and writes the result file after each row."""
     folder = data_folder()
     assert folder is not None
-    setup = {"device": device(), "dtype": "float32", "limit": plan.limit, "models": list(plan.models)}
+    precision = resolve_precision(plan.dtype, "dtype")
+    setup = {"device": device(), "dtype": precision, "limit": plan.limit, "models": list(plan.models)}
     record = Record(path, plan.seed, {"setup": setup, "rows": []})
     sets = {
         name: tuple(_texts(folder / name / f"{split}.parquet", plan) for split in ("train", "test")) for name in PROBES
@@ -65,7 +69,7 @@ def measure_embeddings(plan: EmbeddingsPlan, path: Path, advance: Advance) -> di
     with record.keeping():
         for model in plan.models:
             for reading in ("cut", "whole"):
-                embedder = embedders[model, reading] = _embedder(model, reading)
+                embedder = embedders[model, reading] = _embedder(model, reading, precision)
                 row: dict[str, Any] = {
                     "model": model,
                     "reading": reading,
@@ -118,13 +122,13 @@ def probe(train: np.ndarray, test: np.ndarray, train_labels: np.ndarray, test_la
     return 100 * float(search.fit(train, train_labels).score(test, test_labels))
 
 
-def _embedder(model: str, reading: str) -> Embedder:
+def _embedder(model: str, reading: str, dtype: str) -> Embedder:
     """ "cut": the first `CUT` tokens; "whole": all of a text, which a model with attention reads in windows."""
     if reading == "cut":
-        return Embedder(model, max_length=CUT)
-    embedder = Embedder(model)
+        return Embedder(model, max_length=CUT, dtype=dtype)
+    embedder = Embedder(model, dtype=dtype)
     attends = "attention" in (embedder.model.config.layer_mixers or ())
-    return Embedder(model, window=CUT) if attends else embedder
+    return Embedder(model, window=CUT, dtype=dtype) if attends else embedder
 
 
 def _texts(path: Path, plan: EmbeddingsPlan) -> tuple[list[str], np.ndarray]:

@@ -230,6 +230,7 @@ def embeddings(
     ],
     limit: Annotated[int, typer.Option(help="Rows of each split of a probe; 0 for all.", min=0)] = 5000,
     rounds: Annotated[int, typer.Option(help="Measurements of the speed.", min=1)] = 3,
+    dtype: Annotated[str, typer.Option(help="float32, bf16, fp16, or auto: the fastest here.")] = "float32",
     json: Annotated[
         Path | None, typer.Option(help="The result file.  \\[default: runs/benchmark/embeddings.json]")
     ] = None,
@@ -249,7 +250,7 @@ def embeddings(
     from ponet.benchmarks.embeddings import EmbeddingsPlan, measure_embeddings
     from ponet.report.embeddings import embeddings_tables
 
-    plan = EmbeddingsPlan(tuple(models), limit or None, rounds, seed)
+    plan = EmbeddingsPlan(tuple(models), limit or None, rounds, seed, dtype)
     path = json_file(json, "embeddings")
     console = make_console()
     with stage(console, "measuring", 2 * len(models) + 1) as advance:
