@@ -124,7 +124,7 @@ class Parts:
         import pyarrow as pa
 
         try:
-            return pa.ipc.open_file(pa.memory_map(str(file)))
+            return pa.ipc.open_file(pa.memory_map(os.fsencode(file)))  # a name may be any bytes
         except (OSError, pa.ArrowInvalid) as error:
             raise PoNetError(f"'{file}' is damaged ({brief(error)}): {self._again}.") from error
 
