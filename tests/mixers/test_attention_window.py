@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from tests.mixers.documents import HEADS, D, batches, build, heads, packed
 
 from ponet.mixers.attention import window_layout
+from ponet.mixers.by_document import document_rows
 from ponet.ops import Layout
 from ponet.tasks.pretraining.objective import forward_flops
 
@@ -74,3 +75,14 @@ def test_operations_are_counted_by_windows() -> None:
     settings = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "mixer_types": "attention"}
     whole, windows = (PoNetConfig(**settings, attention_window=size) for size in (None, 16))
     assert forward_flops(whole, [64], 0) - forward_flops(windows, [64], 0) == 4 * 8 * (64 * 64 - 64 * 16)
+
+
+def test_without_gradients_documents_of_like_length_are_read_together() -> None:
+    """As the padded batch gives it, with fewer pairs of tokens than that has."""
+    mixer, layout = build("attention"), packed([3, 40, 5, 38, 4])
+    x = torch.randn(layout.num_tokens, D, dtype=torch.float64)
+    padded = mixer(x, layout)[0]
+    read = sum(len(rows.lengths) * rows.length for rows in document_rows(layout).rows)
+    assert read < 0.6 * layout.batch_size * layout.padded_length
+    with torch.no_grad():
+        torch.testing.assert_close(mixer(x, layout)[0], padded)

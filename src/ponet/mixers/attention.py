@@ -17,7 +17,8 @@ from ponet.ops.padded import AnyLayout, PaddedLayout
 class AttentionMixer(Mixer):
     """Multi-head scaled dot-product attention within each document, through PyTorch's fused kernels.
 
-    These don't support ragged batches on a CPU: rows of unequal length are padded for the kernel alone.
+    These don't support ragged batches on a CPU: rows of unequal length are padded for the kernel alone; without
+    gradients, documents of like length are rows together, so that a batch of long and short ones costs little padding.
     `config.attention_kernel` "eager" computes and stores the weights of all pairs, as was usual before those kernels.
     With `config.attention_window`, a longer document is cut evenly into windows of at most so many packed tokens, and
     tokens attend within their own: windows of like length are rows together, and nothing is padded to the longest
@@ -46,8 +47,11 @@ class AttentionMixer(Mixer):
         windows = None
         if isinstance(layout, Layout) and self.window is not None and max(layout.lengths, default=0) > self.window:
             windows = window_layout(layout, self.window)
-            if not output_weights:
+        if isinstance(layout, Layout) and not output_weights and layout.num_tokens:
+            if windows is not None:
                 return self._within(hidden_states, windows), None
+            if not (self.eager or torch.is_grad_enabled()):
+                return self._within(hidden_states, layout), None
         q, k, v = (
             layout.pad(projection(hidden_states)).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
             for projection in (self.query, self.key, self.value)
@@ -72,7 +76,7 @@ class AttentionMixer(Mixer):
         return layout.unpad(mixed), weights if output_weights else None
 
     def _within(self, hidden_states: Tensor, windows: Layout) -> Tensor:
-        """Attention within each of the windows, `[T, d]` -> `[T, d]`."""
+        """Attention within each document, or each of its windows, `[T, d]` -> `[T, d]`."""
         projected = fused_linear(hidden_states, (self.query, self.key, self.value))
         dropout = self.dropout if self.training else 0.0
 
