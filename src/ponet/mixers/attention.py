@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ponet.mixers.base import Mixer, register_mixer
+from ponet.mixers.by_document import Rows, document_rows
+from ponet.mixers.fused_linear import fused_linear
 from ponet.ops.layout import Layout
 
 
@@ -34,6 +36,8 @@ class AttentionMixer(Mixer):
         self, hidden_states: Tensor, layout: Layout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`, and the weights `[B, h, N, N]` where asked for (in training after dropout)."""
+        if not (output_weights or self.eager or torch.is_grad_enabled()):
+            return self._by_length(hidden_states, layout), None
         d = hidden_states.shape[1]
         q, k, v = (
             layout.pad(projection(hidden_states)).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
@@ -50,6 +54,19 @@ class AttentionMixer(Mixer):
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         mixed = mixed.transpose(1, 2).reshape(layout.batch_size, layout.padded_length, d)
         return layout.unpad(mixed), weights if output_weights else None
+
+
+    def _by_length(self, hidden_states: Tensor, layout: Layout) -> Tensor:
+        """Documents of similar length as rows of one batch: little padding where a batch has long and short ones."""
+        if not layout.num_tokens:
+            return hidden_states
+
+        def attend(projected: Tensor, rows: Rows) -> Tensor:
+            q, k, v = projected.unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+            mask = None if rows.mask is None else rows.mask[:, None, None, :]
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+
+        return document_rows(layout).map(fused_linear(hidden_states, [self.query, self.key, self.value]), attend)
 
 
 def _attention_with_weights(
