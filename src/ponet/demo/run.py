@@ -2,9 +2,7 @@
 and what the bundled checkpoint does."""
 
 import platform
-import shlex
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,7 +20,7 @@ from ponet.demo.race import BATCH, MODELS, SHAPE, Learned, learn, make_data, mem
 from ponet.demo.show import plot, table
 from ponet.tasks.lra.listops import decode
 from ponet.training.distributed import check_environment
-from ponet.training.result import PACKAGES, commit, machine
+from ponet.training.result import PACKAGES, command_line, commit, machine
 from ponet.utils.errors import PoNetError, printable
 from ponet.utils.extras import MissingExtraError
 from ponet.utils.files import explain, read_json, write_json
@@ -96,7 +94,7 @@ def run_demo(
         "commit": commit(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "machine": machine(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
     }
     write_json(out / "result.json", result)
     console.print(table(result).rich())

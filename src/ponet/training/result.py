@@ -39,9 +39,15 @@ def origin(seed: int, command: str | None = None) -> dict[str, Any]:
         "machine": machine(),
         "keeps_freed_memory": keeps_freed_memory(),
         "environment": {name: os.environ[name] for name in SETTINGS if name in os.environ},
-        "command": command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command or command_line(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def command_line() -> str:
+    """This process's, as one would type it; `python -c` stands for the `ponet` that it calls."""
+    program = Path(sys.argv[0]).name
+    return shlex.join(["ponet" if program in ("-c", "-m") else program, *sys.argv[1:]])
 
 
 def commit() -> str | None:
