@@ -42,7 +42,7 @@ def test_vectors_are_those_of_embed(model: Any) -> None:
 def test_no_pad_token_is_computed(model: Any) -> None:
     """The longest text of the batch is 300 times as long as the shortest."""
     features = model.preprocess(TEXTS)
-    tokens = sum(len(ids) for ids in model.tokenizer(TEXTS, verbose=False)["input_ids"])
+    tokens = sum(len(ids) for ids in model.tokenizer(TEXTS, truncation=False, verbose=False)["input_ids"])
     assert features["input_ids"].shape == (1, tokens)
     states = model[0](features)["token_embeddings"]
     assert states.shape == (1, tokens, model.get_embedding_dimension())

@@ -20,9 +20,9 @@ MOST_MB = 50.0
 TASKS = ("pretraining", "distillation")
 MOST_STAGES = 10
 """Runs that a card describes: folders that name each other would have no end."""
-NOT_KEPT = ("auto_map", "is_local", "local_files_only")
-"""Keys of saved configurations: what names the code beside them, which a package that has the code doesn't carry, and
-how the tokenizer was opened."""
+NOT_KEPT = ("auto_map", "is_local", "local_files_only", "max_length", "stride", "truncation_strategy", "never_split")
+"""Keys of saved configurations: what names the code beside them, which a package that has the code doesn't carry, how
+the tokenizer was opened, and a teacher's settings that nothing reads."""
 
 
 def export(
@@ -150,6 +150,8 @@ def _to_half(model: "PoNetForPreTraining", run: Path) -> None:
 
 def _write(model: "PoNetForPreTraining", run: Path, folder: Path) -> None:
     """Weights, configuration, tokenizer and what sentence-transformers opens, without the model's source files."""
+    from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+
     from ponet.tasks.models import open_tokenizer, quiet
 
     with quiet():
@@ -157,7 +159,10 @@ def _write(model: "PoNetForPreTraining", run: Path, folder: Path) -> None:
         open_tokenizer(str(run)).save_pretrained(folder)
     for path in folder.glob("*.py"):
         path.unlink()
-    for name, changes in (("config.json", {"dtype": "float32"}), ("tokenizer_config.json", {})):
+    # without a limit of the model's there is none of the tokenizer's
+    limit = {"model_max_length": VERY_LARGE_INTEGER, "truncate_by_default": False}
+    reading = limit if model.config.repeat_positions else {}
+    for name, changes in (("config.json", {"dtype": "float32"}), ("tokenizer_config.json", reading)):
         values = read_json(folder / name)
         write_json(folder / name, {key: value for key, value in values.items() if key not in NOT_KEPT} | changes)
     vocabulary = read_json(folder / "tokenizer.json")  # saved with a line and two indents for each piece
