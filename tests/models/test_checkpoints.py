@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer, pipeline
 
 import ponet
@@ -176,5 +177,7 @@ def test_a_bundled_one_reads_a_long_document_at_once(bundled: Path) -> None:
     whole = len(tokenizer(text, truncation=False, verbose=False)["input_ids"])
     assert batch["input_ids"].shape[1] == (whole if model.config.repeat_positions else 1024)
     assert whole > 1024
+    alone = Tokenizer.from_file(str(bundled / "tokenizer.json"))  # as an exported model's runner opens it
+    assert len(alone.encode(text).ids) == whole
     with torch.inference_mode():
         assert torch.isfinite(model(**batch).last_hidden_state).all()

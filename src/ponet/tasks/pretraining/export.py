@@ -165,7 +165,9 @@ def _write(model: "PoNetForPreTraining", run: Path, folder: Path) -> None:
     for name, changes in (("config.json", {"dtype": "float32"}), ("tokenizer_config.json", reading)):
         values = read_json(folder / name)
         write_json(folder / name, {key: value for key, value in values.items() if key not in NOT_KEPT} | changes)
-    vocabulary = read_json(folder / "tokenizer.json")  # saved with a line and two indents for each piece
+    # saved with a line and two indents for each piece, and with the lengths that a teacher's tokenizer was saved with:
+    # whoever opens the file with the tokenizers library alone would have texts cut and padded to these
+    vocabulary = read_json(folder / "tokenizer.json") | {"truncation": None, "padding": None}
     write_text(folder / "tokenizer.json", json.dumps(vocabulary, ensure_ascii=False, separators=(",", ":")) + "\n")
     write_modules(folder)
     mode = (folder / "config.json").stat().st_mode & 0o777
