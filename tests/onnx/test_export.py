@@ -1,5 +1,6 @@
 """`ponet export`: a folder that runs without torch and says what the package says; what it refuses."""
 
+import copy
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from tests.onnx.conftest import TEXTS, save, tiny
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 from typer.testing import CliRunner
 
 import ponet
@@ -69,6 +71,17 @@ def test_the_runner_says_what_the_model_says(saved, exported):
     assert [list(row) for row in found] == [["LABEL_0", "LABEL_1", "LABEL_2"]] * len(TEXTS)
     np.testing.assert_allclose([list(row.values()) for row in found], expected, atol=1e-5)
     assert np.ptp(expected, axis=0).max() > 0.01, "texts differ"
+
+
+def test_a_model_without_a_limit_reads_texts_whole(tokenizer, tmp_path):
+    """As a fine-tuned ponet-mini whose tokenizer has no limit either."""
+    endless = copy.copy(tokenizer)
+    endless.model_max_length = VERY_LARGE_INTEGER
+    save(tmp_path / "endless", endless, repeat_positions=True, max_position_embeddings=16)
+    assert run(tmp_path / "endless", "--out", tmp_path / "out").exit_code == 0
+    [found] = answers(tmp_path / "out", TEXTS[-1:])
+    [expected] = torch.from_numpy(logits(tmp_path / "endless", TEXTS[-1:])).softmax(-1).numpy()
+    np.testing.assert_allclose(list(found.values()), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("segments", ["paragraphs", "fixed", None])

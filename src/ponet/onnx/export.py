@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ponet.artifacts import replacing_folder
+from ponet.config.schema import MAX_COUNT
 from ponet.onnx.graph import (
     INPUTS,
     LOGITS,
@@ -231,10 +232,11 @@ def _write_companions(exportable: Exportable, made: Path, place: Path) -> list[s
         "do_lower_case": tokenizer.init_kwargs.get("do_lower_case", True),
         "tokenizer_class": "PoNetTokenizer",
     }
-    whole = exportable.output == STATES and model.config.repeat_positions  # as `ponet embed` reads texts
+    limits = [tokenizer.model_max_length]
+    limits += [] if model.config.repeat_positions else [model.config.max_position_embeddings]
+    # as `ponet embed` reads texts; a tokenizer without a limit has a number that the tokenizers library doesn't take
+    whole = model.config.repeat_positions and (exportable.output == STATES or min(limits) > MAX_COUNT)
     if not whole:
-        limits = [tokenizer.model_max_length]
-        limits += [] if model.config.repeat_positions else [model.config.max_position_embeddings]
         settings["model_max_length"] = min(limits)
     write_json(made / "tokenizer_config.json", settings)
     if kind is None or model.config.classifier_pairs:
