@@ -38,7 +38,8 @@ def test_a_run_folder_says_everything_about_itself(tiny_recipe: Any, tmp_path: P
     figures = result["train"]
     assert figures["steps"] == 18
     assert figures["tokens"] == 3 * int(get_task("tiny").prepare(recipe).train.lengths.sum())
-    assert figures["tokens_per_second"] == pytest.approx(figures["tokens"] / figures["seconds"], rel=0.01)
+    # `seconds` is rounded to a thousandth, one in a hundred where a run is this short
+    assert figures["tokens"] / figures["tokens_per_second"] == pytest.approx(figures["seconds"], abs=0.001)
     assert figures["peak_memory_bytes"] > 2**20
     card = (run / "README.md").read_text()
     assert f"{result['test']['accuracy']:.4f}" in card
