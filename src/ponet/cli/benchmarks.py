@@ -286,6 +286,39 @@ def fill_mask(
     show_tables(console, fill_mask_tables(values), [path])
 
 
+@benchmark.command("predict")
+@handle_errors
+def predict(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run of `ponet finetune` or of a text task.")],
+    limit: Annotated[int, typer.Option(help="Documents, drawn by the seed.", min=1)] = 1000,
+    split: Annotated[str, typer.Option(help="Which split of the run's data.")] = "test",
+    rounds: Annotated[int, typer.Option(help="Measurements of each way.", min=1)] = 3,
+    json: Annotated[
+        Path | None, typer.Option(help="The result file.  \\[default: runs/benchmark/predict.json]")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """A fine-tuned model in float32, bf16 and int8, beside transformers.pipeline: accuracy and documents/s.
+
+    From texts to probabilities, tokenization included, on documents of the run's own data. ONNX Runtime runs what
+    `ponet export` writes. Needs ponet[onnx].
+
+    Example:
+
+      ponet benchmark predict runs/imdb --limit 1000 --json results/predict/imdb.json
+    """
+    from ponet.benchmarks.common import stage
+    from ponet.benchmarks.prediction import PredictionPlan, count_ways, measure_prediction
+    from ponet.report.prediction import prediction_tables
+
+    plan = PredictionPlan(run, limit, split, rounds, seed)
+    path = json_file(json, "predict")
+    console = make_console()
+    with stage(console, "measuring", count_ways()) as advance:
+        values = measure_prediction(plan, path, advance)
+    show_tables(console, prediction_tables(values), [path])
+
+
 def _documents(
     documents: str,
     config: str,

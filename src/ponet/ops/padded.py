@@ -73,7 +73,7 @@ class PaddedLayout:
     def pad(self, tokens: Tensor) -> Tensor:
         """`[B * N, ...]` -> `[B, N, ...]`, zeros at padding."""
         rows = self.rows(tokens)
-        return rows.masked_fill(~self.real.reshape(*self.real.shape, *[1] * (rows.dim() - 2)), 0)
+        return rows * self.real.reshape(*self.real.shape, *[1] * (rows.dim() - 2)).to(rows.dtype)
 
     def unpad(self, padded: Tensor) -> Tensor:
         """`[B, N, ...]` -> `[B * N, ...]`."""
@@ -117,8 +117,7 @@ def softmax_aggregation(
     """As the reference's: `x [B * N, d]`, `queries [B, h, d]` -> `[B, h, d]`, and `[B * N, h]` where asked for."""
     rows = layout.rows(x).to(accumulator(x.dtype))
     scores = queries.to(rows.dtype) @ rows.transpose(1, 2)  # [B, h, N]
-    # the lowest number and not -inf: a row of padding alone then has weights, and never NaN
-    weights = scores.masked_fill(~layout.real[:, None], torch.finfo(scores.dtype).min).softmax(-1)
+    weights = _softmax(scores, layout)
     pooled = (weights @ rows).to(x.dtype)
     return pooled, layout.unpad(weights.transpose(1, 2)).to(x.dtype) if output_weights else None
 
@@ -131,7 +130,7 @@ def global_aggregation_published(
     keys = layout.rows(k).to(accumulator(k.dtype)).unflatten(2, (num_heads, d // num_heads)).transpose(1, 2)
     g = mean_aggregation(q, layout).to(keys.dtype).unflatten(1, (num_heads, d // num_heads))
     scores = (keys @ g[..., None])[..., 0] * (d // num_heads) ** -0.5  # [B, h, N]
-    weights = scores.masked_fill(~layout.real[:, None], torch.finfo(scores.dtype).min).softmax(-1)
+    weights = _softmax(scores, layout)
     pooled = (weights[:, :, None] @ keys)[:, :, 0].flatten(1)
     pooled = pooled.masked_fill((layout.document_lengths == 0)[:, None], 0).to(k.dtype)
     return pooled, layout.unpad(weights.transpose(1, 2)).to(k.dtype) if output_weights else None
@@ -140,26 +139,43 @@ def global_aggregation_published(
 def segment_local_fusion(g: Tensor, projections: Tensor, layout: PaddedLayout) -> Tensor:
     """As the reference's: `g [B, d]`, `projections [B * N, 3 d]` -> `[B * N, d]`."""
     o, s, l = layout.rows(projections).chunk(3, 2)  # noqa: E741
-    excluded = ~layout.real if layout.special is None else ~layout.real | layout.special
-    s_pooled = segment_max(s, layout).masked_fill(excluded[..., None], 0)
-    l_pooled = local_max(l, excluded).masked_fill(excluded[..., None], 0)
+    shown = layout.real if layout.special is None else layout.real & ~layout.special
+    lowest = torch.finfo(s.dtype).min  # in the place of the -inf of a segment of padding, which has no product with 0
+    s_pooled = segment_max(s, layout).clamp(min=lowest) * shown[..., None].to(s.dtype)
+    l_pooled = local_max(l, shown) * shown[..., None].to(l.dtype)
     return layout.unpad((g[:, None] + s_pooled) * o + l_pooled)
 
 
 def segment_max(s: Tensor, layout: PaddedLayout) -> Tensor:
     """The maximum over the real tokens of each token's segment, by channel (SMP): `[B, N, d]` -> `[B, N, d]`."""
-    s = s.masked_fill(~layout.real[..., None], -torch.inf)
+    s = s + _penalty(layout.real, s.dtype)[..., None]
     if layout.segment is None:
         return s.amax(1, keepdim=True).expand_as(s)
     index = layout.segment[..., None].expand_as(s)
     return torch.full_like(s, -torch.inf).scatter_reduce(1, index, s, "amax").gather(1, index)
 
 
-def local_max(x: Tensor, excluded: Tensor) -> Tensor:
-    """The maximum of each token and its neighbours in the row that aren't `excluded` (LMP): `[B, N, d]`."""
-    shown = x.masked_fill(excluded[..., None], -torch.inf)
-    right = F.pad(shown, (0, 0, 0, 1), value=-torch.inf)[:, 1:]
-    return torch.maximum(torch.maximum(shifted(shown, -torch.inf), x), right)
+def local_max(x: Tensor, shown: Tensor) -> Tensor:
+    """The maximum of each token and its neighbours in the row that are `shown` (LMP): `[B, N, d]`."""
+    seen = x + _penalty(shown, x.dtype)[..., None]
+    right = F.pad(seen, (0, 0, 0, 1), value=-torch.inf)[:, 1:]
+    return torch.maximum(torch.maximum(shifted(seen, -torch.inf), x), right)
+
+
+def _softmax(scores: Tensor, layout: PaddedLayout) -> Tensor:
+    """Weights of the real tokens: `[B, h, N]` -> `[B, h, N]`."""
+    # the lowest number and not -inf: a row of padding alone then has weights, and never NaN
+    penalty = _penalty(layout.real, scores.dtype).clamp(min=torch.finfo(scores.dtype).min)
+    return (scores + penalty[:, None]).softmax(-1)
+
+
+def _penalty(kept: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 for tokens that are kept and -inf for others, to be added before a maximum or a softmax: `[B, N]`.
+
+    A sum and not a filled mask: ONNX Runtime takes longer for `Where` with a mask that is broadcast over channels than
+    for all matrix products.
+    """
+    return kept.to(dtype).log()
 
 
 BACKEND = Backend(mean_aggregation, softmax_aggregation, segment_local_fusion)

@@ -14,6 +14,7 @@ from ponet.report.headline import headline
 from ponet.report.long import long
 from ponet.report.long_inference import long_inference
 from ponet.report.ops import ops
+from ponet.report.prediction import prediction
 from ponet.report.results import Result, load_results
 from ponet.report.retrieval import retrieval
 from ponet.report.segmentation import segmentation
@@ -68,6 +69,7 @@ REPORTS = {
     "long": Report(long),
     "long-inference": Report(long_inference),
     "ops": Report(ops),
+    "predict": Report(prediction),
     "retrieval": Report(retrieval),
     "segmentation": Report(segmentation),
     "summarization": Report(summarization),
