@@ -14,6 +14,7 @@ from ponet.report.headline import headline
 from ponet.report.long import long
 from ponet.report.long_inference import long_inference
 from ponet.report.ops import ops
+from ponet.report.precision import precision
 from ponet.report.prediction import prediction
 from ponet.report.results import Result, load_results
 from ponet.report.retrieval import retrieval
@@ -59,6 +60,7 @@ REPORTS = {
     "distillation": _runs("distillation", distillation.distillation, distillation.plot),
     "documents": _runs("documents", documents),
     "lra": _with(_runs("lra", lra.lra, lra.plot), self_pretraining),
+    "precision": _runs("precision", precision),
     "pretraining": _runs("pretraining", pretraining.pretraining, pretraining.plot),
     "transfer": _runs("transfer", transfer),
     "efficiency": Report(efficiency.efficiency, efficiency.plots),
