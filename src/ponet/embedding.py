@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
+import pyarrow as pa
 
-from ponet.data.inputs import Input
-from ponet.inference.documents import Texts, blocks, token_batches
+from ponet.inference.documents import BLOCK_CHARACTERS, BLOCK_TEXTS, Texts, encoded_blocks, token_batches
 from ponet.models.checkpoints import LONG_DOCUMENTS, checkpoint
+from ponet.utils.batching import bounded
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
 from ponet.utils.precision import resolve_precision, torch_dtype
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from torch import Tensor
 
     from ponet.models.modeling_ponet import PoNetModel
@@ -146,8 +146,8 @@ class Embedder:
 
     def stream(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
         """A vector `[d]` float32 for each text, in order, in bounded memory."""
-        for block in blocks(map(Input, texts)):
-            yield from self.vectors(self.encode([(item.text, None) for item in block.inputs]))
+        for documents in encoded_blocks(self, texts):
+            yield from self.vectors(documents)
 
     def stream_segments(
         self, texts: Iterable[str], spans: Iterable[Sequence[Span]] | None = None
@@ -169,8 +169,7 @@ class Embedder:
             raise PoNetError("Segments are embedded with their whole text: leave max_length and window out.")
         encoder = SentenceEncoder(self.tokenizer)
         given = None if spans is None else iter(spans)
-        for read in blocks(map(Input, texts)):
-            block = [item.text for item in read.inputs]
+        for block in bounded(texts, len, BLOCK_TEXTS, BLOCK_CHARACTERS):
             sentences = [split_sentences(text) for text in block]
             chosen = sentences if given is None else [_checked(next(given, None), text) for text in block]
             for found, wanted in zip(encoder(block, sentences), chosen, strict=True):
@@ -198,16 +197,12 @@ class Embedder:
         return SegmentVectors(vector.cpu().numpy(), [wanted[index] for index in kept], rows.cpu().numpy()[kept])
 
     @property
-    def columns(self) -> "pa.Schema":
+    def columns(self) -> pa.Schema:
         """As `Annotator.columns`."""
-        import pyarrow as pa
-
         return pa.schema([("embedding", pa.list_(pa.float32(), self.width))])
 
-    def annotate(self, documents: Sequence[Document]) -> "pa.Table":
+    def annotate(self, documents: Sequence[Document]) -> pa.Table:
         """As `Annotator.annotate`."""
-        import pyarrow as pa
-
         flat = pa.array(self.vectors(documents).reshape(-1))
         return pa.table([pa.FixedSizeListArray.from_arrays(flat, self.width)], schema=self.columns)
 

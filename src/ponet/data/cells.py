@@ -8,17 +8,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ponet.data.arrow import is_text
 from ponet.data.columns import Columns
 from ponet.data.tables import DataTable
 from ponet.utils.errors import PoNetError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SEPARATORS = ("|", ";", ",")
 MISSING = ("", "nan", "na", "n/a", "#n/a", "<na>", "null", "none")
@@ -36,8 +34,6 @@ def detect_kind(table: DataTable, columns: Columns, wanted: str, missing: Sequen
     Raises:
         PoNetError: the wanted kind doesn't go with the column.
     """
-    import pyarrow as pa
-
     several = len(columns.label) > 1
     is_list = any(_is_list(table.data.schema.field(name).type) for name in columns.label)
     if several and wanted in ("single_label", "regression"):
@@ -337,8 +333,6 @@ def _marks(table: DataTable, name: str, missing: Sequence[str] | None, notices: 
 
 
 def _plain(table: DataTable, name: str) -> list[str | None]:
-    import pyarrow as pa
-
     column = table.data.column(name)
     if pa.types.is_nested(column.type) or pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         raise PoNetError(
@@ -393,9 +387,7 @@ def _named(item: Any, ids: dict[int, str]) -> str | None:
     return ids.get(item, label_text(item)) if isinstance(item, int) else label_text(item)
 
 
-def _is_list(kind: "pa.DataType") -> bool:
-    import pyarrow as pa
-
+def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as compute
 
 from ponet.data.arrow import is_text
 from ponet.data.tables import DataTable
 from ponet.utils.errors import PoNetError, suggest
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 TEXTS = ("text", "document", "content", "article", "review", "body", "sentence", "comment", "message", "abstract")
 PAIRS = (
@@ -105,15 +104,12 @@ def choose_columns(
     return Columns(text, pair, tuple(label), companion)
 
 
-def text_column(table: DataTable, name: str) -> "pa.ChunkedArray":
+def text_column(table: DataTable, name: str) -> pa.ChunkedArray:
     """A column as text: what is missing becomes an empty text.
 
     Raises:
         PoNetError: the column holds something else, such as lists or images.
     """
-    import pyarrow as pa
-    import pyarrow.compute as compute
-
     column = table.data.column(name)
     kind = column.type
     if not (is_text(kind) or pa.types.is_null(kind) or pa.types.is_primitive(kind)):
@@ -214,7 +210,5 @@ def _header_hint(table: DataTable) -> str:
 
 
 def _mean_length(table: DataTable, name: str) -> float:
-    import pyarrow.compute as compute
-
     column = table.data.column(name).slice(0, SAMPLE)
     return float(compute.mean(compute.utf8_length(column)).as_py() or 0.0)

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import pyarrow as pa
+
 from ponet.data.streams import ByteStream
 from ponet.utils.errors import PoNetError, brief
 
@@ -67,8 +69,6 @@ def from_records(records: Iterable[tuple[int, Any]], stream: ByteStream, unit: s
 
 def array(values: list[Any]) -> Any:
     """An Arrow array; values of several types become text, each as JSON writes it."""
-    import pyarrow as pa
-
     try:
         # Arrow makes 1.0 of True beside 0.5
         if len({bool} & set(map(type, values))) and not set(map(type, values)) <= {bool, type(None)}:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from ponet.data.arrow import features_class_names
 from ponet.data.hub import HUB_NAME, load_data_set
 from ponet.data.split_files import ALIASES, class_folders, saved_files, split_aliases, split_files
@@ -130,8 +132,6 @@ def _from_folder(folder: Path, aliases: Mapping[str, str] = ALIASES) -> TableSou
 
 
 def _read_shards(paths: list[Path]) -> DataTable:
-    import pyarrow as pa
-
     tables = [_read_classes(path, class_folders(path)) if path.is_dir() else read_table(path) for path in paths]
     if len(tables) == 1:
         return tables[0]
@@ -153,8 +153,6 @@ def _read_shards(paths: list[Path]) -> DataTable:
 
 
 def _read_classes(folder: Path, classes: list[Path]) -> DataTable:
-    import pyarrow as pa
-
     texts, labels = [], []
     for entry in classes:
         for file in sorted(entry.glob("*.txt")):

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from ponet.utils.errors import PoNetError, brief
 from ponet.utils.files import explain
 
@@ -104,8 +106,6 @@ class ByteStream:
 
     def whole(self) -> Any:
         """What Arrow can read from any place: the file, or what it unfolds to."""
-        import pyarrow as pa
-
         if not self.compression:
             return self._file
         return pa.BufferReader(b"".join(iter(self.read, b"")))
@@ -117,10 +117,10 @@ class ByteStream:
             PoNetError: not UTF-8, with the place and a way to convert it; or as `read`.
         """
         decoder = codecs.getincrementaldecoder("utf-8")()
-        position, first = 0, True
-        while True:
+        position, block = 0, b"to begin with"
+        while block:
             block = self.read(BLOCK)
-            if first and block[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            if not position and block[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
                 raise PoNetError(f"'{self.path}' is UTF-16. Convert it: iconv -f utf-16 -t utf-8 FILE > NEW.")
             begin = position - len(decoder.getstate()[0])  # bytes of a character that the block's end had cut
             try:
@@ -130,14 +130,11 @@ class ByteStream:
                     f"'{self.path}' isn't UTF-8 text (byte {begin + error.start:,} is "
                     f"0x{error.object[error.start]:02x}). Convert it, for example: iconv -f latin1 -t utf-8 FILE > NEW."
                 ) from error
-            position += len(block)
-            if first:
+            if not position:
                 text = text.removeprefix("\ufeff")
-            first = False
+            position += len(block)
             if text:
                 yield text
-            if not block:
-                return
 
     def lines(self) -> Iterator[str]:
         """The text's lines, without their ends.
@@ -166,8 +163,6 @@ class ByteStream:
             return self._file
         if self.compression == ZIP:
             return self._member()
-        import pyarrow as pa
-
         return pa.CompressedInputStream(pa.PythonFile(self._file, "r"), COMPRESSIONS[self.compression])
 
     def _member(self) -> Any:
@@ -192,6 +187,21 @@ class ByteStream:
 
     def _damaged(self, error: Exception) -> PoNetError:
         return PoNetError(f"'{self.path}' can't be unpacked ({brief(error)}): it is cut off or damaged, copy it again.")
+
+
+def file_ends(path: Path, size: int) -> tuple[bytes, bytes]:
+    """The first and the last `size` bytes of a file, which mostly identify it.
+
+    Raises:
+        PoNetError: it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            first = file.read(size)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+            return first, file.read(size)
+    except OSError as error:
+        raise explain(error, path) from error
 
 
 def check_unfolded(path: Path, size: int, unfolded: int) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 
 from ponet.data.inputs import Inputs, Source
 from ponet.inference.documents import TRUNCATED, Annotator, annotated, kept_name
-from ponet.inference.output import VECTOR, json_lines, output_format, write_output
+from ponet.inference.output import VECTOR, json_lines, output_format
 from ponet.inference.parts import Parts, open_parts
 from ponet.inference.progress import reporting
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import is_stream, leftovers
+from ponet.utils.files import is_stream, leftovers, replacing
 
 PARTS = ".parts"
 """Ends the name of the folder in which a file's rows wait for the last one."""
@@ -100,7 +100,8 @@ def annotate_to_file(
             raise PoNetError(f"'{source.name}' holds no documents.")
         schema = parts.schema()
         cut = sum(_cut(table) for table in parts.tables(schema))
-        write_output(out, write, schema, parts.tables(schema))
+        with replacing(out) as temporary, temporary.open("wb") as made:
+            write(made, schema, parts.tables(schema))
         _say_all(source, inputs, annotator, parts.rows, cut, say)
 
 

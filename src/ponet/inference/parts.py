@@ -10,15 +10,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from ponet.artifacts import LOCK, locked
 from ponet.data.records import as_text
 from ponet.utils.errors import PoNetError, brief
 from ponet.utils.files import explained, read_json, replacing, write_json
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 JOB = "job.json"
 VERSION = 1
@@ -43,7 +42,7 @@ class Parts:
         self._waiting: list[pa.Table] = []
         self._began = self._written = time.monotonic()
 
-    def add(self, table: "pa.Table") -> None:
+    def add(self, table: pa.Table) -> None:
         """The results of the next documents; written when there are enough of them."""
         self._waiting.append(table)
         now = time.monotonic()
@@ -57,8 +56,6 @@ class Parts:
         Raises:
             PoNetError: a full disk, no permission.
         """
-        import pyarrow as pa
-
         if self._waiting:
             schema = common_schema([table.schema for table in self._waiting])
             tables = [conform(table, schema) for table in self._waiting]
@@ -74,18 +71,16 @@ class Parts:
             self.rows, self._waiting = end, []
         self._written = time.monotonic()
 
-    def schema(self) -> "pa.Schema":
+    def schema(self) -> pa.Schema:
         """The columns of all parts."""
         return common_schema([self._open(file).schema for file in self._files])
 
-    def tables(self, schema: "pa.Schema") -> "Iterator[pa.Table]":
+    def tables(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """All results in order, with these columns, a bounded number of rows at a time.
 
         Raises:
             PoNetError: a part that is damaged.
         """
-        import pyarrow as pa
-
         for file in self._files:
             reader = self._open(file)
             for index in range(reader.num_record_batches):
@@ -121,8 +116,6 @@ class Parts:
             self.rows = int(found[2])
 
     def _open(self, file: Path) -> Any:
-        import pyarrow as pa
-
         try:
             return pa.ipc.open_file(pa.memory_map(os.fsencode(file)))  # a name may be any bytes
         except (OSError, pa.ArrowInvalid) as error:
@@ -180,10 +173,8 @@ def _take_up(parts: Parts, job: dict[str, Any] | None, again: str) -> None:
         write_json(folder / JOB, now)
 
 
-def common_schema(schemas: "Sequence[pa.Schema]") -> "pa.Schema":
+def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
     """All columns, each in a type that holds all of its values: their common one, else text as JSON writes it."""
-    import pyarrow as pa
-
     kinds: dict[str, Any] = {}
     for schema in schemas:
         for field in schema:
@@ -191,10 +182,8 @@ def common_schema(schemas: "Sequence[pa.Schema]") -> "pa.Schema":
     return pa.schema(list(kinds.items()))
 
 
-def conform(table: "pa.Table", schema: "pa.Schema") -> "pa.Table":
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The columns of a schema that `common_schema` made; what isn't there is null."""
-    import pyarrow as pa
-
     columns = []
     for field in schema:
         if field.name not in table.column_names:
@@ -212,8 +201,6 @@ def conform(table: "pa.Table", schema: "pa.Schema") -> "pa.Table":
 
 
 def _common(first: Any, second: Any) -> Any:
-    import pyarrow as pa
-
     if first == second:
         return first
     try:

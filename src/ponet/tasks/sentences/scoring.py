@@ -14,7 +14,7 @@ from ponet.tasks.sentences.collate import INPUTS, SentenceCollator
 from ponet.tasks.sentences.encode import EncodedText, SentenceEncoder
 from ponet.tasks.sentences.modelling import open_run
 from ponet.tasks.sentences.sentences import Span, split_sentences
-from ponet.utils.batching import cut
+from ponet.utils.batching import bounded, cut
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
 
@@ -82,7 +82,7 @@ class SentenceScorer:
 
     def stream_split(self, documents: Iterable[tuple[str, list[Span]]]) -> Iterator[ScoredText]:
         """As `stream`, for texts whose sentences are given."""
-        for block in _blocks(documents):
+        for block in bounded(documents, lambda document: len(document[0]), BLOCK_TEXTS, BLOCK_CHARACTERS):
             encoded = self.encoder([text for text, _ in block], [spans for _, spans in block])
             scores = self._scores(encoded)
             for (text, _), one, probabilities in zip(block, encoded, scores, strict=True):
@@ -142,16 +142,3 @@ def _options(folder: Path, task: str) -> dict[str, Any]:
             f"'{folder}' is a run of the task '{recipe.task}', not of '{task}': name another with --model."
         )
     return {"window": recipe.data.window, "overlap": recipe.data.overlap}
-
-
-def _blocks(documents: Iterable[tuple[str, list[Span]]]) -> Iterator[list[tuple[str, list[Span]]]]:
-    block: list[tuple[str, list[Span]]] = []
-    characters = 0
-    for text, spans in documents:
-        if block and (len(block) == BLOCK_TEXTS or characters + len(text) > BLOCK_CHARACTERS):
-            yield block
-            block, characters = [], 0
-        block.append((text, spans))
-        characters += len(text)
-    if block:
-        yield block

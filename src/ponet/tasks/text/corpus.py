@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as compute
 
 from ponet.config.text import TextOptions
 from ponet.data.columns import Columns, choose_columns, text_column
@@ -16,16 +18,13 @@ from ponet.data.splits import draw, limit
 from ponet.data.tables import DataTable
 from ponet.utils.errors import PoNetError
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 @dataclass
 class Documents:
     """One split: texts and labels, not yet tokens."""
 
-    texts: "pa.ChunkedArray"
-    pairs: "pa.ChunkedArray | None"
+    texts: pa.ChunkedArray
+    pairs: pa.ChunkedArray | None
     labels: np.ndarray
     """`[n]` int64 class ids, `[n, C]` float32 of 0 and 1, or `[n]` float32."""
     origin: str
@@ -36,8 +35,6 @@ class Documents:
 
     def take(self, rows: np.ndarray, origin: str) -> "Documents":
         """The given rows."""
-        import pyarrow as pa
-
         index = pa.array(rows)
         pairs = None if self.pairs is None else self.pairs.take(index)
         return Documents(self.texts.take(index), pairs, self.labels[rows], origin)
@@ -45,9 +42,8 @@ class Documents:
     @staticmethod
     def joined(parts: "list[Documents]", origin: str) -> "Documents":
         """The documents of several splits of one data set, one after the other."""
-        import pyarrow as pa
 
-        def join(columns: "list[pa.ChunkedArray]") -> "pa.ChunkedArray":
+        def join(columns: list[pa.ChunkedArray]) -> pa.ChunkedArray:
             return pa.chunked_array([chunk for column in columns for chunk in column.chunks])
 
         texts = join([part.texts for part in parts])
@@ -57,8 +53,6 @@ class Documents:
 
     def empty(self) -> int:
         """Number of documents whose (first) text is empty or blank."""
-        import pyarrow.compute as compute
-
         return int(compute.sum(compute.equal(compute.utf8_trim_whitespace(self.texts), "")).as_py() or 0)
 
     def identities(self) -> list[int]:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from ponet.artifacts import progress
 from ponet.config.text import TextOptions
@@ -242,8 +243,6 @@ def cut_documents(
     documents: Documents, tokenizer: "PreTrainedTokenizerFast", options: TextOptions, split: str
 ) -> tuple[Documents, CutCounts]:
     """The documents with just the text that `encode_documents` keeps, and the same counts."""
-    import pyarrow as pa
-
     counts = CutCounts()
     texts: list[str] = []
     pairs: list[str] = []

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from ponet.config.text import TextOptions
 from ponet.data.inputs import Source
@@ -20,7 +21,6 @@ from ponet.utils.errors import PoNetError
 from ponet.utils.precision import resolve_precision, torch_dtype
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     import torch
 
 BATCH_TOKENS = 16_384
@@ -99,14 +99,12 @@ class Predictor:
             found[batch] = _logits(self.model, self._collate([documents[each].example() for each in batch]))
         return found
 
-    def annotate(self, documents: Sequence[Tokens]) -> "pa.Table":
+    def annotate(self, documents: Sequence[Tokens]) -> pa.Table:
         """`columns` of documents, in order.
 
         Raises:
             PoNetError: as `logits`.
         """
-        import pyarrow as pa
-
         return pa.Table.from_pylist([answer(self.space, row) for row in self.logits(documents)], schema=self.columns)
 
     def identity(self) -> dict[str, Any]:
@@ -119,10 +117,8 @@ class Predictor:
         }
 
 
-def columns_of(space: LabelSpace) -> "pa.Schema":
+def columns_of(space: LabelSpace) -> pa.Schema:
     """The columns of the answers of a kind."""
-    import pyarrow as pa
-
     if space.kind == "regression":
         return pa.schema([("value", pa.float64())])
     scores = pa.struct([(name, pa.float64()) for name in space.names])
