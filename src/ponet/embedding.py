@@ -162,8 +162,7 @@ class Embedder:
         Raises:
             PoNetError: an embedder with `max_length` or `window`, or spans that aren't a text's.
         """
-        from ponet.tasks.sentences.encode import SentenceEncoder
-        from ponet.tasks.sentences.sentences import split_sentences
+        from ponet.tasks.sentences.encode import SentenceEncoder, split_sentences
 
         if self.max_length is not None or self.windows is not None:
             raise PoNetError("Segments are embedded with their whole text: leave max_length and window out.")

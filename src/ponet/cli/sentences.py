@@ -131,7 +131,7 @@ def adapter(
 
       ponet adapter runs/segmentation/wikipedia/adapter/seed0 --out segmentation-adapter
     """
-    from ponet.tasks.sentences.adapters import save_adapter
+    from ponet.tasks.sentences.modelling import save_adapter
 
     facts = save_adapter(run, out)
     say(f"{facts['bytes'] / 1e6:.2f} MB beside {facts['base']}: {out}")

@@ -21,11 +21,8 @@ BATCH_BYTES = 1 << 26
 
 
 class ArrowRows:
-    """The rows of a Parquet file, or of an Arrow file as the `datasets` library keeps them.
-
-    Raises:
-        PoNetError: not such a file, or not a whole one.
-    """
+    """The rows of a Parquet file, or of an Arrow file as the `datasets` library keeps them. Raises PoNetError: not such
+    a file, or not a whole one."""
 
     def __init__(self, stream: ByteStream) -> None:
         self.stream, self.rows, self._groups = stream, None, [0]
@@ -68,11 +65,7 @@ class ArrowRows:
 
     def batches(self, columns: Sequence[str] | None = None, group: int = 0) -> Iterator[pa.RecordBatch]:
         """Some columns (None: all), in plain types, from a row group on: at most `BATCH_ROWS` rows and about
-        `BATCH_BYTES` of text at once.
-
-        Raises:
-            PoNetError: a damaged file, or one that unfolds beyond all measure.
-        """
+        `BATCH_BYTES` of text at once. Raises PoNetError: a damaged file, or one that unfolds beyond all measure."""
         unfolded = 0
         with _whole(self.stream):
             for batch in self._batches(list(columns) if columns is not None else None, group):

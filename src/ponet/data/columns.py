@@ -75,15 +75,13 @@ def choose_columns(
     label: str | Sequence[str] = (),
     labelled: bool = True,
 ) -> Columns:
-    """The columns of a table that are named, or that can only be meant.
+    """The columns of a table that are named, or that can only be meant. Raises PoNetError: a named column isn't there,
+    or no column or more than one could be meant.
 
     Args:
         text, pair: columns of the text and of a second one, where they are named.
         label: those of the label; one name may hold several, separated by commas.
         labelled: whether a label is wanted; to predict, none is.
-
-    Raises:
-        PoNetError: a named column isn't there, or no column or more than one could be meant.
     """
     label = _given_labels(table, label) if labelled else ()
     text, pair = _given(table, text, "text"), _given(table, pair, "pair")
@@ -105,11 +103,8 @@ def choose_columns(
 
 
 def text_column(table: DataTable, name: str) -> pa.ChunkedArray:
-    """A column as text: what is missing becomes an empty text.
-
-    Raises:
-        PoNetError: the column holds something else, such as lists or images.
-    """
+    """A column as text: what is missing becomes an empty text. Raises PoNetError: the column holds something else, such
+    as lists or images."""
     column = table.data.column(name)
     kind = column.type
     if not (is_text(kind) or pa.types.is_null(kind) or pa.types.is_primitive(kind)):

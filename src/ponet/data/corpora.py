@@ -30,14 +30,12 @@ Row = tuple[str, int]
 
 
 class TextCorpus:
-    """The texts of files and folders: text, CSV, TSV, JSON lines, JSON, Parquet, Arrow, compressed or not.
+    """The texts of files and folders: text, CSV, TSV, JSON lines, JSON, Parquet, Arrow, compressed or not. Raises
+    PoNetError: where a path is missing or a folder holds none of `SUFFIXES`.
 
     Args:
         paths: files, or folders that are searched to the bottom; read in the order of their names.
         column: the column or field that holds the text, in all but text files.
-
-    Raises:
-        PoNetError: where a path is missing or a folder holds none of `SUFFIXES`.
     """
 
     def __init__(self, paths: Sequence[str | Path], column: str = "text") -> None:
@@ -49,10 +47,7 @@ class TextCorpus:
 
     def pieces(self, advance: Callable[[int], None] = lambda count: None) -> Iterator[str]:
         """The texts in order, cut at space into pieces of at most `PIECE` characters; `advance` gets the bytes read.
-
-        Raises:
-            PoNetError: for a file that is unreadable, binary, not UTF-8, cut off, or has no such column.
-        """
+        Raises PoNetError: for a file that is unreadable, binary, not UTF-8, cut off, or has no such column."""
         self.texts = 0
         for path in self.files:
             done = 0
@@ -66,11 +61,7 @@ class TextCorpus:
         """The texts of one of `files` in order, whole: a row is one, and so is a text file.
 
         A text of more than `limit` characters is cut at line ends (else at space) into several, so that a text file
-        larger than the memory can be read too.
-
-        Raises:
-            PoNetError: as `pieces` does.
-        """
+        larger than the memory can be read too. Raises PoNetError: as `pieces` does."""
         if limit < PIECE:
             raise ValueError(f"limit must be at least {PIECE}, not {limit}")
         with ByteStream(path) as stream:
@@ -158,11 +149,8 @@ class FileSource:
 
 class HubSource:
     """The training split of a data set of the Hugging Face hub, memory-mapped by the library from its cache; with the
-    methods of `FileSource`. Its name is `owner/name` or `owner/name:configuration`.
-
-    Raises:
-        PoNetError: no such data set, no connection and nothing in the cache, or no such column.
-    """
+    methods of `FileSource`. Its name is `owner/name` or `owner/name:configuration`. Raises PoNetError: no such data
+    set, no connection and nothing in the cache, or no such column."""
 
     def __init__(self, name: str, column: str, split: str = "train") -> None:
         self.data = load_data_set(name, *not_here(name), split=split)
@@ -196,12 +184,9 @@ def open_sources(names: Sequence[str], column: str = "text") -> list[CorpusSourc
     """The sources that are named, in order.
 
     A name is a file, a folder, either of them in the data folder, `FOLDER/SPLIT` for one split of a folder that has
-    `train*`, `validation*` or `test*` files (without a split its training files are meant, so that held-out text
-    stays held out), or `owner/name` on the hub.
-
-    Raises:
-        PoNetError: for a name under which nothing is found, or nothing that can be read.
-    """
+    `train*`, `validation*` or `test*` files (without a split its training files are meant, so that held-out text stays
+    held out), or `owner/name` on the hub. Raises PoNetError: for a name under which nothing is found, or nothing that
+    can be read."""
     found = [(name, _local(name)) for name in names]
     return [HubSource(name, column) if paths is None else FileSource(paths, column) for name, paths in found]
 

@@ -35,15 +35,13 @@ class LooksLikeRowsError(PoNetError):
 
 
 class CsvRows:
-    """The rows of a CSV or TSV file with a header, in order, in constant memory.
+    """The rows of a CSV or TSV file with a header, in order, in constant memory. Raises PoNetError: empty, not UTF-8, a
+    column named twice.
 
     Args:
         stream: the file.
         separators: candidates; the one with which the first rows have as many fields as the header.
         quotes: whether quotation marks may quote.
-
-    Raises:
-        PoNetError: empty, not UTF-8, a column named twice.
     """
 
     def __init__(self, stream: ByteStream, separators: tuple[str, ...] = SEPARATORS, quotes: bool = True) -> None:
@@ -77,11 +75,8 @@ class CsvRows:
             raise PoNetError(f"'{self.path}' has more than one {what}: give each column a name of its own.")
 
     def __iter__(self) -> Iterator[list[str]]:
-        """The fields of each row, as many as there are columns.
-
-        Raises:
-            PoNetError: a row with more or fewer fields, or marks around what look like rows; naming the row.
-        """
+        """The fields of each row, as many as there are columns. Raises PoNetError: a row with more or fewer fields, or
+        marks around what look like rows; naming the row."""
         width = len(self.columns)
         for row, fields in enumerate(self._records, 1):
             if len(fields) == width:

@@ -15,14 +15,12 @@ MODEL_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "pyto
 
 
 def model_folder(name: str, files: tuple[str, ...]) -> Path:
-    """A local folder of a model's files: bundled with the package, from the cache, or downloaded.
+    """A local folder of a model's files: bundled with the package, from the cache, or downloaded. Raises PoNetError: no
+    such model, or the hub can't be reached and nothing is in the cache.
 
     Args:
         name: a bundled checkpoint's (`ponet-tiny`), or the hub's `owner/name` or `name`.
         files: patterns of the files wanted.
-
-    Raises:
-        PoNetError: no such model, or the hub can't be reached and nothing is in the cache.
     """
     bundled = find_checkpoint(name)
     if bundled is not None:
@@ -53,16 +51,14 @@ def model_folder(name: str, files: tuple[str, ...]) -> Path:
 
 
 def load_data_set(name: str, missing: str, near: str = "", split: str | None = None) -> Any:
-    """A data set of the hub or of its local cache, all its splits or one, as the `datasets` library gives it.
+    """A data set of the hub or of its local cache, all its splits or one, as the `datasets` library gives it. Raises
+    PoNetError: no such data set, no connection and nothing in the cache, or not readable.
 
     Args:
         name: `owner/name`, `name`, or either followed by `:configuration`.
         missing: the start of the message that it isn't here.
         near: what to say of a name that is like it, with a space in front.
         split: the split, or None for all.
-
-    Raises:
-        PoNetError: no such data set, no connection and nothing in the cache, or not readable.
     """
     import datasets
 

@@ -92,11 +92,8 @@ class Source:
         return place.is_dir() and any(place.glob("*.txt"))
 
     def open(self, skip: int = 0) -> Inputs:
-        """The documents after the first `skip`.
-
-        Raises:
-            PoNetError: an unreadable source, no such column, or columns asked of what isn't a table.
-        """
+        """The documents after the first `skip`. Raises PoNetError: an unreadable source, no such column, or columns
+        asked of what isn't a table."""
         if not (self.live or is_text(Path(self.name)) or self._is_folder):
             return _open_table(self, skip)
         if self.pair is not None:
@@ -122,11 +119,8 @@ class Source:
         return sorted(place.glob("*.txt")) if self._is_folder else _tables(place)
 
     def identity(self) -> dict[str, Any]:
-        """What tells another source from this one, or this one after a change, without reading all of it.
-
-        Raises:
-            PoNetError: a file that can't be read.
-        """
+        """What tells another source from this one, or this one after a change, without reading all of it. Raises
+        PoNetError: a file that can't be read."""
         digest = hashlib.sha256()
         for file in self.files():
             try:
@@ -244,11 +238,7 @@ def _blocks() -> Iterator[str | None]:
 
 def _tables(folder: Path) -> list[Path]:
     """The files of a folder's only split, or else all tables in it, in the order of their names; none where it holds
-    something else that can be read.
-
-    Raises:
-        PoNetError: a folder with several splits.
-    """
+    something else that can be read. Raises PoNetError: a folder with several splits."""
     splits = split_files(folder)
     if len(splits) > 1:
         raise PoNetError(f"'{folder}' has the splits {', '.join(splits)}: name the files of one.")

@@ -13,11 +13,8 @@ Columns = dict[str, list[Any]]
 
 
 def json_columns(stream: ByteStream) -> Columns:
-    """A list of records, a record of columns (also under "data"), or JSON lines under this name.
-
-    Raises:
-        PoNetError: not JSON, or no records.
-    """
+    """A list of records, a record of columns (also under "data"), or JSON lines under this name. Raises PoNetError: not
+    JSON, or no records."""
     text = "".join(stream.blocks())
     try:
         value = json.loads(text)
@@ -37,21 +34,13 @@ def json_columns(stream: ByteStream) -> Columns:
 
 
 def json_lines(stream: ByteStream) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The number of each line and its record.
-
-    Raises:
-        PoNetError: naming the line that isn't one.
-    """
+    """The number of each line and its record. Raises PoNetError: naming the line that isn't one."""
     for number, record in _records(enumerate(stream.lines(), 1), stream):
         yield number, _checked(record, number, stream, "line")
 
 
 def from_records(records: Iterable[tuple[int, Any]], stream: ByteStream, unit: str) -> Columns:
-    """Columns from records, None where a record lacks a key.
-
-    Raises:
-        PoNetError: none, or one that is no record.
-    """
+    """Columns from records, None where a record lacks a key. Raises PoNetError: none, or one that is no record."""
     columns: Columns = {}
     count = 0
     for number, record in records:

@@ -43,14 +43,12 @@ class TableSource:
 
 
 def open_source(path: str | None, splits: Mapping[Any, str | None] | None = None) -> TableSource:
-    """All rows under a path, a name in the data folder, or a hub name, in this order.
+    """All rows under a path, a name in the data folder, or a hub name, in this order. Raises PoNetError: nothing there,
+    nothing readable, or something wrong with a file.
 
     Args:
         path: of the hub's `owner/name:config`, a copy in the data folder, `name/config`, is taken where there is one.
         splits: ours -> what the data calls it, where that isn't a usual name, or None to leave it out.
-
-    Raises:
-        PoNetError: nothing there, nothing readable, or something wrong with a file.
     """
     if not path:
         raise PoNetError("No data is named: give a file, a folder of splits or a hub name as data.path.")
@@ -71,13 +69,11 @@ def open_source(path: str | None, splits: Mapping[Any, str | None] | None = None
 
 
 def find(name: str, suffixes: tuple[str, ...]) -> Path | None:
-    """The file or folder that is meant, or None where only the hub is left.
+    """The file or folder that is meant, or None where only the hub is left. Raises PoNetError: a name that the hub
+    can't have, of nothing that is here.
 
     Args:
         suffixes: endings that no data set of the hub has.
-
-    Raises:
-        PoNetError: a name that the hub can't have, of nothing that is here.
     """
     here, data = Path(name), data_folder()
     if here.exists():
@@ -162,11 +158,7 @@ def _read_classes(folder: Path, classes: list[Path]) -> DataTable:
 
 
 def read_text(path: Path) -> str:
-    """A whole text file, compressed or not.
-
-    Raises:
-        PoNetError: missing, unreadable or not UTF-8.
-    """
+    """A whole text file, compressed or not. Raises PoNetError: missing, unreadable or not UTF-8."""
     with ByteStream(path) as stream:
         return "".join(stream.blocks())
 

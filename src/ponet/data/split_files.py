@@ -55,11 +55,8 @@ def split_files(folder: Path, texts: bool = False, aliases: Mapping[str, str] = 
 
 
 def saved_files(folder: Path) -> list[Path]:
-    """The Arrow files of a data set that the `datasets` library saved in a folder; none where it didn't.
-
-    Raises:
-        PoNetError: one whose rows are picked by a list beside them, as old versions left it.
-    """
+    """The Arrow files of a data set that the `datasets` library saved in a folder; none where it didn't. Raises
+    PoNetError: one whose rows are picked by a list beside them, as old versions left it."""
     state = folder / _STATE
     if not (state.is_file() and (folder / "dataset_info.json").is_file()):
         return []

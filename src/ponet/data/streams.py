@@ -50,13 +50,11 @@ def is_text(path: Path) -> bool:
 
 
 class ByteStream:
-    """A file, opened for reading.
+    """A file, opened for reading. Raises PoNetError: missing or unreadable, or an archive that holds no table or more
+    than one.
 
     Args:
         path: a file, also one that is compressed, or an archive with one table in it.
-
-    Raises:
-        PoNetError: missing or unreadable, or an archive that holds no table or more than one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,11 +84,8 @@ class ByteStream:
         return self._file.tell()
 
     def read(self, size: int = BLOCK) -> bytes:
-        """The next bytes, decompressed; none at the end.
-
-        Raises:
-            PoNetError: unreadable, cut off, or unfolding beyond all measure.
-        """
+        """The next bytes, decompressed; none at the end. Raises PoNetError: unreadable, cut off, or unfolding beyond
+        all measure."""
         try:
             data: bytes = self._bytes.read(size)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
@@ -111,11 +106,8 @@ class ByteStream:
         return pa.BufferReader(b"".join(iter(self.read, b"")))
 
     def blocks(self) -> Iterator[str]:
-        """The text in blocks, without a byte order mark.
-
-        Raises:
-            PoNetError: not UTF-8, with the place and a way to convert it; or as `read`.
-        """
+        """The text in blocks, without a byte order mark. Raises PoNetError: not UTF-8, with the place and a way to
+        convert it; or as `read`."""
         decoder = codecs.getincrementaldecoder("utf-8")()
         position, block = 0, b"to begin with"
         while block:
@@ -137,11 +129,8 @@ class ByteStream:
                 yield text
 
     def lines(self) -> Iterator[str]:
-        """The text's lines, without their ends.
-
-        Raises:
-            PoNetError: a line of more than `LONGEST_ROW` characters; or as `blocks`.
-        """
+        """The text's lines, without their ends. Raises PoNetError: a line of more than `LONGEST_ROW` characters; or as
+        `blocks`."""
         pending: list[str] = []
         size = number = 0
         for block in self.blocks():
@@ -190,11 +179,7 @@ class ByteStream:
 
 
 def file_ends(path: Path, size: int) -> tuple[bytes, bytes]:
-    """The first and the last `size` bytes of a file, which mostly identify it.
-
-    Raises:
-        PoNetError: it can't be read.
-    """
+    """The first and the last `size` bytes of a file, which mostly identify it. Raises PoNetError: it can't be read."""
     try:
         with path.open("rb") as file:
             first = file.read(size)

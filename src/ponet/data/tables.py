@@ -48,12 +48,9 @@ class DataTable:
 
 
 def read_table(path: Path) -> DataTable:
-    """The rows of a CSV, TSV, JSON lines, JSON, Parquet or Arrow file, also compressed, recognised by its name.
-
-    Raises:
-        PoNetError: unknown ending, missing or unreadable file, not UTF-8, broken, without rows, a column named twice,
-            more than there is memory for.
-    """
+    """The rows of a CSV, TSV, JSON lines, JSON, Parquet or Arrow file, also compressed, recognised by its name. Raises
+    PoNetError: unknown ending, missing or unreadable file, not UTF-8, broken, without rows, a column named twice, more
+    than there is memory for."""
     with _opened(path) as stream:
         if stream.kind in _BINARY:
             rows = ArrowRows(stream)
@@ -77,7 +74,7 @@ def read_table(path: Path) -> DataTable:
 
 
 class RowStream:
-    """The rows of one table, or of several with the same columns, in order.
+    """The rows of one table, or of several with the same columns, in order. Raises PoNetError: as `read_table`.
 
     Args:
         paths: CSV, TSV, JSON lines, JSON, Parquet or Arrow files, also compressed.
@@ -88,9 +85,6 @@ class RowStream:
         size: bytes of all files.
         position: bytes of them that have been read, about.
         notices: what is to be said once everything is read.
-
-    Raises:
-        PoNetError: as `read_table`.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -111,10 +105,7 @@ class RowStream:
 
     def batches(self, columns: Sequence[str] | None, skip: int = 0) -> Iterator[pa.RecordBatch]:
         """Some columns of all rows after the first `skip`; None: all columns, of which JSON lines may have more later.
-
-        Raises:
-            PoNetError: a file that is damaged or lacks a column, naming the place.
-        """
+        Raises PoNetError: a file that is damaged or lacks a column, naming the place."""
         self.notices.clear()
         rows = read = 0  # of the files before
         for path in self.paths:
@@ -178,10 +169,7 @@ def open_csv(path: Path) -> Iterator[CsvRows]:
     """The rows of a CSV or TSV file.
 
     Many TSV files (GLUE's own) don't quote: where a mark opens a field and doesn't close it, none of the file quotes.
-
-    Raises:
-        PoNetError: as `CsvRows`.
-    """
+    Raises PoNetError: as `CsvRows`."""
     quotes = True
     with ByteStream(path) as stream:
         if stream.kind == ".tsv":

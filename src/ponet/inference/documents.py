@@ -65,14 +65,11 @@ class Result:
 
 
 def annotated(annotator: Annotator, inputs: Inputs, workers: int = 1, start: int = 0) -> Generator[Result, None, None]:
-    """The results of all documents, in order.
+    """The results of all documents, in order. Raises PoNetError: as reading or computing does.
 
     Args:
         workers: processes that tokenize; 1: this one.
         start: the index of the first document.
-
-    Raises:
-        PoNetError: as reading or computing does.
     """
     waiting: deque[tuple[list[Input], int]] = deque()
 

@@ -22,14 +22,12 @@ Say = Callable[[str], None]
 
 
 def check_output(source: Source, out: Path | None, vectors: bool, workers: int) -> None:
-    """Before a model is opened: what can't be written, or not in this way.
+    """Before a model is opened: what can't be written, or not in this way. Raises PoNetError: no such input; an output
+    that is the input itself, a folder, of an unknown suffix, or of one that can't hold these columns; worker processes
+    for documents that come one by one.
 
     Args:
         vectors: whether the results are vectors.
-
-    Raises:
-        PoNetError: no such input; an output that is the input itself, a folder, of an unknown suffix, or of one that
-            can't hold these columns; worker processes for documents that come one by one.
     """
     if source.live and workers > 1:
         raise PoNetError("Standard input is answered as it comes, by one process: leave --workers out, or name a file.")
@@ -48,13 +46,11 @@ def check_output(source: Source, out: Path | None, vectors: bool, workers: int) 
 def annotate_to_stream(
     source: Source, annotator: Annotator, stream: TextIO, workers: int = 1, say: Say = lambda _: None
 ) -> None:
-    """JSON lines, those of a block of documents as soon as they are known.
+    """JSON lines, those of a block of documents as soon as they are known. Raises PoNetError: no documents, or what
+    reading and computing raise.
 
     Args:
         say: takes a sentence about the whole.
-
-    Raises:
-        PoNetError: no documents, or what reading and computing raise.
     """
     inputs = source.open()
     _say_renamed(inputs, annotator, say)
@@ -72,13 +68,11 @@ def annotate_to_file(
     source: Source, annotator: Annotator, out: Path, workers: int = 1, say: Say = lambda _: None
 ) -> None:
     """JSON lines, CSV, Parquet or NumPy's array, by the suffix. Until all rows are done, they are kept in the folder
-    `OUT.parts`; after a stop the same call goes on there, and standard input begins again.
+    `OUT.parts`; after a stop the same call goes on there, and standard input begins again. Raises PoNetError: no
+    documents, parts of another job, what can't be written, or what reading and computing raise.
 
     Args:
         say: takes a sentence: about progress, where there is no terminal, and about the whole.
-
-    Raises:
-        PoNetError: no documents, parts of another job, what can't be written, or what reading and computing raise.
     """
     write = output_format(out, VECTOR in annotator.columns.names, keeps=source.keep != ())
     job = None if source.live else {"input": source.identity(), "model": annotator.identity()}

@@ -92,14 +92,11 @@ FORMATS: dict[str, Write] = {
 
 
 def output_format(out: Path, vectors: bool, keeps: bool) -> Write:
-    """How a file is written, by its suffix.
+    """How a file is written, by its suffix. Raises PoNetError: no such format, or one that can't hold these columns.
 
     Args:
         vectors: whether the results are vectors.
         keeps: whether columns of the input are carried along.
-
-    Raises:
-        PoNetError: no such format, or one that can't hold these columns.
     """
     known = [suffix for suffix in FORMATS if suffix != ".npy" or vectors]
     suffix = out.suffix.lower()

@@ -51,11 +51,7 @@ class Parts:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what waits.
-
-        Raises:
-            PoNetError: a full disk, no permission.
-        """
+        """Writes what waits. Raises PoNetError: a full disk, no permission."""
         if self._waiting:
             schema = common_schema([table.schema for table in self._waiting])
             tables = [conform(table, schema) for table in self._waiting]
@@ -76,11 +72,8 @@ class Parts:
         return common_schema([self._open(file).schema for file in self._files])
 
     def tables(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """All results in order, with these columns, a bounded number of rows at a time.
-
-        Raises:
-            PoNetError: a part that is damaged.
-        """
+        """All results in order, with these columns, a bounded number of rows at a time. Raises PoNetError: a part that
+        is damaged."""
         for file in self._files:
             reader = self._open(file)
             for index in range(reader.num_record_batches):
@@ -94,13 +87,10 @@ class Parts:
         self._files, self._waiting, self.rows = [], [], 0
 
     def read(self, again: str) -> None:
-        """Finds the parts that are there.
+        """Finds the parts that are there. Raises PoNetError: one is damaged or missing.
 
         Args:
             again: what to do about a damaged one, for the message.
-
-        Raises:
-            PoNetError: one is damaged or missing.
         """
         for file in self.folder.glob(".*.tmp"):
             file.unlink()  # of a process that was killed while it wrote
@@ -125,13 +115,11 @@ class Parts:
 @contextmanager
 def open_parts(folder: Path, job: dict[str, Any] | None) -> Iterator[Parts]:
     """The parts of a job, those that an earlier process left included; they stay if the block ends with an error.
+    Raises PoNetError: another process is at it, the parts are of another job or damaged, or the folder can't be made.
 
     Args:
         folder: where they are.
         job: what the results depend on: with another job's parts nothing is done. None: a job that can't be taken up.
-
-    Raises:
-        PoNetError: another process is at it, the parts are of another job or damaged, or the folder can't be made.
     """
     busy = f"Another process is writing to '{folder}': wait for it, or stop it."
     try:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ponet.tasks.sentences.articles import Article
 from ponet.tasks.sentences.documents import LabelledDocument, join_paragraphs
-from ponet.tasks.sentences.sentences import split_sentences
+from ponet.tasks.sentences.encode import split_sentences
 
 EXCERPTS = 10
 SENTENCES = (3, 11)

@@ -9,8 +9,8 @@ from ponet.config.sentences import SegmentationOptions, SummarizationOptions
 from ponet.data.columns import text_column
 from ponet.data.sources import TableSource
 from ponet.tasks.sentences.articles import Article, parse_article
-from ponet.tasks.sentences.rouge import oracle
-from ponet.tasks.sentences.sentences import Span, split_sentences
+from ponet.tasks.sentences.encode import Span, split_sentences
+from ponet.tasks.sentences.metrics import oracle
 from ponet.utils.errors import PoNetError
 
 
@@ -57,8 +57,7 @@ def segmentation_document(options: SegmentationOptions) -> Build:
     """An article's text without its headings; a topic ends with each section."""
 
     def build(article: Article) -> LabelledDocument | None:
-        if options.levels == "top":
-            article = article.top_level()
+        article = article.top_level() if options.levels == "top" else article
         if len(article.sections) < options.min_sections:
             return None
         text, spans, ends = join_paragraphs(section.paragraphs for section in article.sections)
@@ -86,11 +85,7 @@ def summarization_document(options: SummarizationOptions) -> Build:
 
 
 def read_articles(source: TableSource, split: str, column: str, order: np.ndarray | None = None) -> Iterator[Article]:
-    """The articles of a split, in the given order of rows.
-
-    Raises:
-        PoNetError: no such split or column.
-    """
+    """The articles of a split, in the given order of rows. Raises PoNetError: no such split or column."""
     if split not in source.splits:
         raise PoNetError(f"The articles have no split '{split}'; they have: {', '.join(source.splits)}.")
     table = source.splits[split]
@@ -111,8 +106,7 @@ def take(
     """
     found: list[LabelledDocument] = []
     unfit = 0
-    for article in articles:
-        document = build(article)
+    for document in map(build, articles):
         if document is None:
             unfit += 1
             continue

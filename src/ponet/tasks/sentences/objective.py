@@ -44,10 +44,7 @@ class SentenceObjective:
         ends = batch["cu_sentences"].tolist()
         probabilities = logits.detach().sigmoid().cpu().numpy()
         wanted = labels.cpu().numpy() > 0.5
-        own = sum(
-            (self.document_sums(probabilities[a:b], wanted[a:b]) for a, b in pairwise(ends)),
-            np.zeros(1),
-        )
+        own = sum((self.document_sums(probabilities[a:b], wanted[a:b]) for a, b in pairwise(ends)), np.zeros(1))
         sums = np.concatenate([[float(total.detach()), len(labels), len(ends) - 1], own])
         loss = total / totals.to(total)[0].clamp(min=1)
         return loss, torch.tensor(sums, dtype=torch.float64, device=loss.device)
@@ -55,10 +52,7 @@ class SentenceObjective:
     def figures(self, sums: Tensor) -> dict[str, float]:
         """`loss`, and the task's own."""
         loss, sentences, documents, *rest = sums.tolist()
-        return {
-            "loss": loss / max(sentences, 1),
-            **self.document_figures(np.array(rest), max(documents, 1)),
-        }
+        return {"loss": loss / max(sentences, 1), **self.document_figures(np.array(rest), max(documents, 1))}
 
     def flops(self, batch: dict[str, Tensor]) -> float:
         """Not counted."""
@@ -87,7 +81,6 @@ class SegmentationObjective(SentenceObjective):
         return np.concatenate([windows, boundary_counts(labels, chosen), every.ravel()])
 
     def document_figures(self, sums: np.ndarray, documents: float) -> dict[str, float]:
-        """As the class says."""
         right, wrong, missed = sums[2:5]
         every = f1(sums[5:].reshape(-1, 3))
         best = int(every.argmax())
@@ -115,5 +108,4 @@ class SummarizationObjective(SentenceObjective):
         return np.array([labels[top].mean()])
 
     def document_figures(self, sums: np.ndarray, documents: float) -> dict[str, float]:
-        """As the class says."""
         return {"oracle_share": sums[0] / documents}

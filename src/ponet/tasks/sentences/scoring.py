@@ -9,11 +9,9 @@ import numpy as np
 
 from ponet.models.checkpoints import CHECKPOINTS
 from ponet.tasks.models import checkpoint_folder, device
-from ponet.tasks.sentences.adapters import FILE, is_adapter, open_adapter
 from ponet.tasks.sentences.collate import INPUTS, SentenceCollator
-from ponet.tasks.sentences.encode import EncodedText, SentenceEncoder
-from ponet.tasks.sentences.modelling import open_run
-from ponet.tasks.sentences.sentences import Span, split_sentences
+from ponet.tasks.sentences.encode import EncodedText, SentenceEncoder, Span, split_sentences
+from ponet.tasks.sentences.modelling import FILE, is_adapter, open_adapter, open_run
 from ponet.utils.batching import bounded, cut
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
@@ -44,6 +42,7 @@ class SentenceScorer:
     """Scores the sentences of texts of any length, each text in one pass.
 
     Positions beyond the model's restart from the first. A run that was trained with `data.window` reads in windows.
+    Raises PoNetError: no such model, one for another task, or a damaged one.
 
     Args:
         task: "segmentation" or "summarization".
@@ -53,9 +52,6 @@ class SentenceScorer:
 
     Attributes:
         threshold: the model's, from which on a sentence is chosen.
-
-    Raises:
-        PoNetError: no such model, one for another task, or a damaged one.
     """
 
     def __init__(
@@ -124,11 +120,8 @@ def _folder(task: str, model: str | Path | None) -> Path:
 
 
 def _options(folder: Path, task: str) -> dict[str, Any]:
-    """What the recipe of a run says of reading; nothing for a folder without one.
-
-    Raises:
-        PoNetError: a run of another task.
-    """
+    """What the recipe of a run says of reading; nothing for a folder without one. Raises PoNetError: a run of another
+    task."""
     from ponet.config.recipe import load_recipe
 
     if is_adapter(folder):

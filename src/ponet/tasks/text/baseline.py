@@ -53,14 +53,11 @@ def run_baseline(recipe: "Recipe") -> dict[str, Any]:
     """Trains and measures TF-IDF (words and pairs of words, sublinear) with logistic regression (ridge for numbers).
 
     The texts are those that the model of task `text` reads with the same data options: same splits, cut where its
-    tokens are cut. Of a pair, each text has features of its own.
+    tokens are cut. Of a pair, each text has features of its own. Raises PoNetError: as `TextTask.prepare`.
 
     Returns:
         `validation` and `test` (figures by name, where the split is there), `inference` (`seconds`, `examples` of the
         test), `train` (`seconds`, `rows`, `features`, `C`), `data` (facts) and `notices`.
-
-    Raises:
-        PoNetError: as `TextTask.prepare`.
     """
     options: TextOptions = recipe.data.seeded(recipe.seed)
     check_model_keys(recipe.model)

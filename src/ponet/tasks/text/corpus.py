@@ -80,13 +80,11 @@ class LabelledSplits:
 
 
 def load_corpus(options: TextOptions, source: TableSource | None = None) -> LabelledSplits:
-    """The splits that training needs, from the recipe's data.
+    """The splits that training needs, from the recipe's data. Raises PoNetError: anything wrong with the files, the
+    columns or the labels.
 
     Args:
         source: the data, where it is open already.
-
-    Raises:
-        PoNetError: anything wrong with the files, the columns or the labels.
     """
     source = source or open_source(options.path, options.splits)
     if "train" not in source.splits:
@@ -120,14 +118,12 @@ def load_corpus(options: TextOptions, source: TableSource | None = None) -> Labe
 def load_split(
     options: TextOptions, space: LabelSpace, data: str | None, split: str, trained: Mapping[str, Any] | None = None
 ) -> tuple[Documents, list[str]]:
-    """One split for a model that has its label space: of the recipe's data, or of another file or folder.
+    """One split for a model that has its label space: of the recipe's data, or of another file or folder. Raises
+    PoNetError: no such split, a label that the model doesn't know, or data that isn't the recipe's any more.
 
     Args:
         data: the other file or folder, or None for the recipe's own data, wherever one stands.
         trained: the facts that `load_corpus` gave when the model was trained, by which its data is known.
-
-    Raises:
-        PoNetError: no such split, a label that the model doesn't know, or data that isn't the recipe's any more.
     """
     trained = trained or {}
     if data is None:
