@@ -66,23 +66,16 @@ class TextEncoder:
 
     def __call__(self, texts: Texts) -> list[Document]:
         """A document each."""
-        encoded = self.tokenizer(
-            [text for text, _ in texts],
-            truncation=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        return [
-            self._cut(Document(np.asarray(ids), np.asarray(segments)))
-            for ids, segments in zip(encoded["input_ids"], encoded["segment_ids"], strict=True)
-        ]
-
-    def _cut(self, document: Document) -> Document:
-        size = len(document)
-        if self.max_length is None or size <= self.max_length:
-            return document
-        return document.part([*range(self.max_length - 1), size - 1], size - self.max_length)
+        left_out = {"return_attention_mask": False, "return_token_type_ids": False}
+        encoded = self.tokenizer([text for text, _ in texts], truncation=False, verbose=False, **left_out)
+        documents = []
+        for ids, segments in zip(encoded["input_ids"], encoded["segment_ids"], strict=True):
+            document = Document(np.asarray(ids), np.asarray(segments))
+            over = 0 if self.max_length is None else len(document) - self.max_length
+            if self.max_length is not None and over > 0:
+                document = document.part([*range(self.max_length - 1), len(document) - 1], over)
+            documents.append(document)
+        return documents
 
 
 class Embedder:
@@ -209,8 +202,7 @@ class Embedder:
         """As `Annotator.identity`."""
         from ponet.tasks.models import checkpoint_folder, model_digest
 
-        settings: dict[str, Any] = {"dtype": self.dtype, "max_length": self.max_length}
-        settings |= {"normalize": self.normalize, "window": self.window}
+        settings = {name: getattr(self, name) for name in ("dtype", "max_length", "normalize", "window")}
         return {"files": model_digest(checkpoint_folder(self.name)), **settings}
 
     def vectors(self, documents: Sequence[Document]) -> np.ndarray:
@@ -230,34 +222,28 @@ class Embedder:
 
     def _vectors(self, documents: Sequence[Document], normalize: bool) -> np.ndarray:
         """`[n, d]` of documents in any order: similar lengths share a batch."""
-        vectors = np.empty((len(documents), self.width), dtype=np.float32)
-        for batch in token_batches([len(document) for document in documents], self.batch_tokens):
-            vectors[batch] = self._batch([documents[each] for each in batch], normalize)
-        return vectors
-
-    def _batch(self, documents: list[Document], normalize: bool) -> np.ndarray:
         import torch
 
         from ponet.ops import Layout, mean_aggregation
 
-        hidden, ends = self._states(documents)
-        with torch.inference_mode():
-            vectors = mean_aggregation(hidden, Layout.from_packed(ends))
-            if normalize:
-                vectors = torch.nn.functional.normalize(vectors)
-        found: np.ndarray = vectors.cpu().numpy()
+        found = np.empty((len(documents), self.width), dtype=np.float32)
+        for batch in token_batches([len(document) for document in documents], self.batch_tokens):
+            hidden, ends = self._states([documents[each] for each in batch])
+            with torch.inference_mode():
+                vectors = mean_aggregation(hidden, Layout.from_packed(ends))
+                found[batch] = (torch.nn.functional.normalize(vectors) if normalize else vectors).cpu().numpy()
         return found
 
     def _states(self, documents: list[Document]) -> "tuple[Tensor, Tensor]":
         """The last hidden states `[T, d]` of documents end to end, and where each begins `[B + 1]`."""
         import torch
 
-        inputs: dict[str, Any] = {
-            "input_ids": torch.from_numpy(np.concatenate([each.input_ids for each in documents]))[None],
-            "segment_ids": torch.from_numpy(np.concatenate([each.segment_ids for each in documents]))[None],
-            "cu_seqlens": torch.from_numpy(np.cumsum([0, *map(len, documents)]).astype(np.int32)),
+        arrays = {
+            "input_ids": np.concatenate([each.input_ids for each in documents])[None],
+            "segment_ids": np.concatenate([each.segment_ids for each in documents])[None],
+            "cu_seqlens": np.cumsum([0, *map(len, documents)]).astype(np.int32),
         }
-        inputs = {name: value.to(self.model.device) for name, value in inputs.items()}
+        inputs: Any = {name: torch.from_numpy(array).to(self.model.device) for name, array in arrays.items()}
         with torch.inference_mode():
             hidden: Tensor = self.model(**inputs).last_hidden_state[0].float()
         return hidden, inputs["cu_seqlens"]
@@ -289,9 +275,7 @@ def open_encoder(name: str) -> "PoNetModel":
     return model.eval()
 
 
-@lru_cache(maxsize=2)
-def _embedder(model: str | None) -> Embedder:
-    return Embedder(model)
+_embedder = lru_cache(maxsize=2)(Embedder)
 
 
 @overload

@@ -10,7 +10,7 @@ from ponet.data.arrow import ArrowRows
 from ponet.data.hub import load_data_set
 from ponet.data.records import json_columns, json_lines
 from ponet.data.sources import find, not_here
-from ponet.data.split_files import saved_files, split_called, split_files
+from ponet.data.split_files import ALIASES, saved_files, split_files
 from ponet.data.streams import TABLES, TEXTS, ZIP, ByteStream, file_ends, split_name
 from ponet.data.tables import open_csv, require_columns
 from ponet.utils.errors import PoNetError, suggest
@@ -203,7 +203,7 @@ def _local(name: str) -> list[Path] | None:
         if place.exists():
             return [place]
         if place.parent.is_dir():
-            files = split_files(place.parent, texts=True).get(split_called(place.name) or "")
+            files = split_files(place.parent, texts=True).get(ALIASES.get(place.name.lower(), ""))
             if files:
                 return files
     if re.fullmatch(r"[^/]*", name):  # the hub's have an owner

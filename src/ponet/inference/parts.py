@@ -87,11 +87,7 @@ class Parts:
         self._files, self._waiting, self.rows = [], [], 0
 
     def read(self, again: str) -> None:
-        """Finds the parts that are there. Raises PoNetError: one is damaged or missing.
-
-        Args:
-            again: what to do about a damaged one, for the message.
-        """
+        """Finds the parts that are there. Raises PoNetError: one is damaged or missing, and what to do about it."""
         for file in self.folder.glob(".*.tmp"):
             file.unlink()  # of a process that was killed while it wrote
         self._again = again
@@ -173,18 +169,11 @@ def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The columns of a schema that `common_schema` made; what isn't there is null."""
     columns = []
-    for field in schema:
-        if field.name not in table.column_names:
-            columns.append(pa.nulls(len(table), field.type))
-            continue
-        column = table.column(field.name)
-        if column.type != field.type:
-            mixed = pa.types.is_string(field.type) and not pa.types.is_null(column.type)
-            if mixed:
-                column = pa.array([as_text(value) for value in column.to_pylist()], field.type)
-            else:
-                column = column.cast(field.type)
-        columns.append(column)
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        column = table.column(name) if name in table.column_names else pa.nulls(len(table), kind)
+        if column.type != kind and pa.types.is_string(kind) and not pa.types.is_null(column.type):
+            column = pa.array([as_text(value) for value in column.to_pylist()], kind)
+        columns.append(column.cast(kind))
     return pa.table(columns, schema=schema)
 
 

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from ponet.tasks.base import Example
 from ponet.tasks.sentences.encode import SPECIAL_TOKENS
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 INPUTS = ("input_ids", "segment_ids", "sentence_ids", "cu_seqlens")
 
@@ -67,9 +65,7 @@ class SentenceCollator:
     window: int | None = None
     overlap: float = 0.25
 
-    def __call__(self, examples: Sequence[Example]) -> "dict[str, Tensor]":
-        import torch
-
+    def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         ids: list[np.ndarray] = []
         sentences: list[np.ndarray] = []
         owned: list[np.ndarray] = []

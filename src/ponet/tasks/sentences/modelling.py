@@ -5,11 +5,17 @@ a folder with the name of the bundled checkpoint that it was trained on, and wei
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from safetensors.torch import load_file, save_file
 
 from ponet.artifacts import replacing_folder
+from ponet.config.recipe import load_recipe
 from ponet.config.sentences import SentenceOptions
 from ponet.models.checkpoints import LONG_DOCUMENTS, find_checkpoint
+from ponet.models.loading import WeightsError, check_weights
+from ponet.models.modeling_ponet import PoNetForSentenceScoring
+from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.tasks.models import (
     BY_TOKENIZER,
     SMALL,
@@ -28,10 +34,6 @@ from ponet.utils.errors import PoNetError, brief
 from ponet.utils.files import read_json, write_json, write_text
 from ponet.utils.markdown import code
 
-if TYPE_CHECKING:
-    from ponet.models.modeling_ponet import PoNetForSentenceScoring
-    from ponet.models.tokenization_ponet import PoNetTokenizer
-
 FROM_INIT = ("init", "init_weights")
 HEAD = ("scorer.", "adapter.")
 """Begin the names of the weights that training makes: the head's, and differences of the encoder's."""
@@ -42,7 +44,7 @@ FIELDS = [f"sentence_{name}" for name in ("pooling", "hidden_size", "layers", "a
 """Of the configuration, beside the checkpoint's own."""
 
 
-def make_tokenizer(options: SentenceOptions, init: str | None) -> "PoNetTokenizer":
+def make_tokenizer(options: SentenceOptions, init: str | None) -> PoNetTokenizer:
     """The tokenizer that is named, else the checkpoint's. Raises PoNetError: neither is named."""
     name = options.tokenizer or init
     if name is None:
@@ -55,14 +57,12 @@ def make_tokenizer(options: SentenceOptions, init: str | None) -> "PoNetTokenize
 
 
 def build_model(
-    values: dict[str, Any], tokenizer: "PoNetTokenizer", options: SentenceOptions, notices: list[str]
-) -> "tuple[PoNetForSentenceScoring, frozenset[str]]":
+    values: dict[str, Any], tokenizer: PoNetTokenizer, options: SentenceOptions, notices: list[str]
+) -> tuple[PoNetForSentenceScoring, frozenset[str]]:
     """The model that the recipe's `model` section describes, and the names of the weights that its checkpoint lacks.
 
     Positions beyond the checkpoint's repeat the first ones, so that documents of any length are read in one pass.
     Raises PoNetError: an unreadable or unfitting checkpoint, or fields that don't go together."""
-    from ponet.models.modeling_ponet import PoNetForSentenceScoring
-
     fields = {key: value for key, value in values.items() if key not in FROM_INIT} | {"repeat_positions": True}
     init = values.get("init")
     new: frozenset[str] = frozenset()
@@ -87,10 +87,7 @@ def build_model(
 
 def _from_checkpoint(
     init: str, fields: dict[str, Any], notices: list[str]
-) -> "tuple[PoNetForSentenceScoring, frozenset[str]]":
-    from ponet.models.loading import WeightsError, check_weights
-    from ponet.models.modeling_ponet import PoNetForSentenceScoring
-
+) -> tuple[PoNetForSentenceScoring, frozenset[str]]:
     model, info = load_checkpoint(PoNetForSentenceScoring, init, fields)
     kind = read_json(checkpoint_folder(init) / "config.json")
     is_bert = isinstance(kind, dict) and kind.get("model_type") == "bert" and "clsgsepg" not in kind
@@ -111,13 +108,11 @@ def _from_checkpoint(
     return model, frozenset(new)
 
 
-def open_run(run: Path) -> "tuple[PoNetForSentenceScoring, PoNetTokenizer]":
+def open_run(run: Path) -> tuple[PoNetForSentenceScoring, PoNetTokenizer]:
     """The model and tokenizer of a run folder (or of any folder that holds such a model), for documents of any length.
 
     Its `sentence_threshold` is the best one of the run's validation where `result.json` has one. Raises PoNetError: the
     run has no model yet, another kind of model, or a broken one."""
-    from ponet.models.modeling_ponet import PoNetForSentenceScoring
-
     config = read_json(run / "config.json") if (run / "config.json").is_file() else {}
     saved = config.get("architectures") if isinstance(config, dict) else None
     if saved and PoNetForSentenceScoring.__name__ not in saved:
@@ -159,9 +154,6 @@ def save_adapter(run: Path, out: Path) -> dict[str, Any]:
     Returns:
         What `adapter.json` holds: `base`, `task`, `bytes`, and the fields of the configuration.
     """
-    from safetensors.torch import save_file
-
-    from ponet.config.recipe import load_recipe
 
     if not (run / "recipe.yaml").is_file():
         raise PoNetError(f"'{run}' isn't a run folder: it has no recipe.yaml. `ponet train` makes one.")
@@ -191,13 +183,9 @@ def save_adapter(run: Path, out: Path) -> dict[str, Any]:
     return facts
 
 
-def open_adapter(folder: Path, task: str) -> "tuple[PoNetForSentenceScoring, PoNetTokenizer]":
+def open_adapter(folder: Path, task: str) -> tuple[PoNetForSentenceScoring, PoNetTokenizer]:
     """The model that an adapter makes of its checkpoint, for documents of any length, and the checkpoint's tokenizer.
     Raises PoNetError: an adapter for another task, a damaged one, or one of a checkpoint that isn't there."""
-    from safetensors.torch import load_file
-
-    from ponet.models.modeling_ponet import PoNetForSentenceScoring
-
     facts = read_json(folder / FILE)
     if not isinstance(facts, dict) or facts.get("task") != task:
         raise PoNetError(f"The adapter in '{folder}' isn't one for {task}: name another with --model.")

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
+from ponet.config.recipe import Recipe, load_recipe
 from ponet.models.checkpoints import CHECKPOINTS
 from ponet.tasks.models import checkpoint_folder, device
 from ponet.tasks.sentences.collate import INPUTS, SentenceCollator
@@ -15,9 +17,6 @@ from ponet.tasks.sentences.modelling import FILE, is_adapter, open_adapter, open
 from ponet.utils.batching import bounded, cut
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
-
-if TYPE_CHECKING:
-    from ponet.config.recipe import Recipe
 
 BUNDLED = CHECKPOINTS
 """The folder with the model that comes with the package for each task, in a folder of the task's name."""
@@ -61,8 +60,6 @@ class SentenceScorer:
         batch_tokens: int = BATCH_TOKENS,
         longest: int | None = None,
     ) -> None:
-        import torch
-
         folder = _folder(task, model)
         self.model, self.tokenizer = open_adapter(folder, task) if is_adapter(folder) else open_run(folder)
         torch.nn.Module.to(self.model, device())
@@ -95,8 +92,6 @@ class SentenceScorer:
         return scores
 
     def _batch(self, texts: list[EncodedText]) -> list[np.ndarray]:
-        import torch
-
         batch = self.collate([{"input_ids": each.input_ids, "sentence_ids": each.sentence_ids} for each in texts])
         with torch.inference_mode():
             output: Any = self.model(**{name: batch[name].to(self.model.device) for name in INPUTS})
@@ -122,8 +117,6 @@ def _folder(task: str, model: str | Path | None) -> Path:
 def _options(folder: Path, task: str) -> dict[str, Any]:
     """What the recipe of a run says of reading; nothing for a folder without one. Raises PoNetError: a run of another
     task."""
-    from ponet.config.recipe import load_recipe
-
     if is_adapter(folder):
         facts: dict[str, Any] = read_json(folder / FILE)
         return facts
