@@ -64,8 +64,8 @@ def read_table(path: Path) -> DataTable:
                 data = pa.Table.from_batches(_fitting(path, _csv_batches(lines, lines.columns)), schema)
                 table = DataTable(data, str(path), {}, lines.notices(), lines.separator != ",")
         else:
-            is_json = stream.kind == ".json"
-            columns = json_columns(stream) if is_json else from_records(json_lines(stream), stream, "line")
+            records = (record for _, record in json_lines(stream))
+            columns = json_columns(stream) if stream.kind == ".json" else from_records(records, stream)
             table = DataTable(pa.table({name: array(values) for name, values in columns.items()}), str(path))
     _check_names(path, table.columns)
     if not len(table):
