@@ -120,13 +120,9 @@ class LabelCells:
         return ways
 
     def multi_labels(self) -> tuple[list[list[str] | None], list[str] | None]:
-        """Each row's labels; None where nothing is said, an empty list where none applies. Raises PoNetError: a cell
-        that isn't a list of labels, or isn't 0 or 1 in one of several columns or in such lists.
-
-        Returns:
-            The rows, and the classes where they don't follow from the rows: names of columns, or positions in lists of
-            0 and 1.
-        """
+        """Each row's labels (None where nothing is said, an empty list where none applies), and the classes where they
+        don't follow from the rows: names of columns, or positions in lists of 0 and 1. Raises PoNetError: a cell that
+        isn't a list of labels, or isn't 0 or 1 in one of several columns or in such lists."""
         names = list(self.columns.label)
         if len(names) > 1:
             marks = zip(*map(self._marks, names), strict=True)

@@ -33,10 +33,8 @@ class TextCorpus:
     """The texts of files and folders: text, CSV, TSV, JSON lines, JSON, Parquet, Arrow, compressed or not. Raises
     PoNetError: where a path is missing or a folder holds none of `SUFFIXES`.
 
-    Args:
-        paths: files, or folders that are searched to the bottom; read in the order of their names.
-        column: the column or field that holds the text, in all but text files.
-    """
+    Folders are searched to the bottom, and read in the order of their names; `column` holds the text, in all but text
+    files."""
 
     def __init__(self, paths: Sequence[str | Path], column: str = "text") -> None:
         self.files = _files([Path(path) for path in paths])

@@ -38,11 +38,7 @@ class CsvRows:
     """The rows of a CSV or TSV file with a header, in order, in constant memory. Raises PoNetError: empty, not UTF-8, a
     column named twice.
 
-    Args:
-        stream: the file.
-        separators: candidates; the one with which the first rows have as many fields as the header.
-        quotes: whether quotation marks may quote.
-    """
+    `separators` are candidates: the one is taken with which the first rows have as many fields as the header."""
 
     def __init__(self, stream: ByteStream, separators: tuple[str, ...] = SEPARATORS, quotes: bool = True) -> None:
         self.path, self.stream = stream.path, stream

@@ -15,13 +15,8 @@ MODEL_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "pyto
 
 
 def model_folder(name: str, files: tuple[str, ...]) -> Path:
-    """A local folder of a model's files: bundled with the package, from the cache, or downloaded. Raises PoNetError: no
-    such model, or the hub can't be reached and nothing is in the cache.
-
-    Args:
-        name: a bundled checkpoint's (`ponet-tiny`), or the hub's `owner/name` or `name`.
-        files: patterns of the files wanted.
-    """
+    """A local folder of a model's files (patterns): bundled with the package under this name, from the cache, or
+    downloaded. Raises PoNetError: no such model, or the hub can't be reached and nothing is in the cache."""
     bundled = find_checkpoint(name)
     if bundled is not None:
         return bundled
@@ -54,11 +49,8 @@ def load_data_set(name: str, missing: str, near: str = "", split: str | None = N
     """A data set of the hub or of its local cache, all its splits or one, as the `datasets` library gives it. Raises
     PoNetError: no such data set, no connection and nothing in the cache, or not readable.
 
-    Args:
-        name: `owner/name`, `name`, or either followed by `:configuration`.
-        missing, near: the start of the message that it isn't here, and its end where a name is like it.
-        split: the split, or None for all.
-    """
+    Its name may be followed by `:configuration`; `missing` and `near` are the start of the message that it isn't here,
+    and its end where a name is like it."""
     import datasets
 
     repository, _, configuration = name.partition(":")

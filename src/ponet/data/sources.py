@@ -64,12 +64,8 @@ def open_source(path: str | None, splits: Mapping[Any, str | None] | None = None
 
 
 def find(name: str, suffixes: tuple[str, ...]) -> Path | None:
-    """The file or folder that is meant, or None where only the hub is left. Raises PoNetError: a name that the hub
-    can't have, of nothing that is here.
-
-    Args:
-        suffixes: endings that no data set of the hub has.
-    """
+    """The file or folder that is meant, or None where only the hub is left, which has nothing with one of the
+    `suffixes`. Raises PoNetError: a name that the hub can't have, of nothing that is here."""
     here, data = Path(name), data_folder()
     if here.exists():
         return here

@@ -21,24 +21,17 @@ _STATE, _SPLIT_LIST = "state.json", "dataset_dict.json"
 
 
 def split_aliases(splits: Mapping[Any, str | None] | None = None) -> dict[str, str]:
-    """`ALIASES`, with the splits that have other names.
-
-    Args:
-        splits: ours -> the data's name for it, or None to leave it out. A name that is given here means nothing else.
-    """
+    """`ALIASES`, with the splits that have other names: ours -> the data's, or None to leave it out. A name that is
+    given here means nothing else."""
     given = splits or {}
     aliases = {name: split for name, split in ALIASES.items() if split not in given}
     return aliases | {name.lower(): split for split, name in given.items() if name is not None}
 
 
 def split_files(folder: Path, texts: bool = False, aliases: Mapping[str, str] = ALIASES) -> dict[str, list[Path]]:
-    """The files of each split: `train.csv`, `train-00000-of-00004.parquet`, `train/*.csv` or `train/<class>/*.txt`,
-    in the folder itself, in `data` as on the hub, or as the `datasets` library saves them.
-
-    Args:
-        texts: whether text files are taken too.
-        aliases: what splits are called, in lower case -> the split.
-    """
+    """The files of each split: `train.csv`, `train-00000-of-00004.parquet`, `train/*.csv` or `train/<class>/*.txt`
+    (with `texts`, text files too), in the folder itself, in `data` as on the hub, or as the `datasets` library saves
+    them."""
     if (folder / _SPLIT_LIST).is_file():
         return _saved_splits(folder, aliases)
     return _split_files(folder, texts, aliases) or _split_files(folder / "data", texts, aliases)

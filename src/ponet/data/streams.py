@@ -50,12 +50,8 @@ def is_text(path: Path) -> bool:
 
 
 class ByteStream:
-    """A file, opened for reading. Raises PoNetError: missing or unreadable, or an archive that holds no table or more
-    than one.
-
-    Args:
-        path: a file, also one that is compressed, or an archive with one table in it.
-    """
+    """A file, also one that is compressed, or an archive with one table in it, opened for reading. Raises PoNetError:
+    missing or unreadable, or an archive that holds no table or more than one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

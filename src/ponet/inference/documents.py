@@ -65,12 +65,8 @@ class Result:
 
 
 def annotated(annotator: Annotator, inputs: Inputs, workers: int = 1, start: int = 0) -> Generator[Result, None, None]:
-    """The results of all documents, in order. Raises PoNetError: as reading or computing does.
-
-    Args:
-        workers: processes that tokenize; 1: this one.
-        start: the index of the first document.
-    """
+    """The results of all documents, in order, the first with the index `start`; `workers` processes tokenize (1: this
+    one). Raises PoNetError: as reading or computing does."""
     waiting: deque[tuple[list[Input], int]] = deque()
 
     def jobs() -> Iterator[Texts]:
@@ -101,11 +97,8 @@ def records(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def kept_name(name: str, found: Sequence[str]) -> str:
-    """The name under which an input column is carried along: another than its own where results have that name.
-
-    Args:
-        found: the columns of the results.
-    """
+    """The name under which an input column is carried along: another than its own where the results (`found`) have
+    it."""
     while name in (INDEX, FILE, TRUNCATED, *found):
         name = f"input_{name}"
     return name

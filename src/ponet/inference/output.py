@@ -92,12 +92,8 @@ FORMATS: dict[str, Write] = {
 
 
 def output_format(out: Path, vectors: bool, keeps: bool) -> Write:
-    """How a file is written, by its suffix. Raises PoNetError: no such format, or one that can't hold these columns.
-
-    Args:
-        vectors: whether the results are vectors.
-        keeps: whether columns of the input are carried along.
-    """
+    """How a file is written, by its suffix, where the results are `vectors` or columns of the input are carried along
+    (`keeps`). Raises PoNetError: no such format, or one that can't hold these columns."""
     known = [suffix for suffix in FORMATS if suffix != ".npy" or vectors]
     suffix = out.suffix.lower()
     if suffix not in known:

@@ -113,10 +113,8 @@ def open_parts(folder: Path, job: dict[str, Any] | None) -> Iterator[Parts]:
     """The parts of a job, those that an earlier process left included; they stay if the block ends with an error.
     Raises PoNetError: another process is at it, the parts are of another job or damaged, or the folder can't be made.
 
-    Args:
-        folder: where they are.
-        job: what the results depend on: with another job's parts nothing is done. None: a job that can't be taken up.
-    """
+    `job` is what the results depend on: with another job's parts nothing is done. None: a job that can't be taken
+    up."""
     busy = f"Another process is writing to '{folder}': wait for it, or stop it."
     try:
         with locked(folder, busy):

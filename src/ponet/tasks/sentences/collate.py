@@ -24,13 +24,9 @@ class Window(NamedTuple):
 
 
 def plan_windows(counts: np.ndarray, room: int, overlap: float) -> list[Window]:
-    """Windows over a document's sentences; each sentence has its score from exactly one of them.
-
-    Args:
-        counts: `[k]` tokens of each sentence.
-        room: tokens in a window, at most; a longer sentence is alone in one.
-        overlap: the share of a window that the next one repeats, at most.
-    """
+    """Windows over a document's sentences, of `counts` `[k]` tokens; each sentence has its score from exactly one of
+    them. A window has at most `room` tokens (a longer sentence is alone in one), and repeats at most a share `overlap`
+    of the one before."""
     ends = np.concatenate([[0], np.cumsum(counts)])
     k = len(counts)
     bounds: list[tuple[int, int]] = []

@@ -99,11 +99,8 @@ def read_articles(source: TableSource, split: str, column: str, order: np.ndarra
 def take(
     articles: Iterable[Article], build: Build, limit: int | None, advance: Callable[[int], None] = lambda count: None
 ) -> tuple[list[LabelledDocument], int]:
-    """The first documents that articles give, at most `limit`, and how many articles didn't serve.
-
-    Args:
-        advance: called with 1 for each document.
-    """
+    """The first documents that articles give, at most `limit`, and how many articles didn't serve. Calls `advance(1)`
+    for each document."""
     found: list[LabelledDocument] = []
     unfit = 0
     for document in map(build, articles):

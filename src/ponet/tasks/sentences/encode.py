@@ -102,12 +102,8 @@ class EncodedText:
 
 @dataclass(frozen=True)
 class SentenceEncoder:
-    """Turns texts and the spans of their sentences into tokens.
-
-    Args:
-        tokenizer: PoNet's.
-        longest: a sentence of more tokens is cut into several, between words where they are short enough. None: none.
-    """
+    """Turns texts and the spans of their sentences into tokens. A sentence of more than `longest` is cut into several,
+    between words where they are short enough."""
 
     tokenizer: "PoNetTokenizer"
     longest: int | None = None
@@ -148,12 +144,8 @@ class SentenceEncoder:
 
 
 def _cut_long(begins: np.ndarray, words: np.ndarray, longest: int) -> None:
-    """Lets a new sentence begin wherever one would have more than `longest` tokens, at a word's first token if it can.
-
-    Args:
-        begins: `[t]` bool, changed in place.
-        words: `[t]`, the number of each token's word.
-    """
+    """Lets a new sentence begin (`begins` `[t]`, changed in place) wherever one would have more than `longest` tokens,
+    at a word's first token, by the number of each token's word `[t]`, if it can."""
     edges = np.append(np.flatnonzero(begins), len(begins))
     for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         while end - start > longest:

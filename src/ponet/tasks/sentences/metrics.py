@@ -11,22 +11,14 @@ _WORD = re.compile(r"[a-z0-9]+")
 
 
 def half_segment(reference: np.ndarray) -> int:
-    """The usual window of Pk and WindowDiff: half of the reference's mean segment, in sentences, at least 1.
-
-    Args:
-        reference: `[k - 1]` bool, whether a topic ends between each sentence and the next.
-    """
+    """The usual window of Pk and WindowDiff: half of the mean segment of a reference `[k - 1]` (bool, whether a topic
+    ends between each sentence and the next), in sentences, at least 1."""
     return max(1, round((len(reference) + 1) / (2 * (int(reference.sum()) + 1))))
 
 
 def pk(reference: np.ndarray, predicted: np.ndarray, window: int | None = None) -> float:
-    """The share of pairs of sentences, `window` apart, of which one side says that a topic ends between and the other
-    doesn't (Beeferman et al. 1999); 0 is best.
-
-    Args:
-        reference, predicted: `[k - 1]` bool, whether a topic ends between each sentence and the next.
-        window: in sentences; None for half of the reference's mean segment.
-    """
+    """The share of pairs of sentences, `window` apart (None: `half_segment`), of which one side, each `[k - 1]` bool,
+    says that a topic ends between and the other doesn't (Beeferman et al. 1999); 0 is best."""
     ours, theirs = _counts(reference, predicted, window)
     return float(((ours > 0) != (theirs > 0)).mean()) if len(ours) else 0.0
 
@@ -65,16 +57,9 @@ def words(text: str) -> list[str]:
 
 
 def oracle(sentences: Sequence[str], reference: str, most: int) -> list[int]:
-    """The sentences that together are most like the reference, by the mean F1 of ROUGE-1 and ROUGE-2, in text order.
-
-    They are chosen greedily, one by one, as long as the next one adds to it (Nallapati et al. 2017,
-    arXiv:1611.04230).
-
-    Args:
-        sentences: of the document.
-        reference: the summary.
-        most: how many to choose, at most.
-    """
+    """The sentences, at most so many, that together are most like the reference, by the mean F1 of ROUGE-1 and ROUGE-2,
+    in text order. They are chosen greedily, one by one, as long as the next one adds to it (Nallapati et al. 2017,
+    arXiv:1611.04230)."""
     target, offered = words(reference), [words(sentence) for sentence in sentences]
     single = _Overlap(offered, target)
     double = _Overlap([list(pairwise(each)) for each in offered], list(pairwise(target)))
@@ -94,12 +79,8 @@ def oracle(sentences: Sequence[str], reference: str, most: int) -> list[int]:
 
 
 class _Overlap:
-    """What sentences, each on its own beside those that are chosen, have in common with a reference.
-
-    Args:
-        sentences: the words (or pairs) of each.
-        reference: its words (or pairs).
-    """
+    """What sentences (the words, or pairs, of each), each on its own beside those that are chosen, have in common with
+    a reference."""
 
     def __init__(self, sentences: Sequence[Sequence[Hashable]], reference: Sequence[Hashable]) -> None:
         wanted = Counter(reference)

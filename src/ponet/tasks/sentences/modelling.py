@@ -144,16 +144,9 @@ def is_adapter(folder: Path) -> bool:
 
 
 def save_adapter(run: Path, out: Path) -> dict[str, Any]:
-    """Writes the adapter of a run that was trained on a bundled checkpoint with its encoder frozen. Raises PoNetError:
-    not such a run, or a folder that isn't empty.
-
-    Args:
-        run: of the task `segmentation` or `summarization`, with `data.freeze_encoder`.
-        out: the folder to write, which must not be there, or empty.
-
-    Returns:
-        What `adapter.json` holds: `base`, `task`, `bytes`, and the fields of the configuration.
-    """
+    """Writes the adapter of a run that was trained on a bundled checkpoint with its encoder frozen to a new or empty
+    folder. Returns what `adapter.json` holds: `base`, `task`, `bytes`, and the fields of the configuration. Raises
+    PoNetError: not such a run, or a folder that isn't empty."""
 
     if not (run / "recipe.yaml").is_file():
         raise PoNetError(f"'{run}' isn't a run folder: it has no recipe.yaml. `ponet train` makes one.")

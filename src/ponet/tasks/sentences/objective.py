@@ -21,12 +21,8 @@ THRESHOLDS = np.arange(1, 20) / 20
 
 @dataclass(frozen=True)
 class SentenceObjective:
-    """Binary cross-entropy over sentences.
-
-    Args:
-        config: the model's.
-        positive_weight: how much a sentence with the label 1 counts, relative to one with 0.
-    """
+    """Binary cross-entropy over sentences; one with the label 1 counts `positive_weight` times as much as one with
+    0."""
 
     config: "PoNetConfig"
     positive_weight: float = 1.0

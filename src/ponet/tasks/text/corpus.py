@@ -239,13 +239,9 @@ def load_corpus(options: TextOptions, source: TableSource | None = None) -> Labe
 def load_split(
     options: TextOptions, space: LabelSpace, data: str | None, split: str, trained: Mapping[str, Any] | None = None
 ) -> tuple[Documents, list[str]]:
-    """One split for a model that has its label space: of the recipe's data, or of another file or folder. Raises
-    PoNetError: no such split, a label that the model doesn't know, or data that isn't the recipe's any more.
-
-    Args:
-        data: the other file or folder, or None for the recipe's own data, wherever one stands.
-        trained: the facts that `load_corpus` gave when the model was trained, by which its data is known.
-    """
+    """One split for a model that has its label space: of the recipe's data, wherever one stands, or of another file or
+    folder. Raises PoNetError: no such split, a label that the model doesn't know, or data that isn't the recipe's any
+    more, by the facts that `load_corpus` gave when the model was trained."""
     trained = trained or {}
     if data is None:
         corpus = load_corpus(options, _own_source(options, trained))

@@ -168,15 +168,10 @@ def encode_documents(
 
 
 def foreign_notice(train: Split, tokenizer: "PreTrainedTokenizerBase", name: str) -> str | None:
-    """The sentence for the user where training texts are in a language or script that a checkpoint's tokenizer lacks.
+    """The sentence for the user where training texts are in a language or script that the tokenizer of `name` lacks.
 
     Such texts fall into [UNK] and into single letters within words. Of what has letters, English has 1 in 20 of them
-    with a vocabulary of 8,000 pieces, German 1 in 4, and another script 2 in 5 or more.
-
-    Args:
-        train: the training split, as `encode_documents` gives it.
-        name: the tokenizer's, or the checkpoint's whose it is.
-    """
+    with a vocabulary of 8,000 pieces, German 1 in 4, and another script 2 in 5 or more."""
     assert isinstance(train.examples, TokenStore)
     vocabulary = tokenizer.get_vocab()
     has_letters, poor = np.zeros((2, 1 + max(vocabulary.values())), dtype=bool)

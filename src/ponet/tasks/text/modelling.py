@@ -89,15 +89,9 @@ def build_model(
     options: TextOptions,
     notices: list[str],
 ) -> "tuple[PoNetForSequenceClassification, frozenset[str]]":
-    """The classifier that the recipe's `model` section describes, with positions for `max_length` tokens. Raises
-    PoNetError: an unreadable or unfitting checkpoint, or fields that don't go together.
-
-    Args:
-        labels: of the training rows; a new regression head begins at their mean.
-
-    Returns:
-        The model, and the names of the weights that its checkpoint lacks; none where there is no checkpoint.
-    """
+    """The classifier that the recipe's `model` section describes, with positions for `max_length` tokens, and the names
+    of the weights that its checkpoint lacks. A new regression head begins at the mean of the training rows' labels.
+    Raises PoNetError: an unreadable or unfitting checkpoint, or fields that don't go together."""
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
 
     fields = {key: value for key, value in values.items() if key not in FROM_INIT}
