@@ -4,23 +4,22 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from tokenizers import Encoding
 
 from ponet.artifacts import progress
 from ponet.config.text import TextOptions
+from ponet.inference.documents import Texts
+from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.tasks.base import Split
 from ponet.tasks.models import cut_lengths
 from ponet.tasks.text.corpus import Documents
 from ponet.tasks.text.tokens import Tokens, TokenStore
 from ponet.utils.batching import bounded
-
-if TYPE_CHECKING:
-    from tokenizers import Encoding
-    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
-
+from ponet.utils.errors import PoNetError
 
 BATCH_TEXTS = 512
 BATCH_CHARACTERS = 4_000_000
@@ -68,7 +67,7 @@ class CutCounts:
 class Encoder:
     """Turns texts into tokens as the options say, and counts what is cut."""
 
-    tokenizer: "PreTrainedTokenizerBase"
+    tokenizer: PoNetTokenizer
     options: TextOptions
     counts: CutCounts = field(default_factory=CutCounts)
 
@@ -105,6 +104,22 @@ class Encoder:
             self.counts.add(len(whole), len(part))
             documents.append(part)
         return documents
+
+
+@dataclass
+class PairEncoder:
+    """Texts, or pairs of them, to tokens; in a worker process too."""
+
+    encoder: Encoder
+    paired: bool
+    """Whether the model compares two texts, and can't read one alone."""
+
+    def __call__(self, texts: Texts) -> list[Tokens]:
+        """A document each. Raises PoNetError: single texts where pairs are needed."""
+        if self.paired and texts[0][1] is None:
+            raise PoNetError("This model compares two texts: the input must be a table with two columns (--pair).")
+        pairs = None if texts[0][1] is None else [pair or "" for _, pair in texts]
+        return self.encoder([text for text, _ in texts], pairs)
 
 
 def _windows(text: Tokens, size: int) -> list[Tokens]:
@@ -154,7 +169,7 @@ def kept_range(length: int, kept: int, keep: str) -> np.ndarray:
 
 
 def encode_documents(
-    documents: Documents, tokenizer: "PreTrainedTokenizerBase", options: TextOptions, split: str
+    documents: Documents, tokenizer: PoNetTokenizer, options: TextOptions, split: str
 ) -> tuple[Split, CutCounts]:
     """A split as token arrays, with a progress bar where the terminal shows one."""
     encoder = Encoder(tokenizer, options)
@@ -167,7 +182,7 @@ def encode_documents(
     return Split(store, store.lengths), encoder.counts
 
 
-def foreign_notice(train: Split, tokenizer: "PreTrainedTokenizerBase", name: str) -> str | None:
+def foreign_notice(train: Split, tokenizer: PoNetTokenizer, name: str) -> str | None:
     """The sentence for the user where training texts are in a language or script that the tokenizer of `name` lacks.
 
     Such texts fall into [UNK] and into single letters within words. Of what has letters, English has 1 in 20 of them
@@ -206,7 +221,7 @@ def _batches(documents: Documents) -> Iterator[tuple[list[str], list[str] | None
 
 
 def cut_documents(
-    documents: Documents, tokenizer: "PreTrainedTokenizerFast", options: TextOptions, split: str
+    documents: Documents, tokenizer: PoNetTokenizer, options: TextOptions, split: str
 ) -> tuple[Documents, CutCounts]:
     """The documents with just the text that `encode_documents` keeps, and the same counts."""
     counts = CutCounts()
@@ -238,7 +253,7 @@ def cut_documents(
     return Documents(cut_texts, cut_pairs, documents.labels, documents.origin), counts
 
 
-def _cut_text(text: str, encoding: "Encoding", kept: int, keep: str) -> str:
+def _cut_text(text: str, encoding: Encoding, kept: int, keep: str) -> str:
     """The characters of the `kept` tokens: the head, the tail, or both ends with a space between."""
     if kept >= len(encoding):
         return text

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from ponet.data.labels import LabelSpace, check_weights
 from ponet.tasks.base import ComputeLoss
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import EvalPrediction
 
 
@@ -113,12 +115,9 @@ def weighted_loss(weights: np.ndarray, space: LabelSpace) -> ComputeLoss:
     The sum over a batch is divided by the number of labels in all batches of the step, so gradient accumulation
     changes nothing.
     """
-    import torch
-    import torch.nn.functional as F
-
     table = torch.tensor(weights, dtype=torch.float32)
 
-    def compute(outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | int | None" = None) -> "Tensor":
+    def compute(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
         logits = (outputs["logits"] if isinstance(outputs, dict) else outputs[0]).float()
         weight = table.to(logits.device)
         if space.kind == "multi_label":

@@ -1,10 +1,18 @@
 """The model and the tokenizer of a run: from scratch, from a checkpoint, or from a finished run."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
 
 from ponet.config.text import TextOptions
 from ponet.data.labels import LabelSpace
+from ponet.data.tokenizer_training import train_wordpiece
+from ponet.models.configuration_ponet import PoNetConfig
+from ponet.models.loading import WeightsError, check_weights
+from ponet.models.modeling_ponet import PoNetForSequenceClassification
+from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.tasks.models import (
     BY_TOKENIZER,
     SMALL,
@@ -22,13 +30,6 @@ from ponet.tasks.models import (
 from ponet.tasks.text.corpus import Documents
 from ponet.utils.errors import PoNetError, suggest
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from ponet.models.modeling_ponet import PoNetForSequenceClassification
-    from ponet.models.tokenization_ponet import PoNetTokenizer
-
-
 FROM_SCRATCH: dict[str, Any] = {**SMALL, "classifier_pooling": "mean"}
 """What a CPU trains in minutes; a recipe's `model` section overrides any of it."""
 BY_DATA = ("num_labels", "id2label", "label2id", "problem_type")
@@ -45,8 +46,6 @@ MISSING_SHARE = 0.25
 
 def check_model_keys(values: dict[str, Any]) -> None:
     """Raises PoNetError for a key of the `model` section that is neither of FROM_INIT nor a configuration's field."""
-    from ponet.models.configuration_ponet import PoNetConfig
-
     known = [*FROM_INIT, *(name for name in PoNetConfig().to_dict() if name not in (*BY_DATA, BY_PAIRS))]
     for key in values:
         if key in BY_DATA:
@@ -57,15 +56,13 @@ def check_model_keys(values: dict[str, Any]) -> None:
             raise PoNetError(f"There is no 'model.{key}'.{suggest(key, known)}")
 
 
-def make_tokenizer(options: TextOptions, init: str | None, train: Documents, notices: list[str]) -> "PoNetTokenizer":
+def make_tokenizer(options: TextOptions, init: str | None, train: Documents, notices: list[str]) -> PoNetTokenizer:
     """The tokenizer that is named, else the checkpoint's, else one trained on the training texts. Raises PoNetError:
     none where one is named."""
     named = options.tokenizer if options.tokenizer is not None else init
     if named is not None:
         tokenizer = open_tokenizer(named)
     else:
-        from ponet.data.tokenizer_training import train_wordpiece
-
         columns = [train.texts, *([] if train.pairs is None else [train.pairs])]
         texts = (text.as_py() for column in columns for text in column)
         tokenizer = train_wordpiece(texts, options.vocab_size)
@@ -83,17 +80,15 @@ def make_tokenizer(options: TextOptions, init: str | None, train: Documents, not
 
 def build_model(
     values: dict[str, Any],
-    tokenizer: "PoNetTokenizer",
+    tokenizer: PoNetTokenizer,
     space: LabelSpace,
-    labels: "np.ndarray",
+    labels: np.ndarray,
     options: TextOptions,
     notices: list[str],
-) -> "tuple[PoNetForSequenceClassification, frozenset[str]]":
+) -> tuple[PoNetForSequenceClassification, frozenset[str]]:
     """The classifier that the recipe's `model` section describes, with positions for `max_length` tokens, and the names
     of the weights that its checkpoint lacks. A new regression head begins at the mean of the training rows' labels.
     Raises PoNetError: an unreadable or unfitting checkpoint, or fields that don't go together."""
-    from ponet.models.modeling_ponet import PoNetForSequenceClassification
-
     fields = {key: value for key, value in values.items() if key not in FROM_INIT}
     changed = bool(fields.keys() - {"classifier_pair_difference"}) if options.pairs == "separate" else bool(fields)
     fields |= {**space.config_fields(), BY_PAIRS: options.pairs == "separate"}
@@ -123,9 +118,7 @@ def build_model(
     return model, frozenset(new)
 
 
-def _from_scratch(fields: dict[str, Any], tokenizer: "PoNetTokenizer", length: int) -> "PoNetForSequenceClassification":
-    from ponet.models.modeling_ponet import PoNetForSequenceClassification
-
+def _from_scratch(fields: dict[str, Any], tokenizer: PoNetTokenizer, length: int) -> PoNetForSequenceClassification:
     size = vocabulary_size(tokenizer)
     settled = {**FROM_SCRATCH, "vocab_size": size, "max_position_embeddings": length}
     settled |= {name: getattr(tokenizer, name) for name in BY_TOKENIZER} | fields
@@ -141,10 +134,8 @@ def _from_scratch(fields: dict[str, Any], tokenizer: "PoNetTokenizer", length: i
     return new_model(PoNetForSequenceClassification, settled)
 
 
-def _begin_at_mean(model: Any, labels: "np.ndarray", notices: list[str]) -> None:
+def _begin_at_mean(model: Any, labels: np.ndarray, notices: list[str]) -> None:
     """Starts a regression head at the labels' mean, which small steps would take long to reach."""
-    import torch
-
     last = [module for module in model.classifier.modules() if isinstance(module, torch.nn.Linear)][-1]
     with torch.no_grad():
         last.bias.fill_(float(labels.mean()))
@@ -156,8 +147,6 @@ def _begin_at_mean(model: Any, labels: "np.ndarray", notices: list[str]) -> None
 
 
 def _check_loaded(init: str, model: Any, info: dict[str, Any], changed: bool, notices: list[str]) -> None:
-    from ponet.models.loading import WeightsError, check_weights
-
     strange = [entry for entry in info["mismatched_keys"] if not entry[0].startswith(HEAD)]
     if strange and changed:
         name, theirs, ours = strange[0]
@@ -180,11 +169,9 @@ def _check_loaded(init: str, model: Any, info: dict[str, Any], changed: bool, no
         notices.append(f"{len(missing)} of the encoder's {len(body)} weights aren't in '{init}' and start at random.")
 
 
-def open_run(run: Path) -> "tuple[PoNetForSequenceClassification, PoNetTokenizer, LabelSpace]":
+def open_run(run: Path) -> tuple[PoNetForSequenceClassification, PoNetTokenizer, LabelSpace]:
     """The model, tokenizer and label space of a run folder. Raises PoNetError: the run has no model yet, or a broken
     one."""
-    from ponet.models.modeling_ponet import PoNetForSequenceClassification
-
     model, tokenizer = finished_model(PoNetForSequenceClassification, run), open_tokenizer(str(run))
     check_vocabulary(tokenizer, model, str(run), "bring back the one that it was trained with")
     return model, tokenizer, LabelSpace.from_config(model.config)

@@ -1,44 +1,25 @@
 """New documents -> labels and scores: the model of a run, for `ponet.inference`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from ponet.config.text import TextOptions
 from ponet.data.inputs import Source
 from ponet.data.labels import LabelSpace
-from ponet.inference.documents import Texts, token_batches
+from ponet.inference.documents import token_batches
 from ponet.tasks.models import device, model_digest
-from ponet.tasks.text.encode import Encoder
+from ponet.tasks.text.encode import Encoder, PairEncoder
 from ponet.tasks.text.modelling import open_run
 from ponet.tasks.text.tokens import Tokens, collator
 from ponet.utils.errors import PoNetError
 from ponet.utils.precision import resolve_precision, torch_dtype
 
-if TYPE_CHECKING:
-    pass
-
 BATCH_TOKENS = 16_384
-
-
-@dataclass
-class PairEncoder:
-    """Texts, or pairs of them, to tokens; in a worker process too."""
-
-    encoder: Encoder
-    paired: bool
-    """Whether the model compares two texts, and can't read one alone."""
-
-    def __call__(self, texts: Texts) -> list[Tokens]:
-        """A document each. Raises PoNetError: single texts where pairs are needed."""
-        if self.paired and texts[0][1] is None:
-            raise PoNetError("This model compares two texts: the input must be a table with two columns (--pair).")
-        pairs = None if texts[0][1] is None else [pair or "" for _, pair in texts]
-        return self.encoder([text for text, _ in texts], pairs)
 
 
 class Predictor:
@@ -59,8 +40,6 @@ class Predictor:
     def __init__(
         self, run: Path, options: TextOptions, *, batch_tokens: int = BATCH_TOKENS, dtype: str = "float32"
     ) -> None:
-        import torch
-
         self.run, self.options, self.batch_tokens = run, options, batch_tokens
         self.dtype = resolve_precision(dtype, "dtype")
         self.model, tokenizer, self.space = open_run(run)
@@ -83,8 +62,6 @@ class Predictor:
 
     def logits(self, documents: Sequence[Tokens]) -> np.ndarray:
         """`[n, C]` of documents, in order. Raises PoNetError: NaN or infinity among them."""
-        import torch
-
         found = np.empty((len(documents), self.space.num_labels))
         for batch in token_batches([len(tokens) for tokens in documents], self.batch_tokens):
             tensors = self._collate([documents[each].example() for each in batch])
