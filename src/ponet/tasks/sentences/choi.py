@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ponet.tasks.sentences.articles import Article
-from ponet.tasks.sentences.documents import LabelledDocument, join_paragraphs
+from ponet.tasks.sentences.documents import Article, LabelledDocument, join_paragraphs
 from ponet.tasks.sentences.encode import split_sentences
 
 EXCERPTS = 10

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ponet.tasks.sentences.collate import INPUTS
+from ponet.tasks.sentences.encode import INPUTS
 from ponet.tasks.sentences.metrics import boundary_counts, f1, pk, window_diff
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ import torch
 from ponet.config.recipe import Recipe, load_recipe
 from ponet.models.checkpoints import CHECKPOINTS
 from ponet.tasks.models import checkpoint_folder, device
-from ponet.tasks.sentences.collate import INPUTS, SentenceCollator
-from ponet.tasks.sentences.encode import EncodedText, SentenceEncoder, Span, split_sentences
+from ponet.tasks.sentences.encode import INPUTS, EncodedText, SentenceCollator, SentenceEncoder, Span, split_sentences
 from ponet.tasks.sentences.modelling import FILE, is_adapter, open_adapter, open_run
 from ponet.utils.batching import bounded, cut
 from ponet.utils.errors import PoNetError

@@ -9,7 +9,6 @@ from ponet.artifacts import progress
 from ponet.config.sentences import SentenceOptions
 from ponet.data.sources import TableSource, open_source
 from ponet.tasks.base import Evaluation, Example, Prepared, Split
-from ponet.tasks.sentences.collate import SentenceCollator
 from ponet.tasks.sentences.documents import (
     Build,
     LabelledDocument,
@@ -18,7 +17,7 @@ from ponet.tasks.sentences.documents import (
     summarization_document,
     take,
 )
-from ponet.tasks.sentences.encode import EncodedText, SentenceEncoder
+from ponet.tasks.sentences.encode import EncodedText, SentenceCollator, SentenceEncoder
 from ponet.tasks.sentences.modelling import build_model, make_tokenizer, open_run
 from ponet.tasks.sentences.objective import SegmentationObjective, SentenceObjective, SummarizationObjective
 from ponet.utils.errors import PoNetError
