@@ -129,8 +129,7 @@ class Embedder:
     @property
     def width(self) -> int:
         """`d`, the length of a vector."""
-        width: int = self.model.config.hidden_size
-        return width
+        return self.model.config.hidden_size
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """`[n, d]` float32, a row for each text, in order."""

@@ -98,8 +98,7 @@ class PoNetClassifier(ClassifierMixin, BaseEstimator):
             sklearn.exceptions.NotFittedError: before `fit`.
         """
         probabilities = self.predict_proba(X)
-        found: np.ndarray = self.classes_[probabilities.argmax(axis=1)]
-        return found
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def predict_proba(self, X: Sequence[str]) -> np.ndarray:
         """The probability of each class, `[n, C]`, in the order of `classes_`.
@@ -118,8 +117,7 @@ class PoNetClassifier(ClassifierMixin, BaseEstimator):
             message = f"{cut:,} of {len(texts):,} texts were longer than {self.max_length:,} tokens and cut."
             warnings.warn(message, stacklevel=2)
         exponents = np.exp(np.concatenate(logits) - np.concatenate(logits).max(axis=1, keepdims=True, initial=-np.inf))
-        found: np.ndarray = exponents / exponents.sum(axis=1, keepdims=True)
-        return found
+        return exponents / exponents.sum(axis=1, keepdims=True)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from ponet.data.corpora import TextCorpus, pieces
 from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import check_utf8_name, explained
+from ponet.utils.files import check_utf8_name, explain, explained
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MOST_PIECES = 10**7
@@ -117,8 +117,9 @@ def train_tokenizer_from_corpus(
             progress.update(task, description="merging pieces" if len(passed) == PASSES else "counting words")
 
         tokenizer, characters, notices = _learn(read, vocab_size, lowercase, min_frequency, limit_alphabet)
-        tokenizer.save_pretrained(folder)
-        tokenizer.save_vocabulary(str(folder))
+        with explained(Path(out)):
+            tokenizer.save_pretrained(folder)
+            tokenizer.save_vocabulary(str(folder))
     seconds = time.monotonic() - started
     return TokenizerSummary(Path(out), len(tokenizer), source.texts, characters, seconds, tuple(notices))
 
@@ -211,18 +212,19 @@ def _progress(show: bool) -> Progress:
 def _filled(out: Path, overwrite: bool) -> Iterator[Path]:
     """Yields a folder in `out`; if the block ends well its files are moved to `out`, else nothing of it stays."""
     created = not out.exists()
-    with explained(out):
+    try:
         _check_folder(out, overwrite)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=out) as temporary:
-                yield Path(temporary)
-                for file in sorted(Path(temporary).iterdir()):
-                    file.replace(out / file.name)
-            created = False
-        finally:
-            if created and out.is_dir():
-                out.rmdir()
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=out, ignore_cleanup_errors=True) as temporary:
+            yield Path(temporary)
+            for file in sorted(Path(temporary).iterdir()):
+                file.replace(out / file.name)
+        created = False
+    except OSError as error:
+        raise explain(error, out) from error
+    finally:
+        if created and out.is_dir():
+            out.rmdir()
 
 
 def _check_folder(out: Path, overwrite: bool) -> None:

@@ -77,7 +77,7 @@ def annotated(annotator: Annotator, inputs: Inputs, workers: int = 1, start: int
     with closing(parallel_map(annotator.encode, jobs(), workers)) as encoded:
         for documents in encoded:
             block, position = waiting.popleft()
-            yield Result(_table(start, block, inputs, documents, annotator.annotate(documents)), position)
+            yield Result(_table(start, block, inputs, answers(annotator, documents)), position)
             start += len(block)
 
 
@@ -117,7 +117,13 @@ def encoded_blocks(
         yield annotator.encode([(item.text, item.pair) for item in block])
 
 
-def _table(start: int, items: list[Input], inputs: Inputs, documents: Sequence[Encoded], found: pa.Table) -> pa.Table:
+def answers(annotator: Annotator, documents: Sequence[Encoded]) -> pa.Table:
+    """What the model finds for documents, and `truncated`."""
+    cut = pa.array([True if each.dropped else None for each in documents], pa.bool_())
+    return annotator.annotate(documents).append_column(TRUNCATED, cut)
+
+
+def _table(start: int, items: list[Input], inputs: Inputs, found: pa.Table) -> pa.Table:
     columns: dict[str, Any] = {INDEX: pa.array(range(start, start + len(items)), pa.int64())}
     if inputs.named:
         columns[FILE] = pa.array([item.name for item in items], pa.string())
@@ -125,10 +131,7 @@ def _table(start: int, items: list[Input], inputs: Inputs, documents: Sequence[E
         values = [(item.row or {}).get(name) for item in items]
         kind = inputs.types.get(name)
         columns[kept_name(name, found.column_names)] = array(values) if kind is None else pa.array(values, kind)
-    for name in found.column_names:
-        columns[name] = found.column(name)
-    columns[TRUNCATED] = pa.array([True if each.dropped else None for each in documents], pa.bool_())
-    return pa.table(columns)
+    return pa.table(columns | dict(zip(found.column_names, found.columns, strict=True)))
 
 
 def token_batches(lengths: Sequence[int], batch_tokens: int) -> list[np.ndarray]:

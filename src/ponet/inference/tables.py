@@ -4,13 +4,13 @@ Where a whole file is read here, `ponet.inference.job` does more: parts on disk,
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from ponet.data.columns import text_column
 from ponet.data.tables import DataTable
-from ponet.inference.documents import TRUNCATED, Annotator, encoded_blocks, kept_name
+from ponet.inference.documents import TRUNCATED, Annotator, answers, encoded_blocks, kept_name
 from ponet.utils.errors import PoNetError, suggest
 
 if TYPE_CHECKING:
@@ -44,17 +44,12 @@ def annotate_table(
     data = DataTable(table, "the rows")
     texts = text_column(data, text).to_pylist()
     pairs = text_column(data, pair).to_pylist() if pair else [None] * len(texts)
-    found, cut = [annotator.columns.empty_table()], []
-    for documents in encoded_blocks(annotator, texts, pairs):
-        found.append(annotator.annotate(documents))
-        cut += [True if document.dropped else None for document in documents]
-    results = pa.concat_tables(found)
-    columns: dict[str, Any] = {
-        kept_name(name, results.column_names): table.column(name)
-        for name in (table.column_names if keep is None else keep)
-    }
-    columns |= {name: results.column(name) for name in results.column_names}
-    return pa.table({**columns, TRUNCATED: pa.array(cut, pa.bool_())})
+    blocks = encoded_blocks(annotator, texts, pairs)
+    none = annotator.columns.append(pa.field(TRUNCATED, pa.bool_())).empty_table()
+    found = pa.concat_tables([none, *(answers(annotator, documents) for documents in blocks)])
+    kept = table.column_names if keep is None else keep
+    columns = {kept_name(name, found.column_names): table.column(name) for name in kept}
+    return pa.table(columns | dict(zip(found.column_names, found.columns, strict=True)))
 
 
 def annotate_frames(

@@ -85,8 +85,7 @@ class EncodedText:
     @property
     def counts(self) -> np.ndarray:
         """`[k]`: tokens of each sentence."""
-        counts: np.ndarray = np.bincount(self.sentence_ids[1:-1], minlength=len(self.spans))
-        return counts
+        return np.bincount(self.sentence_ids[1:-1], minlength=len(self.spans))
 
     def cut(self, max_length: int) -> "EncodedText":
         """The first whole sentences, of at most `max_length` tokens with the special ones; at least one sentence,

@@ -92,7 +92,6 @@ def _overlap(
 
     def f1(chosen: list[int]) -> np.ndarray:
         common = np.minimum(counts + counts[chosen].sum(0), limits).sum(1)
-        scores: np.ndarray = 2 * common / np.maximum(lengths + lengths[chosen].sum() + len(reference), 1)
-        return scores
+        return 2 * common / np.maximum(lengths + lengths[chosen].sum() + len(reference), 1)
 
     return f1

@@ -117,8 +117,7 @@ def _options(folder: Path, task: str) -> dict[str, Any]:
     """What the recipe of a run says of reading; nothing for a folder without one. Raises PoNetError: a run of another
     task."""
     if is_adapter(folder):
-        facts: dict[str, Any] = read_json(folder / FILE)
-        return facts
+        return read_json(folder / FILE)
     if not (folder / "recipe.yaml").is_file():
         return {}
     recipe: Recipe = load_recipe(folder / "recipe.yaml")

@@ -197,5 +197,4 @@ class SummarizationTask(SentenceTask):
 
     def labels(self, document: LabelledDocument, encoded: EncodedText) -> np.ndarray:
         """1 for a sentence of the oracle's."""
-        labels: np.ndarray = document.labels[encoded.kept].astype(np.float32)
-        return labels
+        return document.labels[encoded.kept].astype(np.float32)
