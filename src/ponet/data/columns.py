@@ -91,7 +91,9 @@ def choose_columns(
     if text is None:
         text, pair = _find_text(table, set(label), pair)
     if labelled and not label:
-        label = _only_label(table, {text, pair})
+        label = tuple(name for name in table.columns if name not in (text, pair) and not _names_rows(name))
+        if len(label) != 1:
+            raise _unclear(table, "label", "label=NAME, or label=a,b,c for several 0/1 columns")
     if text in label or pair in label or text == pair:
         raise PoNetError(
             f"A column can't serve twice ({text}, {pair or '-'}, {', '.join(label)}): give text=, pair= and label=."
@@ -157,13 +159,6 @@ def _find_label(table: DataTable, taken: set[str | None]) -> tuple[str, ...]:
     if found is None or _mean_length(table, found) > 10 * WORDY:
         return ()  # or an essay called `topic`
     return (found,)
-
-
-def _only_label(table: DataTable, taken: set[str | None]) -> tuple[str, ...]:
-    left = [name for name in table.columns if name not in taken and not _names_rows(name)]
-    if len(left) == 1:
-        return (left[0],)
-    raise _unclear(table, "label", "label=NAME, or label=a,b,c for several 0/1 columns")
 
 
 def _find_text(table: DataTable, labels: set[str], pair: str | None) -> tuple[str, str | None]:

@@ -206,7 +206,7 @@ class _Records:
 
     def _marked(self) -> list[str] | None:
         """The fields of a record that has quotation marks; None where more text is needed first."""
-        text, at = self._text, self._at
+        text, at, ends = self._text, self._at, (self.separator, "\n", "\r\n")
         fields: list[str] = []
         broken: list[int] = []  # fields over several lines
         stray = undoubled = 0
@@ -218,7 +218,7 @@ class _Records:
                 if more and len(text) - self._at <= LONGEST_ROW:
                     self._refill()
                     return None
-                if match is not None and self._ends(match.end()):
+                if match is not None and (match.end() >= len(text) or text.startswith(ends, match.end())):
                     field, after = match[1], match.end()
                     if "\n" in field:
                         broken.append(len(fields))
@@ -258,9 +258,6 @@ class _Records:
             self.strays += 1
             self.first_stray = self.first_stray or self._row + 1
         return fields
-
-    def _ends(self, at: int) -> bool:
-        return at >= len(self._text) or self._text.startswith((self.separator, "\n", "\r\n"), at)
 
     def _told(self, fields: list[str]) -> list[str]:
         """The fields, once the row is counted and its short values are remembered."""

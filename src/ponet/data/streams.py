@@ -63,7 +63,12 @@ class ByteStream:
             raise explain(error, path) from error
         self.size = os.fstat(self._file.fileno()).st_size
         try:
-            self._bytes = self._decompressed()
+            self._bytes: Any = self._file
+            if self.compression == ZIP:
+                self._bytes = self._member()
+            elif self.compression:
+                kind = COMPRESSIONS[self.compression]
+                self._bytes = pa.CompressedInputStream(pa.PythonFile(self._file, "r"), kind)
         except BaseException:
             self._file.close()
             raise
@@ -143,29 +148,22 @@ class ByteStream:
         if last:
             yield last.removesuffix("\r")
 
-    def _decompressed(self) -> Any:
-        if not self.compression:
-            return self._file
-        if self.compression == ZIP:
-            return self._member()
-        return pa.CompressedInputStream(pa.PythonFile(self._file, "r"), COMPRESSIONS[self.compression])
-
     def _member(self) -> Any:
         try:
             archive = zipfile.ZipFile(self._file)
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            entries = [entry for entry in entries if not entry.filename.startswith(("__MACOSX/", "."))]
-            kinds = {entry.filename: split_name(Path(entry.filename)) for entry in entries}
-            found = [entry for entry in entries if kinds[entry.filename][1] in TABLES]
-            found = found or [entry for entry in entries if kinds[entry.filename][1] in TEXTS]
-            if len(found) != 1 or kinds[found[0].filename][2]:
-                names = ", ".join(entry.filename for entry in (found or entries)[:3])
+            hidden = ("__MACOSX/", ".")
+            entries = [each for each in archive.infolist() if not (each.is_dir() or each.filename.startswith(hidden))]
+            found = [each for each in entries if split_name(Path(each.filename))[1] in TABLES]
+            found = found or [each for each in entries if split_name(Path(each.filename))[1] in TEXTS]
+            _, kind, compression = split_name(Path(found[0].filename if found else ""))
+            if len(found) != 1 or compression:
+                names = ", ".join(each.filename for each in (found or entries)[:3])
                 raise PoNetError(
                     f"'{self.path}' holds {len(found)} tables ({names or 'nothing'}), where one is needed: unpack it."
                 )
             if found[0].flag_bits & 1:
                 raise PoNetError(f"'{self.path}' is encrypted: unpack it first.")
-            self.kind = kinds[found[0].filename][1]
+            self.kind = kind
             return archive.open(found[0])
         except (zipfile.BadZipFile, NotImplementedError) as error:
             raise self._damaged(error) from error

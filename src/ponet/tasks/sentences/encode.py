@@ -54,17 +54,11 @@ def _cut(text: str, start: int, end: int) -> list[Span]:
         place = text.rfind("\n", start, limit)
         if place <= start:
             place = next((at for at in range(limit, start, -1) if text[at].isspace()), limit)
-        pieces.append(_trimmed(text, start, place))
+        pieces.append((start, start + len(text[start:place].rstrip())))
         start = place
         while text[start].isspace():  # the span ends with something else
             start += 1
     return [*pieces, (start, end)]
-
-
-def _trimmed(text: str, start: int, end: int) -> Span:
-    while text[end - 1].isspace():
-        end -= 1
-    return start, end
 
 
 @dataclass

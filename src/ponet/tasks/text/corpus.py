@@ -255,7 +255,9 @@ def load_split(
             )
         return documents, [f"{len(documents):,} {split} rows: {documents.origin}."]
     source = open_source(data)
-    name = _wanted_split(source, split, data)
+    name = "train" if source.is_file else split  # a file given for evaluation is the split
+    if name not in source.splits:
+        raise PoNetError(f"'{data}' has no {split} split; it has: {', '.join(source.splits)}.")
     table = source.splits[name]
     chosen = _where_present(options, table)
     columns = choose_columns(table, chosen.text, chosen.pair, chosen.label_columns())
@@ -304,14 +306,6 @@ def _compared(options: TextOptions, trained: Mapping[str, Any], source: TableSou
         if seen:
             notices.append(f"{seen:,} of its {len(found):,} rows occur word for word in the run's training rows.")
     return notices
-
-
-def _wanted_split(source: TableSource, split: str, data: str) -> str:
-    if source.is_file:
-        return "train"  # a file given for evaluation is the split
-    if split not in source.splits:
-        raise PoNetError(f"'{data}' has no {split} split; it has: {', '.join(source.splits)}.")
-    return split
 
 
 def _where_present(options: TextOptions, table: DataTable) -> TextOptions:
