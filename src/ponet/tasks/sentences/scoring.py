@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from ponet.config.recipe import Recipe, load_recipe
+from ponet.inference.documents import token_batches
 from ponet.models.checkpoints import CHECKPOINTS
 from ponet.tasks.models import checkpoint_folder, device
 from ponet.tasks.sentences.encode import INPUTS, EncodedText, SentenceCollator, SentenceEncoder, Span, split_sentences
 from ponet.tasks.sentences.modelling import FILE, is_adapter, open_adapter, open_run
-from ponet.utils.batching import bounded, cut
+from ponet.utils.batching import bounded
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
 
@@ -83,10 +84,10 @@ class SentenceScorer:
     def _scores(self, encoded: list[EncodedText]) -> list[np.ndarray]:
         """`[k]` for each text; texts of similar length share a batch."""
         scores: list[np.ndarray] = [np.zeros(0, dtype=np.float32)] * len(encoded)
-        lengths = np.array([len(each.input_ids) for each in encoded])
-        order = np.array([i for i in np.argsort(lengths, kind="stable") if encoded[i].spans], dtype=np.int64)
-        for batch in cut(order, lengths, self.batch_tokens, None):
-            for index, found in zip(batch, self._batch([encoded[i] for i in batch]), strict=True):
+        filled = [index for index, each in enumerate(encoded) if each.spans]
+        for batch in token_batches([len(encoded[index].input_ids) for index in filled], self.batch_tokens):
+            indices = [filled[place] for place in batch]
+            for index, found in zip(indices, self._batch([encoded[index] for index in indices]), strict=True):
                 scores[index] = found
         return scores
 

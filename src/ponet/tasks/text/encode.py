@@ -136,9 +136,8 @@ def _one_segment(types: np.ndarray) -> np.ndarray:
     """Segment ids `[n]` of an undivided text or pair, [CLS] A [SEP] (B [SEP]), given its token types `[n]`."""
     starts = np.zeros(len(types), dtype=np.int32)
     first_end = int(np.count_nonzero(types == 0)) - 1
-    for position in (1, first_end, first_end + 1, len(types) - 1):  # A, [SEP], B, [SEP], where they are
-        if position < len(types):
-            starts[position] = 1
+    places = (1, first_end, first_end + 1, len(types) - 1)  # A, [SEP], B, [SEP], where they are
+    starts[[place for place in places if place < len(types)]] = 1
     return np.cumsum(starts, dtype=np.int32)
 
 
