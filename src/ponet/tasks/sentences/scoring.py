@@ -54,11 +54,7 @@ class SentenceScorer:
     """
 
     def __init__(
-        self,
-        task: str,
-        model: str | Path | None = None,
-        batch_tokens: int = BATCH_TOKENS,
-        longest: int | None = None,
+        self, task: str, model: str | Path | None = None, batch_tokens: int = BATCH_TOKENS, longest: int | None = None
     ) -> None:
         folder = _folder(task, model)
         self.model, self.tokenizer = open_adapter(folder, task) if is_adapter(folder) else open_run(folder)
