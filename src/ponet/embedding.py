@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
+import pyarrow as pa
 
-from ponet.data.inputs import Input
-from ponet.inference.documents import Texts, blocks, token_batches
+from ponet.inference.documents import BLOCK_CHARACTERS, BLOCK_TEXTS, Texts, encoded_blocks, token_batches
 from ponet.models.checkpoints import LONG_DOCUMENTS, checkpoint
+from ponet.utils.batching import bounded
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
 from ponet.utils.precision import resolve_precision, torch_dtype
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from torch import Tensor
 
     from ponet.models.modeling_ponet import PoNetModel
@@ -66,23 +66,16 @@ class TextEncoder:
 
     def __call__(self, texts: Texts) -> list[Document]:
         """A document each."""
-        encoded = self.tokenizer(
-            [text for text, _ in texts],
-            truncation=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        return [
-            self._cut(Document(np.asarray(ids), np.asarray(segments)))
-            for ids, segments in zip(encoded["input_ids"], encoded["segment_ids"], strict=True)
-        ]
-
-    def _cut(self, document: Document) -> Document:
-        size = len(document)
-        if self.max_length is None or size <= self.max_length:
-            return document
-        return document.part([*range(self.max_length - 1), size - 1], size - self.max_length)
+        left_out = {"return_attention_mask": False, "return_token_type_ids": False}
+        encoded = self.tokenizer([text for text, _ in texts], truncation=False, verbose=False, **left_out)
+        documents = []
+        for ids, segments in zip(encoded["input_ids"], encoded["segment_ids"], strict=True):
+            document = Document(np.asarray(ids), np.asarray(segments))
+            over = 0 if self.max_length is None else len(document) - self.max_length
+            if self.max_length is not None and over > 0:
+                document = document.part([*range(self.max_length - 1), len(document) - 1], over)
+            documents.append(document)
+        return documents
 
 
 class Embedder:
@@ -136,8 +129,7 @@ class Embedder:
     @property
     def width(self) -> int:
         """`d`, the length of a vector."""
-        width: int = self.model.config.hidden_size
-        return width
+        return self.model.config.hidden_size
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """`[n, d]` float32, a row for each text, in order."""
@@ -146,8 +138,8 @@ class Embedder:
 
     def stream(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
         """A vector `[d]` float32 for each text, in order, in bounded memory."""
-        for block in blocks(map(Input, texts)):
-            yield from self.vectors(self.encode([(item.text, None) for item in block.inputs]))
+        for documents in encoded_blocks(self, texts):
+            yield from self.vectors(documents)
 
     def stream_segments(
         self, texts: Iterable[str], spans: Iterable[Sequence[Span]] | None = None
@@ -162,15 +154,13 @@ class Embedder:
         Raises:
             PoNetError: an embedder with `max_length` or `window`, or spans that aren't a text's.
         """
-        from ponet.tasks.sentences.encode import SentenceEncoder
-        from ponet.tasks.sentences.sentences import split_sentences
+        from ponet.tasks.sentences.encode import SentenceEncoder, split_sentences
 
         if self.max_length is not None or self.windows is not None:
             raise PoNetError("Segments are embedded with their whole text: leave max_length and window out.")
         encoder = SentenceEncoder(self.tokenizer)
         given = None if spans is None else iter(spans)
-        for read in blocks(map(Input, texts)):
-            block = [item.text for item in read.inputs]
+        for block in bounded(texts, len, BLOCK_TEXTS, BLOCK_CHARACTERS):
             sentences = [split_sentences(text) for text in block]
             chosen = sentences if given is None else [_checked(next(given, None), text) for text in block]
             for found, wanted in zip(encoder(block, sentences), chosen, strict=True):
@@ -198,16 +188,12 @@ class Embedder:
         return SegmentVectors(vector.cpu().numpy(), [wanted[index] for index in kept], rows.cpu().numpy()[kept])
 
     @property
-    def columns(self) -> "pa.Schema":
+    def columns(self) -> pa.Schema:
         """As `Annotator.columns`."""
-        import pyarrow as pa
-
         return pa.schema([("embedding", pa.list_(pa.float32(), self.width))])
 
-    def annotate(self, documents: Sequence[Document]) -> "pa.Table":
+    def annotate(self, documents: Sequence[Document]) -> pa.Table:
         """As `Annotator.annotate`."""
-        import pyarrow as pa
-
         flat = pa.array(self.vectors(documents).reshape(-1))
         return pa.table([pa.FixedSizeListArray.from_arrays(flat, self.width)], schema=self.columns)
 
@@ -215,8 +201,7 @@ class Embedder:
         """As `Annotator.identity`."""
         from ponet.tasks.models import checkpoint_folder, model_digest
 
-        settings: dict[str, Any] = {"dtype": self.dtype, "max_length": self.max_length}
-        settings |= {"normalize": self.normalize, "window": self.window}
+        settings = {name: getattr(self, name) for name in ("dtype", "max_length", "normalize", "window")}
         return {"files": model_digest(checkpoint_folder(self.name)), **settings}
 
     def vectors(self, documents: Sequence[Document]) -> np.ndarray:
@@ -236,34 +221,28 @@ class Embedder:
 
     def _vectors(self, documents: Sequence[Document], normalize: bool) -> np.ndarray:
         """`[n, d]` of documents in any order: similar lengths share a batch."""
-        vectors = np.empty((len(documents), self.width), dtype=np.float32)
-        for batch in token_batches([len(document) for document in documents], self.batch_tokens):
-            vectors[batch] = self._batch([documents[each] for each in batch], normalize)
-        return vectors
-
-    def _batch(self, documents: list[Document], normalize: bool) -> np.ndarray:
         import torch
 
         from ponet.ops import Layout, mean_aggregation
 
-        hidden, ends = self._states(documents)
-        with torch.inference_mode():
-            vectors = mean_aggregation(hidden, Layout.from_packed(ends))
-            if normalize:
-                vectors = torch.nn.functional.normalize(vectors)
-        found: np.ndarray = vectors.cpu().numpy()
+        found = np.empty((len(documents), self.width), dtype=np.float32)
+        for batch in token_batches([len(document) for document in documents], self.batch_tokens):
+            hidden, ends = self._states([documents[each] for each in batch])
+            with torch.inference_mode():
+                vectors = mean_aggregation(hidden, Layout.from_packed(ends))
+                found[batch] = (torch.nn.functional.normalize(vectors) if normalize else vectors).cpu().numpy()
         return found
 
     def _states(self, documents: list[Document]) -> "tuple[Tensor, Tensor]":
         """The last hidden states `[T, d]` of documents end to end, and where each begins `[B + 1]`."""
         import torch
 
-        inputs: dict[str, Any] = {
-            "input_ids": torch.from_numpy(np.concatenate([each.input_ids for each in documents]))[None],
-            "segment_ids": torch.from_numpy(np.concatenate([each.segment_ids for each in documents]))[None],
-            "cu_seqlens": torch.from_numpy(np.cumsum([0, *map(len, documents)]).astype(np.int32)),
+        arrays = {
+            "input_ids": np.concatenate([each.input_ids for each in documents])[None],
+            "segment_ids": np.concatenate([each.segment_ids for each in documents])[None],
+            "cu_seqlens": np.cumsum([0, *map(len, documents)]).astype(np.int32),
         }
-        inputs = {name: value.to(self.model.device) for name, value in inputs.items()}
+        inputs: Any = {name: torch.from_numpy(array).to(self.model.device) for name, array in arrays.items()}
         with torch.inference_mode():
             hidden: Tensor = self.model(**inputs).last_hidden_state[0].float()
         return hidden, inputs["cu_seqlens"]
@@ -295,9 +274,7 @@ def open_encoder(name: str) -> "PoNetModel":
     return model.eval()
 
 
-@lru_cache(maxsize=2)
-def _embedder(model: str | None) -> Embedder:
-    return Embedder(model)
+_embedder = lru_cache(maxsize=2)(Embedder)
 
 
 @overload

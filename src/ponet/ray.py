@@ -8,16 +8,16 @@ there when every row is in it once.
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
 
 from ponet.artifacts import replacing_folder
 from ponet.inference.documents import Annotator
 from ponet.inference.tables import annotate_table
 from ponet.utils.errors import PoNetError, brief
 from ponet.utils.extras import require
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 BATCH_ROWS = 1024
 """Rows that an actor gets at once."""
@@ -31,7 +31,7 @@ class _Annotate:
     ) -> None:
         self.annotator, self.text, self.pair, self.keep = annotator, text, pair, keep
 
-    def __call__(self, batch: "pa.Table") -> "pa.Table":
+    def __call__(self, batch: pa.Table) -> pa.Table:
         """The rows, with what was found."""
         return annotate_table(self.annotator, batch, self.text, self.pair, self.keep)
 
@@ -138,23 +138,12 @@ def annotate(
                 num_cpus=num_cpus,
                 num_gpus=num_gpus,
             ).write_parquet(str(made))
-        except ray.exceptions.RayError as error:
-            raise _explained(error) from error
-        written = _rows(made)
+        except ray.exceptions.RayError as error:  # which gives the mistake of a user that made a task fail as text
+            found = re.findall(r"PoNetError: (.+)", str(error))
+            raise PoNetError(found[-1] if found else f"Ray could not finish ({brief(error)}): run it again.") from error
+        written = sum(parquet.read_metadata(file).num_rows for file in made.rglob("*.parquet"))
         if written != expected:
             raise PoNetError(
                 f"{written:,} rows were written for {expected:,} that were read: '{out}' isn't made. Run it again."
             )
     return written
-
-
-def _rows(folder: Path) -> int:
-    import pyarrow.parquet as parquet
-
-    return sum(parquet.read_metadata(file).num_rows for file in folder.rglob("*.parquet"))
-
-
-def _explained(error: Any) -> PoNetError:
-    """The mistake of the user that made a task fail, which Ray gives as text, or Ray's own words."""
-    found = re.findall(r"PoNetError: (.+)", str(error))
-    return PoNetError(found[-1] if found else f"Ray could not finish ({brief(error)}): run it again.")

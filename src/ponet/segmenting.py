@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,8 @@ def boundaries(
     if min_tokens:
         chosen = _joined(chosen, edges, probabilities, max_tokens, min_tokens)
     if max_tokens is not None:
-        chosen = [
-            cut for begin, end in pairwise(chosen)
-            for cut in _split(begin, end, edges, probabilities, max_tokens)
-        ] + [len(counts)]  # fmt: skip
+        parts = [_split(begin, end, edges, probabilities, max_tokens) for begin, end in pairwise(chosen)]
+        chosen = [*chain.from_iterable(parts), len(counts)]
         if min_tokens:  # what was left over of a long topic
             chosen = _joined(chosen, edges, probabilities, max_tokens, min_tokens)
     return chosen[1:-1]
@@ -184,9 +182,7 @@ def _document_type() -> Any:
     return Document
 
 
-@lru_cache(maxsize=2)
-def _segmenter(model: str | None, max_tokens: int | None, min_tokens: int, threshold: float | None) -> Segmenter:
-    return Segmenter(model, max_tokens, min_tokens, threshold)
+_segmenter = lru_cache(maxsize=2)(Segmenter)
 
 
 def segment(

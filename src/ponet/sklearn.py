@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from ponet.data.inputs import Input
-from ponet.inference.documents import blocks
+from ponet.inference.documents import encoded_blocks
 
 
 class PoNetClassifier(ClassifierMixin, BaseEstimator):
@@ -71,9 +72,6 @@ class PoNetClassifier(ClassifierMixin, BaseEstimator):
             ValueError: X isn't texts, y isn't classes, of another number, or all of one class.
             PoNetError: settings that don't fit, or a model that can't be opened.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as parquet
-
         from ponet.training.evaluation import predictor
         from ponet.training.run import train
 
@@ -100,8 +98,7 @@ class PoNetClassifier(ClassifierMixin, BaseEstimator):
             sklearn.exceptions.NotFittedError: before `fit`.
         """
         probabilities = self.predict_proba(X)
-        found: np.ndarray = self.classes_[probabilities.argmax(axis=1)]
-        return found
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def predict_proba(self, X: Sequence[str]) -> np.ndarray:
         """The probability of each class, `[n, C]`, in the order of `classes_`.
@@ -113,16 +110,14 @@ class PoNetClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         texts, cut = _texts(X), 0
         logits = [np.zeros((0, len(self.classes_)))]
-        for block in blocks(map(Input, texts)):
-            documents = self.predictor_.encode([(item.text, None) for item in block.inputs])
+        for documents in encoded_blocks(self.predictor_, texts):
             cut += sum(document.dropped > 0 for document in documents)
             logits.append(self.predictor_.logits(documents))
         if cut:
             message = f"{cut:,} of {len(texts):,} texts were longer than {self.max_length:,} tokens and cut."
             warnings.warn(message, stacklevel=2)
         exponents = np.exp(np.concatenate(logits) - np.concatenate(logits).max(axis=1, keepdims=True, initial=-np.inf))
-        found: np.ndarray = exponents / exponents.sum(axis=1, keepdims=True)
-        return found
+        return exponents / exponents.sum(axis=1, keepdims=True)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

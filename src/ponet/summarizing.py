@@ -70,10 +70,9 @@ class Summarizer:
         return map(self._summary, self.scorer.stream(texts))
 
     def _summary(self, scored: ScoredText) -> list[SummarySentence]:
-        k = len(scored.spans)
         most = SENTENCES if self.sentences is None else self.sentences
         if self.ratio is not None:
-            most = max(1, round(self.ratio * k))
+            most = max(1, round(self.ratio * len(scored.spans)))
         texts = [scored.text[start:end] for start, end in scored.spans]
         chosen = choose(scored.probabilities, texts, most, self.blocking)
         return [SummarySentence(*scored.spans[i], float(scored.probabilities[i]), texts[i]) for i in chosen]
@@ -102,9 +101,7 @@ def choose(scores: np.ndarray, sentences: Sequence[str], most: int, blocking: bo
     return sorted(chosen)
 
 
-@lru_cache(maxsize=2)
-def _summarizer(model: str | None, sentences: int | None, ratio: float | None) -> Summarizer:
-    return Summarizer(model, sentences, ratio)
+_summarizer = lru_cache(maxsize=2)(Summarizer)
 
 
 def summarize(

@@ -14,9 +14,8 @@ from ponet.benchmarks.segmenters import EmbeddingChunker, EvenCuts, TrainedModel
 from ponet.benchmarks.summarizers import FirstSentences, LexRank, Oracle, TextRank
 from ponet.benchmarks.summarizers import TrainedModel as TrainedSummarizer
 from ponet.cli.app import app
-from ponet.tasks.sentences.articles import parse_article
 from ponet.tasks.sentences.choi import choi_documents
-from ponet.tasks.sentences.documents import LabelledDocument, join_paragraphs
+from ponet.tasks.sentences.documents import LabelledDocument, join_paragraphs, parse_article
 
 RIVER = ["The water of the river flows under the bridge.", "The river carries much water in spring."]
 TRAIN = ["The engine pulled the heavy train.", "A train needs an engine and a railway."]

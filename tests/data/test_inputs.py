@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import ponet.data.rows as rows
+import ponet.data.tables as rows
 from ponet.data.inputs import Source
 from ponet.inference.progress import Pace
 from ponet.utils.errors import PoNetError

@@ -13,8 +13,7 @@ from ponet.benchmarks.segmentation import ARTICLES, HELD_OUT
 from ponet.data.sources import open_source
 from ponet.embedding import Embedder, Span
 from ponet.tasks.models import device
-from ponet.tasks.sentences.articles import Article
-from ponet.tasks.sentences.documents import read_articles
+from ponet.tasks.sentences.documents import Article, read_articles
 from ponet.utils.errors import PoNetError
 from ponet.utils.extras import require
 

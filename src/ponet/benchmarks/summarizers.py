@@ -10,7 +10,7 @@ from ponet.benchmarks.common import run_title
 from ponet.embedding import Embedder
 from ponet.summarizing import choose
 from ponet.tasks.sentences.documents import LabelledDocument
-from ponet.tasks.sentences.rouge import words
+from ponet.tasks.sentences.metrics import words
 from ponet.tasks.sentences.scoring import SentenceScorer
 
 CUT = 512
@@ -44,7 +44,7 @@ class Oracle:
 
     def __call__(self, documents: Sequence[LabelledDocument], most: int) -> list[list[int]]:
         """As `Method`."""
-        from ponet.tasks.sentences.rouge import oracle
+        from ponet.tasks.sentences.metrics import oracle
 
         return [oracle(document.sentences(), document.reference, most) for document in documents]
 

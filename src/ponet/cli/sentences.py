@@ -52,9 +52,9 @@ def segment(
 
       cat notes.md | ponet segment - --model runs/segmentation
     """
-    from ponet.segmenting import Segmenter
-
     documents, out_file = _open(source, text, lines, out)
+    from ponet.segmenting import Segmenter  # after what a mistake in the names needs: it imports torch
+
     segmenter = Segmenter(model, max_tokens, min_tokens, threshold, batch_tokens)
     counts = {"documents": 0, "empty": 0, "chunks": 0}
 
@@ -101,9 +101,9 @@ def summarize(
     """
     from dataclasses import asdict
 
-    from ponet.summarizing import Summarizer
-
     documents, out_file = _open(source, text, lines, out)
+    from ponet.summarizing import Summarizer  # after what a mistake in the names needs: it imports torch
+
     summarizer = Summarizer(model, sentences, ratio, not repetitions, batch_tokens)
     counts = {"documents": 0, "empty": 0}
 
@@ -131,7 +131,7 @@ def adapter(
 
       ponet adapter runs/segmentation/wikipedia/adapter/seed0 --out segmentation-adapter
     """
-    from ponet.tasks.sentences.adapters import save_adapter
+    from ponet.tasks.sentences.modelling import save_adapter
 
     facts = save_adapter(run, out)
     say(f"{facts['bytes'] / 1e6:.2f} MB beside {facts['base']}: {out}")

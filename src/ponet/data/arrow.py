@@ -4,14 +4,16 @@ import bisect
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as compute
+import pyarrow.parquet as parquet
 
 from ponet.data.streams import ByteStream, check_unfolded
 from ponet.utils.errors import PoNetError, brief
 from ponet.utils.files import explain
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 BATCH_ROWS = 1024
 BATCH_BYTES = 1 << 26
@@ -19,17 +21,11 @@ BATCH_BYTES = 1 << 26
 
 
 class ArrowRows:
-    """The rows of a Parquet file, or of an Arrow file as the `datasets` library keeps them.
-
-    Raises:
-        PoNetError: not such a file, or not a whole one.
-    """
+    """The rows of a Parquet file, or of an Arrow file as the `datasets` library keeps them. Raises PoNetError: not such
+    a file, or not a whole one."""
 
     def __init__(self, stream: ByteStream) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as parquet
-
-        self.stream = stream
+        self.stream, self.rows, self._groups = stream, None, [0]
         with _whole(stream):
             source = stream.whole()
             if stream.kind == ".parquet":
@@ -40,7 +36,7 @@ class ArrowRows:
                     file = parquet.ParquetFile(source, read_dictionary=coded)
                 self.schema, self.rows = file.schema_arrow, file.metadata.num_rows
                 sizes = [file.metadata.row_group(index).num_rows for index in range(file.metadata.num_row_groups)]
-                self._groups = [sum(sizes[:index]) for index in range(len(sizes))] or [0]
+                self._groups = [0, *accumulate(sizes[:-1])]
                 self._batches: Any = lambda columns, group: file.iter_batches(
                     BATCH_ROWS, range(group, len(sizes)), columns=columns
                 )
@@ -48,21 +44,17 @@ class ArrowRows:
                 try:
                     reader = pa.ipc.open_stream(source)
                     batches: Any = iter(reader)
-                    self.rows = None
                 except pa.ArrowInvalid:
                     source.seek(0)
                     reader = pa.ipc.open_file(source)
-                    batches = (reader.get_batch(index) for index in range(reader.num_record_batches))
+                    batches = map(reader.get_batch, range(reader.num_record_batches))
                 self.schema = reader.schema
-                self._groups = [0]
                 self._batches = lambda columns, _: (batch.select(columns or self.schema.names) for batch in batches)
         self.columns: list[str] = list(self.schema.names)
         self.class_names = _class_names(self.schema.metadata)
 
     def is_text(self, column: str) -> bool:
         """Whether a column holds text."""
-        import pyarrow as pa
-
         kind = self.schema.field(column).type
         return is_text(kind.value_type if pa.types.is_dictionary(kind) else kind)
 
@@ -71,16 +63,9 @@ class ArrowRows:
         group = max(0, bisect.bisect_right(self._groups, row) - 1)
         return group, self._groups[group]
 
-    def batches(self, columns: Sequence[str] | None = None, group: int = 0) -> Iterator["pa.RecordBatch"]:
-        """Some columns, in plain types, of at most `BATCH_ROWS` rows and about `BATCH_BYTES` of text at once.
-
-        Args:
-            columns: names; None: all.
-            group: the row group to begin with.
-
-        Raises:
-            PoNetError: a damaged file, or one that unfolds beyond all measure.
-        """
+    def batches(self, columns: Sequence[str] | None = None, group: int = 0) -> Iterator[pa.RecordBatch]:
+        """Some columns (None: all), in plain types, from a row group on: at most `BATCH_ROWS` rows and about
+        `BATCH_BYTES` of text at once. Raises PoNetError: a damaged file, or one that unfolds beyond all measure."""
         unfolded = 0
         with _whole(self.stream):
             for batch in self._batches(list(columns) if columns is not None else None, group):
@@ -90,14 +75,13 @@ class ArrowRows:
                     end = begin + max(1, int((sizes[begin:].cumsum() <= BATCH_BYTES).sum()))
                     unfolded += int(sizes[begin:end].sum())
                     check_unfolded(self.stream.path, self.stream.size, unfolded)
-                    yield _plain_batch(batch.slice(begin, end - begin))
+                    columns_here = [_plain(column) for column in batch.slice(begin, end - begin).columns]
+                    yield pa.RecordBatch.from_arrays(columns_here, batch.schema.names)
                     begin = end
 
 
 @contextmanager
 def _whole(stream: ByteStream) -> Iterator[None]:
-    import pyarrow as pa
-
     kind = "Parquet" if stream.kind == ".parquet" else "Arrow"
     said = f"'{stream.path}' isn't a whole {kind} file (%s): copy or write it again."
     try:
@@ -112,24 +96,15 @@ def _whole(stream: ByteStream) -> Iterator[None]:
 
 def _dictionary_columns(file: Any) -> list[str]:
     """Text columns that a few bytes may stand for without end: read as a dictionary, and unfolded with care."""
-    import pyarrow as pa
-
-    metadata = file.metadata
     texts = {field.name for field in file.schema_arrow if is_text(field.type) or pa.types.is_dictionary(field.type)}
-    found = set()
-    for group in range(metadata.num_row_groups):
-        for index in range(metadata.num_columns):
-            chunk = metadata.row_group(group).column(index)
-            if chunk.path_in_schema in texts and chunk.has_dictionary_page:
-                found.add(chunk.path_in_schema)
-    return sorted(found)
+    groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+    chunks = (group.column(index) for group in groups for index in range(file.metadata.num_columns))
+    return sorted({each.path_in_schema for each in chunks if each.has_dictionary_page} & texts)
 
 
-def _sizes(batch: "pa.RecordBatch") -> Any:
+def _sizes(batch: pa.RecordBatch) -> Any:
     """Bytes that each row unfolds to `[n]`."""
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as compute
 
     total = np.full(len(batch), 8 * batch.num_columns, dtype=np.int64)
     for column in batch.columns:
@@ -142,17 +117,8 @@ def _sizes(batch: "pa.RecordBatch") -> Any:
     return total
 
 
-def _plain_batch(batch: "pa.RecordBatch") -> "pa.RecordBatch":
-    import pyarrow as pa
-
-    return pa.RecordBatch.from_arrays([_plain(column) for column in batch.columns], batch.schema.names)
-
-
 def _plain(column: Any) -> Any:
     """A column without dictionaries, views, runs and extension types, which few functions take."""
-    import pyarrow as pa
-    import pyarrow.compute as compute
-
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
         return _plain(column.storage)
@@ -164,20 +130,16 @@ def _plain(column: Any) -> Any:
 
 
 def _viewless(column: Any) -> Any:
-    import pyarrow as pa
-
     kind = _without_views(column.type)
     return column if kind == column.type else pa.array(column.to_pylist(), kind)
 
 
 def _without_views(kind: Any) -> Any:
-    import pyarrow as pa
-
-    views = (("is_string_view", pa.large_string()), ("is_binary_view", pa.large_binary()))
-    for test, plain in views:
-        if getattr(pa.types, test, lambda _: False)(kind):
-            return plain
-    if any(getattr(pa.types, f"is_{name}", lambda _: False)(kind) for name in ("list_view", "large_list_view")):
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
         return pa.large_list(_without_views(kind.value_type))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         inner = _without_views(kind.value_type)
@@ -187,8 +149,6 @@ def _without_views(kind: Any) -> Any:
 
 def is_text(kind: Any) -> bool:
     """Whether an Arrow type is one of the three of text."""
-    import pyarrow as pa
-
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 

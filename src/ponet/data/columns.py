@@ -3,14 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as compute
 
 from ponet.data.arrow import is_text
 from ponet.data.tables import DataTable
 from ponet.utils.errors import PoNetError, suggest
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 TEXTS = ("text", "document", "content", "article", "review", "body", "sentence", "comment", "message", "abstract")
 PAIRS = (
@@ -76,24 +75,25 @@ def choose_columns(
     label: str | Sequence[str] = (),
     labelled: bool = True,
 ) -> Columns:
-    """The columns of a table that are named, or that can only be meant.
+    """The columns of a table that are named, or that can only be meant. Raises PoNetError: a named column isn't there,
+    or no column or more than one could be meant.
 
     Args:
         text, pair: columns of the text and of a second one, where they are named.
         label: those of the label; one name may hold several, separated by commas.
         labelled: whether a label is wanted; to predict, none is.
-
-    Raises:
-        PoNetError: a named column isn't there, or no column or more than one could be meant.
     """
     label = _given_labels(table, label) if labelled else ()
-    text, pair = _given(table, text, "text"), _given(table, pair, "pair")
+    _check_there(table, text, "text")
+    _check_there(table, pair, "pair")
     if labelled and not label:
         label = _find_label(table, {text, pair})
     if text is None:
         text, pair = _find_text(table, set(label), pair)
     if labelled and not label:
-        label = _only_label(table, {text, pair})
+        label = tuple(name for name in table.columns if name not in (text, pair) and not _names_rows(name))
+        if len(label) != 1:
+            raise _unclear(table, "label", "label=NAME, or label=a,b,c for several 0/1 columns")
     if text in label or pair in label or text == pair:
         raise PoNetError(
             f"A column can't serve twice ({text}, {pair or '-'}, {', '.join(label)}): give text=, pair= and label=."
@@ -105,15 +105,9 @@ def choose_columns(
     return Columns(text, pair, tuple(label), companion)
 
 
-def text_column(table: DataTable, name: str) -> "pa.ChunkedArray":
-    """A column as text: what is missing becomes an empty text.
-
-    Raises:
-        PoNetError: the column holds something else, such as lists or images.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as compute
-
+def text_column(table: DataTable, name: str) -> pa.ChunkedArray:
+    """A column as text: what is missing becomes an empty text. Raises PoNetError: the column holds something else, such
+    as lists or images."""
     column = table.data.column(name)
     kind = column.type
     if not (is_text(kind) or pa.types.is_null(kind) or pa.types.is_primitive(kind)):
@@ -121,10 +115,13 @@ def text_column(table: DataTable, name: str) -> "pa.ChunkedArray":
     return compute.fill_null(column.cast(pa.large_string()), "")
 
 
-def _given(table: DataTable, name: str | None, option: str) -> str | None:
+def _check_there(table: DataTable, name: str | None, option: str) -> None:
     if name is not None and name not in table.columns:
-        raise _missing(table, name, option)
-    return name
+        near = suggest(name, table.columns)
+        raise PoNetError(
+            f"'{table.origin}' has no column '{name}' ({option}={name})"
+            f"; it has: {', '.join(table.columns)}.{near if 'Did you mean' in near else ''}"
+        )
 
 
 def _given_labels(table: DataTable, label: str | Sequence[str]) -> tuple[str, ...]:
@@ -132,18 +129,10 @@ def _given_labels(table: DataTable, label: str | Sequence[str]) -> tuple[str, ..
     if len(names) == 1 and names[0] not in table.columns and "," in names[0]:
         names = [part.strip() for part in names[0].split(",")]
     for name in names:
-        _given(table, name, "label")
+        _check_there(table, name, "label")
     if len(set(names)) < len(names):
         raise PoNetError(f"label names a column twice: {', '.join(names)}.")
     return tuple(names)
-
-
-def _missing(table: DataTable, name: str, option: str) -> PoNetError:
-    near = suggest(name, table.columns)
-    return PoNetError(
-        f"'{table.origin}' has no column '{name}' ({option}={name})"
-        f"; it has: {', '.join(table.columns)}.{near if 'Did you mean' in near else ''}"
-    )
 
 
 def _words(name: str) -> list[str]:
@@ -167,21 +156,9 @@ def _by_name(names: list[str], usual: tuple[str, ...]) -> str | None:
 def _find_label(table: DataTable, taken: set[str | None]) -> tuple[str, ...]:
     names = [name for name in table.columns if name not in taken]
     found = _by_name(names, LABELS)
-    if found is None:
-        return ()
-    if is_text(table.data.schema.field(found).type) and _mean_length(table, found) > 10 * WORDY:
-        return ()  # an essay called `topic`
+    if found is None or _mean_length(table, found) > 10 * WORDY:
+        return ()  # or an essay called `topic`
     return (found,)
-
-
-def _only_label(table: DataTable, taken: set[str | None]) -> tuple[str, ...]:
-    left = [name for name in table.columns if name not in taken and not _names_rows(name)]
-    if len(left) == 1:
-        return (left[0],)
-    raise PoNetError(
-        f"Which column of '{table.origin}' is the label? Give label=NAME, or label=a,b,c for several 0/1 columns; "
-        f"it has: {', '.join(table.columns)}{_header_hint(table)}."
-    )
 
 
 def _find_text(table: DataTable, labels: set[str], pair: str | None) -> tuple[str, str | None]:
@@ -192,29 +169,30 @@ def _find_text(table: DataTable, labels: set[str], pair: str | None) -> tuple[st
             if first in lower and second in lower:
                 return lower[first], lower[second]
     found = _by_name(names, TEXTS)
-    if found is None:
-        wordy = [
-            name for name in names if is_text(table.data.schema.field(name).type) and _mean_length(table, name) >= WORDY
-        ]
-        found = wordy[0] if len(wordy) == 1 else None
-    if found is None and len(names) == 1 and is_text(table.data.schema.field(names[0]).type):
-        found = names[0]
-    if found is None:
-        raise PoNetError(
-            f"Which column of '{table.origin}' is the text? Give text=NAME; "
-            f"it has: {', '.join(table.columns)}{_header_hint(table)}."
-        )
-    return found, pair
+    if found is not None:
+        return found, pair
+    texts = [name for name in names if _is_text(table, name)]
+    wordy = [name for name in texts if _mean_length(table, name) >= WORDY]
+    if len(wordy) == 1 or len(texts) == len(names) == 1:
+        return (wordy or texts)[0], pair
+    raise _unclear(table, "text", "text=NAME")
 
 
-def _header_hint(table: DataTable) -> str:
+def _unclear(table: DataTable, what: str, advice: str) -> PoNetError:
     is_csv = table.origin.lower().endswith((".csv", ".tsv"))
     looks_like_data = any(len(name) > 40 or name.replace(".", "", 1).isdigit() for name in table.columns)
-    return " (the first line must be a header)" if is_csv and looks_like_data else ""
+    hint = " (the first line must be a header)" if is_csv and looks_like_data else ""
+    there = ", ".join(table.columns)
+    return PoNetError(f"Which column of '{table.origin}' is the {what}? Give {advice}; it has: {there}{hint}.")
+
+
+def _is_text(table: DataTable, name: str) -> bool:
+    return is_text(table.data.schema.field(name).type)
 
 
 def _mean_length(table: DataTable, name: str) -> float:
-    import pyarrow.compute as compute
-
+    """Characters of a text; 0 for a column of something else."""
+    if not _is_text(table, name):
+        return 0.0
     column = table.data.column(name).slice(0, SAMPLE)
     return float(compute.mean(compute.utf8_length(column)).as_py() or 0.0)

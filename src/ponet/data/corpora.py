@@ -4,17 +4,17 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ponet.data.arrow import ArrowRows
 from ponet.data.hub import load_data_set
 from ponet.data.records import json_columns, json_lines
 from ponet.data.sources import find, not_here
-from ponet.data.split_files import saved_files, split_called, split_files
-from ponet.data.streams import TABLES, TEXTS, ZIP, ByteStream, split_name
-from ponet.data.tables import open_csv
+from ponet.data.split_files import ALIASES, saved_files, split_files
+from ponet.data.streams import TABLES, TEXTS, ZIP, ByteStream, file_ends, split_name
+from ponet.data.tables import open_csv, require_columns
 from ponet.utils.errors import PoNetError, suggest
-from ponet.utils.files import data_folder, explain
+from ponet.utils.files import data_folder
 
 PIECE = 1 << 16
 """Characters handed over at once, at most."""
@@ -30,15 +30,11 @@ Row = tuple[str, int]
 
 
 class TextCorpus:
-    """The texts of files and folders: text, CSV, TSV, JSON lines, JSON, Parquet, Arrow, compressed or not.
+    """The texts of files and folders: text, CSV, TSV, JSON lines, JSON, Parquet, Arrow, compressed or not. Raises
+    PoNetError: where a path is missing or a folder holds none of `SUFFIXES`.
 
-    Args:
-        paths: files, or folders that are searched to the bottom; read in the order of their names.
-        column: the column or field that holds the text, in all but text files.
-
-    Raises:
-        PoNetError: where a path is missing or a folder holds none of `SUFFIXES`.
-    """
+    Folders are searched to the bottom, and read in the order of their names; `column` holds the text, in all but text
+    files."""
 
     def __init__(self, paths: Sequence[str | Path], column: str = "text") -> None:
         self.files = _files([Path(path) for path in paths])
@@ -49,10 +45,7 @@ class TextCorpus:
 
     def pieces(self, advance: Callable[[int], None] = lambda count: None) -> Iterator[str]:
         """The texts in order, cut at space into pieces of at most `PIECE` characters; `advance` gets the bytes read.
-
-        Raises:
-            PoNetError: for a file that is unreadable, binary, not UTF-8, cut off, or has no such column.
-        """
+        Raises PoNetError: for a file that is unreadable, binary, not UTF-8, cut off, or has no such column."""
         self.texts = 0
         for path in self.files:
             done = 0
@@ -66,23 +59,17 @@ class TextCorpus:
         """The texts of one of `files` in order, whole: a row is one, and so is a text file.
 
         A text of more than `limit` characters is cut at line ends (else at space) into several, so that a text file
-        larger than the memory can be read too.
-
-        Raises:
-            PoNetError: as `pieces` does.
-        """
+        larger than the memory can be read too. Raises PoNetError: as `pieces` does."""
         if limit < PIECE:
             raise ValueError(f"limit must be at least {PIECE}, not {limit}")
-        rows = self._rows(path)
         with ByteStream(path) as stream:
             is_table = stream.kind in TABLES
-        if is_table:
-            for text, position in rows:
-                yield from ((part, position) for part in _parts(text, limit))
-            return
         rest, position = "", 0
-        for block, position in rows:  # the last one counts
-            rest += block
+        for text, position in self._rows(path):  # the last one counts
+            if is_table:
+                yield from ((part, position) for part in _parts(text, limit))
+                continue
+            rest += text
             if len(rest) > limit:
                 *whole, rest = _parts(rest, limit)
                 yield from ((part, position) for part in whole)
@@ -96,13 +83,13 @@ class TextCorpus:
                 yield from _text(stream)
                 return
             for text, position in self._table(stream):
-                self.texts += not text.isspace() and text != ""
+                self.texts += bool(text.strip())
                 yield text, position
 
     def _table(self, stream: ByteStream) -> Iterator[Row]:
         if stream.kind in (".csv", ".tsv"):
             with open_csv(stream.path) as rows:
-                self._require(stream, rows.columns)
+                require_columns(stream.path, rows.columns, [self.column])
                 column = rows.columns.index(self.column)
                 for fields in rows:
                     yield fields[column], rows.stream.position
@@ -110,16 +97,16 @@ class TextCorpus:
             yield from self._arrow(ArrowRows(stream))
         elif stream.kind == ".json":
             columns = json_columns(stream)
-            self._require(stream, list(columns))
+            require_columns(stream.path, list(columns), [self.column])
             for number, text in enumerate(columns[self.column], 1):
                 yield self._string(text, f"record {number:,}", stream), stream.position
         else:
             for number, record in json_lines(stream):
-                self._require(stream, list(record))
+                require_columns(stream.path, list(record), [self.column])
                 yield self._string(record[self.column], f"line {number:,}", stream), stream.position
 
     def _arrow(self, rows: ArrowRows) -> Iterator[Row]:
-        self._require(rows.stream, rows.columns)
+        require_columns(rows.stream.path, rows.columns, [self.column])
         if not rows.is_text(self.column):
             kind = rows.schema.field(self.column).type
             raise PoNetError(f"'{rows.stream.path}': the column '{self.column}' holds {kind}, not text.")
@@ -134,69 +121,34 @@ class TextCorpus:
             raise PoNetError(f"'{stream.path}', {where}: '{self.column}' holds {type(text).__name__}, not text.")
         return text or ""
 
-    def _require(self, stream: ByteStream, columns: list[str]) -> None:
-        if self.column not in columns:
-            raise PoNetError(f"'{stream.path}' has no column '{self.column}'.{suggest(self.column, columns)}")
-
-
-class CorpusSource(Protocol):
-    """One place that texts come from."""
-
-    @property
-    def files(self) -> Sequence[Path | str]:
-        """What it is read from, in order."""
-
-    def size(self, index: int) -> int:
-        """Bytes of `files[index]`."""
-
-    def identity(self, index: int) -> dict[str, Any]:
-        """What identifies `files[index]`, without reading all of it and without a path of this machine."""
-
-    def documents(self, index: int) -> Iterator[Row]:
-        """The texts of `files[index]` in order, each with the bytes read so far."""
-
 
 class FileSource:
-    """Files as `Corpus` reads them.
-
-    Args:
-        paths: files or folders.
-        column: the column that holds the text, in all but text files.
-    """
+    """Files as `TextCorpus` reads them: `files`, in order."""
 
     def __init__(self, paths: Sequence[Path], column: str) -> None:
         self.corpus = TextCorpus(paths, column)
         self.files = self.corpus.files
 
     def size(self, index: int) -> int:
+        """Bytes of `files[index]`."""
         return self.files[index].stat().st_size
 
     def identity(self, index: int) -> dict[str, Any]:
-        path, size = self.files[index], self.size(index)
-        try:
-            with open(path, "rb") as file:
-                ends = hashlib.sha256(file.read(_END_BYTES))
-                file.seek(max(size - _END_BYTES, 0))
-                ends.update(file.read(_END_BYTES))
-        except OSError as error:
-            raise explain(error, path) from error
-        return {"name": path.name, "bytes": size, "sha256_of_ends": ends.hexdigest()}
+        """What identifies `files[index]`, without reading all of it and without a path of this machine."""
+        path = self.files[index]
+        ends = hashlib.sha256(b"".join(file_ends(path, _END_BYTES))).hexdigest()
+        return {"name": path.name, "bytes": self.size(index), "sha256_of_ends": ends}
 
     def documents(self, index: int) -> Iterator[Row]:
+        """The texts of `files[index]` in order, each with the bytes read so far."""
         for text, position in self.corpus.documents(self.files[index], DOCUMENT_CHARACTERS):
             yield _sound(text), position
 
 
 class HubSource:
-    """The training split of a data set of the Hugging Face hub, memory-mapped by the library from its cache.
-
-    Args:
-        name: `owner/name` or `owner/name:configuration`.
-        column: the column that holds the text.
-
-    Raises:
-        PoNetError: no such data set, no connection and nothing in the cache, or no such column.
-    """
+    """The training split of a data set of the Hugging Face hub, memory-mapped by the library from its cache; with the
+    methods of `FileSource`. Its name is `owner/name` or `owner/name:configuration`. Raises PoNetError: no such data
+    set, no connection and nothing in the cache, or no such column."""
 
     def __init__(self, name: str, column: str, split: str = "train") -> None:
         self.data = load_data_set(name, *not_here(name), split=split)
@@ -223,21 +175,18 @@ class HubSource:
                     yield part, size * done // rows
 
 
+CorpusSource = FileSource | HubSource
+
+
 def open_sources(names: Sequence[str], column: str = "text") -> list[CorpusSource]:
     """The sources that are named, in order.
 
     A name is a file, a folder, either of them in the data folder, `FOLDER/SPLIT` for one split of a folder that has
-    `train*`, `validation*` or `test*` files (without a split its training files are meant, so that held-out text
-    stays held out), or `owner/name` on the hub.
-
-    Raises:
-        PoNetError: for a name under which nothing is found, or nothing that can be read.
-    """
-    sources: list[CorpusSource] = []
-    for name in names:
-        paths = _local(name)
-        sources.append(FileSource(paths, column) if paths is not None else HubSource(name, column))
-    return sources
+    `train*`, `validation*` or `test*` files (without a split its training files are meant, so that held-out text stays
+    held out), or `owner/name` on the hub. Raises PoNetError: for a name under which nothing is found, or nothing that
+    can be read."""
+    found = [(name, _local(name)) for name in names]
+    return [HubSource(name, column) if paths is None else FileSource(paths, column) for name, paths in found]
 
 
 def _local(name: str) -> list[Path] | None:
@@ -252,7 +201,7 @@ def _local(name: str) -> list[Path] | None:
         if place.exists():
             return [place]
         if place.parent.is_dir():
-            files = split_files(place.parent, texts=True).get(split_called(place.name) or "")
+            files = split_files(place.parent, texts=True).get(ALIASES.get(place.name.lower(), ""))
             if files:
                 return files
     if re.fullmatch(r"[^/]*", name):  # the hub's have an owner
@@ -262,26 +211,21 @@ def _local(name: str) -> list[Path] | None:
     return None
 
 
-def _parts(text: str, limit: int) -> Iterator[str]:
+def pieces(text: str) -> Iterator[str]:
+    """A text in pieces of at most `PIECE` characters, cut after space where there is any."""
+    return filter(None, _parts(text, PIECE, at_lines=False))
+
+
+def _parts(text: str, limit: int, at_lines: bool = True) -> Iterator[str]:
     """A text in parts of at most `limit` characters, cut after a line's end, else after space, else anywhere."""
     start = 0
     while len(text) - start > limit:
-        line = text.rfind("\n", start, start + limit) + 1
-        end = line if line > start else _after_last_space(text, start, start + limit)
+        end = text.rfind("\n", start, start + limit) + 1 if at_lines else 0
+        if end <= start:
+            end = _after_last_space(text, start, start + limit)
         yield text[start:end]
         start = end
     yield text[start:]
-
-
-def pieces(text: str) -> Iterator[str]:
-    """A text in pieces of at most `PIECE` characters, cut after space where there is any."""
-    start = 0
-    while len(text) - start > PIECE:
-        end = _after_last_space(text, start, start + PIECE)
-        yield text[start:end]
-        start = end
-    if start < len(text):
-        yield text[start:]
 
 
 def _text(stream: ByteStream) -> Iterator[Row]:

@@ -35,66 +35,50 @@ class LooksLikeRowsError(PoNetError):
 
 
 class CsvRows:
-    """The rows of a CSV or TSV file with a header, in order, in constant memory.
+    """The rows of a CSV or TSV file with a header, in order, in constant memory. Raises PoNetError: empty, not UTF-8, a
+    column named twice.
 
-    Args:
-        stream: the file.
-        separators: candidates; the one with which the first rows have as many fields as the header.
-        quotes: whether quotation marks may quote.
-
-    Raises:
-        PoNetError: empty, not UTF-8, a column named twice.
-    """
+    `separators` are candidates: the one is taken with which the first rows have as many fields as the header."""
 
     def __init__(self, stream: ByteStream, separators: tuple[str, ...] = SEPARATORS, quotes: bool = True) -> None:
         self.path, self.stream = stream.path, stream
         self._told, self._quotes = len(separators) > 1, quotes
-        self._blocks = _line_ends(stream.blocks())
-        self._head = ""
-        for block in self._blocks:
-            self._head += block
-            if len(self._head) >= SNIFFED:
-                break
-        else:
-            self._blocks = iter(())
-        self._whole = len(self._head) < SNIFFED
-        named = _SEPARATOR_LINE.match(self._head)
+        blocks, head = _line_ends(stream.blocks()), ""
+        while len(head) < SNIFFED and (block := next(blocks, "")):
+            head += block
+        whole = len(head) < SNIFFED
+        named = _SEPARATOR_LINE.match(head)
         if named:  # a spreadsheet's own word for it
-            self._head = self._head[named.end() :]
-        self.separator = named[1] if named else separators[0] if len(separators) == 1 else self._sniff(separators)
-        self._records = _Records(self.path, self.separator, chain([self._head], self._blocks), quotes=quotes)
+            head = head[named.end() :]
+        one = named[1] if named else separators[0] if len(separators) == 1 else None
+        self.separator = one or _sniff(self.path, head, whole, separators)
+        self._records = _Records(self.path, self.separator, chain([head], blocks), quotes=quotes)
         header = next(iter(self._records), None)
         if header is None:
             raise PoNetError(f"'{self.path}' is empty: it needs a header and rows.")
-        names = [name.strip() for name in header]
-        self._total = len(names)
-        while len(names) > 1 and not names[-1]:
-            names.pop()
-        self.columns = names
-        twice = [name for name, count in Counter(names).items() if count > 1]
+        self.columns, self._total = _names(header), len(header)
+        twice = [name for name, count in Counter(self.columns).items() if count > 1]
         if twice:
             what = f"column '{min(twice)}'" if min(twice) else "column without a name"
             raise PoNetError(f"'{self.path}' has more than one {what}: give each column a name of its own.")
 
     def __iter__(self) -> Iterator[list[str]]:
-        """The fields of each row, as many as there are columns.
-
-        Raises:
-            PoNetError: a row with more or fewer fields, or marks around what look like rows; naming the row.
-        """
+        """The fields of each row, as many as there are columns. Raises PoNetError: a row with more or fewer fields, or
+        marks around what look like rows; naming the row."""
         width = len(self.columns)
         for row, fields in enumerate(self._records, 1):
             if len(fields) == width:
                 yield fields
             elif width < len(fields) and not any(fields[width:]):  # empty columns behind the last
                 yield fields[:width]
-            else:
-                unnamed = width < len(fields) <= self._total
+            elif width < len(fields) <= self._total:
                 raise PoNetError(
                     f"Row {row:,} of '{self.path}' has '{next(filter(None, fields[width:]))[:40]}' in a column without "
                     "a name: name it in the header, or empty it."
-                    if unnamed
-                    else f"Row {row:,} of '{self.path}' has {len(fields)} fields where the header has {width}: "
+                )
+            else:
+                raise PoNetError(
+                    f"Row {row:,} of '{self.path}' has {len(fields)} fields where the header has {width}: "
                     "put fields that hold a separator, a quotation mark or a line break in quotes."
                 )
 
@@ -125,26 +109,33 @@ class CsvRows:
             said.append(f"{self._records.blank:,} blank lines of '{self.path}' are no rows: left out.")
         return said
 
-    def _sniff(self, separators: tuple[str, ...]) -> str:
-        best: tuple[bool, int, str] | None = None
-        for separator in separators:
-            rows: list[list[str]] = []
-            with suppress(LooksLikeRowsError):  # reported for the rows themselves, if this is the separator
-                rows.extend(islice(_Records(self.path, separator, iter([self._head]), self._whole), SNIFFED_ROWS))
-            if not rows or len(rows[0]) < 2:
-                continue
-            header = [name.strip() for name in rows[0]]
-            named = len(header)
-            while named > 1 and not header[named - 1]:
-                named -= 1
-            fits = all(len(row) == named or (len(row) > named and not any(row[named:])) for row in rows[1:])
-            balanced = all(name.count("(") == name.count(")") for name in header)  # `Label (good, bad)` is one name
-            if fits and (best is None or (balanced, named) > best[:2]):
-                best = (balanced, named, separator)
-        if best is not None:
-            return best[2]
-        first = next((line for line in self._head.splitlines() if line.strip()), "")
-        return "," if "," in first else max(separators, key=first.count)
+
+def _sniff(path: Path, head: str, whole: bool, separators: tuple[str, ...]) -> str:
+    """The separator with which the first rows have as many fields as the header."""
+    found: list[tuple[bool, int, str]] = []
+    for separator in separators:
+        rows: list[list[str]] = []
+        with suppress(LooksLikeRowsError):  # reported for the rows themselves, if this is the separator
+            rows.extend(islice(_Records(path, separator, iter([head]), whole), SNIFFED_ROWS))
+        if not rows or len(rows[0]) < 2:
+            continue
+        names = _names(rows[0])
+        width = len(names)
+        balanced = all(name.count("(") == name.count(")") for name in names)  # `Label (good, bad)` is one name
+        if all(len(row) == width or (len(row) > width and not any(row[width:])) for row in rows[1:]):
+            found.append((balanced, width, separator))
+    if found:
+        return max(found, key=lambda each: each[:2])[2]
+    first = next((line for line in head.splitlines() if line.strip()), "")
+    return "," if "," in first else max(separators, key=first.count)
+
+
+def _names(header: list[str]) -> list[str]:
+    """The names of columns, without those at the end that have none."""
+    names = [name.strip() for name in header]
+    while len(names) > 1 and not names[-1]:
+        names.pop()
+    return names
 
 
 class _Records:
@@ -215,7 +206,7 @@ class _Records:
 
     def _marked(self) -> list[str] | None:
         """The fields of a record that has quotation marks; None where more text is needed first."""
-        text, at = self._text, self._at
+        text, at, ends = self._text, self._at, (self.separator, "\n", "\r\n")
         fields: list[str] = []
         broken: list[int] = []  # fields over several lines
         stray = undoubled = 0
@@ -227,7 +218,7 @@ class _Records:
                 if more and len(text) - self._at <= LONGEST_ROW:
                     self._refill()
                     return None
-                if match is not None and self._ends(match.end()):
+                if match is not None and (match.end() >= len(text) or text.startswith(ends, match.end())):
                     field, after = match[1], match.end()
                     if "\n" in field:
                         broken.append(len(fields))
@@ -267,9 +258,6 @@ class _Records:
             self.strays += 1
             self.first_stray = self.first_stray or self._row + 1
         return fields
-
-    def _ends(self, at: int) -> bool:
-        return at >= len(self._text) or self._text.startswith((self.separator, "\n", "\r\n"), at)
 
     def _told(self, fields: list[str]) -> list[str]:
         """The fields, once the row is counted and its short values are remembered."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ponet.models.checkpoints import find_checkpoint
-from ponet.utils.errors import PoNetError
+from ponet.utils.errors import PoNetError, brief
 
 PATIENCE = 10.0
 """Seconds to wait for the hub's first answer."""
@@ -15,15 +15,8 @@ MODEL_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "pyto
 
 
 def model_folder(name: str, files: tuple[str, ...]) -> Path:
-    """A local folder of a model's files: bundled with the package, from the cache, or downloaded.
-
-    Args:
-        name: a bundled checkpoint's (`ponet-tiny`), or the hub's `owner/name` or `name`.
-        files: patterns of the files wanted.
-
-    Raises:
-        PoNetError: no such model, or the hub can't be reached and nothing is in the cache.
-    """
+    """A local folder of a model's files (patterns): bundled with the package under this name, from the cache, or
+    downloaded. Raises PoNetError: no such model, or the hub can't be reached and nothing is in the cache."""
     bundled = find_checkpoint(name)
     if bundled is not None:
         return bundled
@@ -42,8 +35,8 @@ def model_folder(name: str, files: tuple[str, ...]) -> Path:
         try:
             return Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted, local_files_only=True))
         except Exception:
-            advice = "Check the path, or the connection."
-            raise PoNetError(f"{missing}, and the hub can't be reached. {advice}") from unreachable
+            said = f"{missing}, and the hub can't be reached. Check the path, or the connection."
+            raise PoNetError(said) from unreachable
     has_safetensors = any(entry.rfilename.endswith(".safetensors") for entry in info.siblings or ())
     ignored = ["*.bin*"] if has_safetensors else None
     try:
@@ -53,17 +46,11 @@ def model_folder(name: str, files: tuple[str, ...]) -> Path:
 
 
 def load_data_set(name: str, missing: str, near: str = "", split: str | None = None) -> Any:
-    """A data set of the hub or of its local cache, all its splits or one, as the `datasets` library gives it.
+    """A data set of the hub or of its local cache, all its splits or one, as the `datasets` library gives it. Raises
+    PoNetError: no such data set, no connection and nothing in the cache, or not readable.
 
-    Args:
-        name: `owner/name`, `name`, or either followed by `:configuration`.
-        missing: the start of the message that it isn't here.
-        near: what to say of a name that is like it, with a space in front.
-        split: the split, or None for all.
-
-    Raises:
-        PoNetError: no such data set, no connection and nothing in the cache, or not readable.
-    """
+    Its name may be followed by `:configuration`; `missing` and `near` are the start of the message that it isn't here,
+    and its end where a name is like it."""
     import datasets
 
     repository, _, configuration = name.partition(":")
@@ -75,9 +62,8 @@ def load_data_set(name: str, missing: str, near: str = "", split: str | None = N
     try:
         return datasets.load_dataset(repository, configuration or None, split=split)
     except Exception as error:  # its errors have no common class
-        reason = " ".join(str(error).split())[:200].rstrip(".")
         raise PoNetError(
-            f"{missing}, and as a data set of the hub it can't be read ({reason}). A configuration is named "
+            f"{missing}, and as a data set of the hub it can't be read ({brief(error)}). A configuration is named "
             "owner/name:config."
         ) from error
     finally:
@@ -86,12 +72,7 @@ def load_data_set(name: str, missing: str, near: str = "", split: str | None = N
 
 
 def why_not_data_set(repository: str, near: str = "") -> str | None:
-    """Why `datasets.load_dataset` can't open it, in words that end a message; None where it can.
-
-    Args:
-        repository: `owner/name`, or `name`.
-        near: what to say of a name that is like it, with a space in front.
-    """
+    """Why `datasets.load_dataset` can't open `owner/name` or `name`, in words that end a message; None where it can."""
     import datasets
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ponet.data.cells import SEPARATORS, TRUTH, detect_kind, fold, multi_labels, numbers, single_labels
+from ponet.data.cells import SEPARATORS, TRUTH, LabelCells, fold
 from ponet.data.columns import Columns
 from ponet.data.tables import DataTable
 from ponet.utils.errors import PoNetError, suggest
@@ -76,41 +76,38 @@ def fit_labels(
     names: Sequence[str] = (),
     notices: list[str] | None = None,
 ) -> LabelSpace:
-    """The label space of the training rows.
+    """The label space of the training rows. Raises PoNetError: no labels, one class only, more classes than the rows
+    can teach.
 
     Args:
         wanted: the kind, or `auto`.
-        missing: what stands for no label, as `ponet.data.cells.single_labels` has it.
+        missing: what stands for no label, as `LabelCells` has it.
         names: of the classes, by id or position, where the rows hold ids or lists of 0 and 1.
         notices: gets what the user should know about how labels are read.
-
-    Raises:
-        PoNetError: no labels, one class only, more classes than the rows can teach.
     """
     notices = [] if notices is None else notices
-    table = named(table, columns, names)
-    kind = detect_kind(table, columns, wanted, missing)
-    where = f"column '{columns.label[0]}' of '{table.origin}'"
+    cells = LabelCells(named(table, columns, names), columns, missing, names)
+    kind = cells.kind(wanted)
     if kind == "regression":
-        values = numbers(table, columns, missing)
+        values = cells.numbers()
         known = values[~np.isnan(values)]
         if not known.size:
-            raise PoNetError(f"No row has a label: {where} is empty.")
+            raise PoNetError(f"No row has a label: {cells.place} is empty.")
         if np.all(known == known[0]):
-            raise PoNetError(f"Every label in {where} is {known[0]:g}: there is nothing to learn.")
+            raise PoNetError(f"Every label in {cells.place} is {known[0]:g}: there is nothing to learn.")
         return LabelSpace("regression")
-    if kind == "multi_label":
-        read, fixed = multi_labels(table, columns, missing, names)
-        rows = [row for row in read if row is not None]
-        if wanted == "auto" and len(columns.label) == 1:
-            notices.append(f"{where[0].upper()}{where[1:]} holds lists: any of the classes may apply (multi_label).")
-        if not any(rows):
-            raise PoNetError(f"No row has a label: {where} holds none.")
-        if len(set(map(frozenset, rows))) == 1:
-            raise PoNetError(f"Every row of '{table.origin}' has the same labels: there is nothing to learn.")
-        counts = Counter(name for row in rows for name in row)
-        return LabelSpace("multi_label", tuple(_ordered(_one_spelling(counts)) if fixed is None else fixed))
-    return LabelSpace("single_label", _class_names(table, columns, where, missing, notices))
+    if kind == "single_label":
+        return LabelSpace("single_label", _class_names(cells, notices))
+    read, fixed = cells.multi_labels()
+    rows = [row for row in read if row is not None]
+    if wanted == "auto" and len(columns.label) == 1:
+        notices.append(f"C{cells.place[1:]} holds lists: any of the classes may apply (multi_label).")
+    if not any(rows):
+        raise PoNetError(f"No row has a label: {cells.place} holds none.")
+    if len(set(map(frozenset, rows))) == 1:
+        raise PoNetError(f"Every row of '{table.origin}' has the same labels: there is nothing to learn.")
+    counts = Counter(name for row in rows for name in row)
+    return LabelSpace("multi_label", tuple(_ordered(_one_spelling(counts)) if fixed is None else fixed))
 
 
 def named(table: DataTable, columns: Columns, names: Sequence[str]) -> DataTable:
@@ -120,35 +117,31 @@ def named(table: DataTable, columns: Columns, names: Sequence[str]) -> DataTable
     return replace(table, class_names=table.class_names | {columns.label[0]: list(names)})
 
 
-def _class_names(
-    table: DataTable, columns: Columns, where: str, missing: Sequence[str] | None, notices: list[str]
-) -> tuple[str, ...]:
-    ways = single_labels(table, columns, missing)
+def _class_names(cells: LabelCells, notices: list[str]) -> tuple[str, ...]:
+    cells = replace(cells, classes=())
+    ways = cells.single_labels()
     labels = [label for label in ways[0] if label is not None]
     spellings = Counter(labels)
     if not labels:
-        raise PoNetError(f"No row has a label: {where} is empty.")
-    declared = table.class_names.get(columns.label[0], ())
-    if set(spellings) <= set(declared):
-        names = dict.fromkeys(spellings)
-    else:
-        names = dict.fromkeys(_one_spelling(spellings))
+        raise PoNetError(f"No row has a label: {cells.place} is empty.")
+    declared = cells.table.class_names.get(cells.name, ())
+    names = dict.fromkeys(spellings if set(spellings) <= set(declared) else _one_spelling(spellings))
     if len(names) == 1:
-        raise PoNetError(f"Every row has the label '{labels[0]}' in {where}: a classifier needs at least two classes.")
+        raise PoNetError(
+            f"Every row has the label '{labels[0]}' in {cells.place}: a classifier needs at least two classes."
+        )
     if len(names) > 2 and len(names) > len(labels) / 2:
         raise PoNetError(
-            f"{where[0].upper()}{where[1:]} has {len(names):,} different labels in {len(labels):,} rows, too many "
+            f"C{cells.place[1:]} has {len(names):,} different labels in {len(labels):,} rows, too many "
             "for classes: name another column (label=NAME), or set kind=regression if they are numbers."
         )
     if set(names) <= set(declared):
         return tuple(declared)  # all that the file declares, so that ids stay the file's own
-    _tell_alike(list(names), where, notices)
-    if len(ways) == 1:
-        return tuple(_ordered(names))
+    _tell_alike(list(names), cells.place, notices)
     by_value = {
         value: name for name, value in zip(ways[0], ways[-1], strict=True) if name in names and value is not None
     }
-    return tuple(by_value[value] for value in _ordered(by_value))
+    return tuple(_ordered(names) if len(ways) == 1 else (by_value[value] for value in _ordered(by_value)))
 
 
 def _one_spelling(spellings: "Counter[str]") -> list[str]:
@@ -161,11 +154,7 @@ def _one_spelling(spellings: "Counter[str]") -> list[str]:
     for spelling in spellings:
         groups.setdefault(fold(spelling), []).append(spelling)
     return [
-        group[0]
-        if len(group) == 1
-        else key
-        if key.lstrip("-").isdigit()
-        else max(group, key=lambda spelling: spellings[spelling])
+        key if len(group) > 1 and key.lstrip("-").isdigit() else max(group, key=lambda spelling: spellings[spelling])
         for key, group in groups.items()
     ]
 
@@ -197,42 +186,63 @@ def encode_labels(
     missing: Sequence[str] | None = None,
     notices: list[str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rows' labels in a label space.
+    """The rows' labels in a label space. Raises PoNetError: a label that the space doesn't have, or none at all in the
+    column's form.
 
     Args:
         split: for messages.
         by_id: whether numbers may be class ids where they are no class names (evaluation on another file).
-        missing: what stands for no label, as `ponet.data.cells.single_labels` has it.
+        missing: what stands for no label, as `LabelCells` has it.
         notices: gets what was folded, and what was taken for no label.
 
     Returns:
         Labels (`[n]` int64 class ids, `[n, C]` float32 of 0 and 1, or `[n]` float32), and which rows have one `[n]`.
-
-    Raises:
-        PoNetError: a label that the space doesn't have, or none at all in the column's form.
     """
+    cells = LabelCells(table, columns, missing, space.names, [] if notices is None else notices)
     if space.kind == "regression":
-        values = numbers(table, columns, missing, notices)
+        values = cells.numbers()
         return values.astype(np.float32), ~np.isnan(values)
     if space.kind == "multi_label":
-        return _encode_multi(space, table, columns, split, missing, notices)
-    ways = single_labels(table, columns, missing, space.names, notices)
+        return _encode_multi(space, cells, split)
+    ways = cells.single_labels()
     if split != "train" and "-1" not in space.names and set(ways[-1]) <= {"-1", None}:
         ways = [[None] * len(table)]  # the hub's mark for hidden labels, in a file without class names
     ids = {name: index for index, name in enumerate(space.names)}
+
+    def encoded(names: list[int | None]) -> tuple[np.ndarray, np.ndarray]:
+        found = np.array([UNLABELLED if name is None else name for name in names], dtype=np.int64)
+        return found, found != UNLABELLED
+
     for key in (str, fold, lambda label: fold(label).casefold(), _truth):
         known = _known(space.names, key)
         for way in ways:
             read = [label if label is None or label in ids else known.get(key(label)) for label in way]
             if all((label is None) == (name is None) for label, name in zip(way, read, strict=True)):
-                _tell_folded(way, read, table, columns, notices)
-                encoded = np.array([UNLABELLED if name is None else ids[name] for name in read], dtype=np.int64)
-                return encoded, encoded != UNLABELLED
+                _tell_folded(way, read, cells)
+                return encoded([None if name is None else ids[name] for name in read])
     folded = [None if label is None else fold(label) for label in ways[-1]]
     if by_id and all(label is None or (label.isdigit() and int(label) < len(ids)) for label in folded):
-        encoded = np.array([UNLABELLED if label is None else int(label) for label in folded], dtype=np.int64)
-        return encoded, encoded != UNLABELLED
+        return encoded([None if label is None else int(label) for label in folded])
     raise _unseen(ways[0], space, table, split)
+
+
+def _encode_multi(space: LabelSpace, cells: LabelCells, split: str) -> tuple[np.ndarray, np.ndarray]:
+    ids = {name: index for index, name in enumerate(space.names)}
+    known = _known(space.names, fold)
+    rows, _ = cells.multi_labels()
+    encoded = np.zeros((len(rows), len(ids)), dtype=np.float32)
+    labels: list[str] = []
+    read: list[str] = []
+    for number, row in enumerate(rows):
+        for label in row or ():
+            name = label if label in ids else known.get(fold(label))
+            if name is None:
+                raise _unseen([label], space, cells.table, split, number)
+            labels.append(label)
+            read.append(name)
+            encoded[number, ids[name]] = 1.0
+    _tell_folded(labels, read, cells)
+    return encoded, np.array([row is not None for row in rows])
 
 
 def _truth(label: str) -> str:
@@ -245,45 +255,11 @@ def _known(names: Sequence[str], key: Callable[[str], str]) -> dict[str, str]:
     return {key(name): name for name in names if counts[key(name)] == 1}
 
 
-def _tell_folded(
-    labels: Sequence[str | None],
-    names: Sequence[str | None],
-    table: DataTable,
-    columns: Columns,
-    notices: list[str] | None,
-) -> None:
+def _tell_folded(labels: Sequence[str | None], names: Sequence[str | None], cells: LabelCells) -> None:
     counts = Counter((label, name) for label, name in zip(labels, names, strict=True) if label != name)
-    if counts and notices is not None:
+    if counts:
         shown = [f"{label!r} in {count:,} rows as {name!r}" for (label, name), count in counts.items()]
-        notices.append(
-            f"Spellings of a class in column '{columns.label[0]}' of '{table.origin}' are folded: {list_names(shown)}."
-        )
-
-
-def _encode_multi(
-    space: LabelSpace,
-    table: DataTable,
-    columns: Columns,
-    split: str,
-    missing: Sequence[str] | None,
-    notices: list[str] | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    ids = {name: index for index, name in enumerate(space.names)}
-    known = _known(space.names, fold)
-    rows, _ = multi_labels(table, columns, missing, space.names, notices)
-    encoded = np.zeros((len(rows), len(ids)), dtype=np.float32)
-    labels: list[str] = []
-    read: list[str] = []
-    for number, row in enumerate(rows):
-        for label in row or ():
-            name = label if label in ids else known.get(fold(label))
-            if name is None:
-                raise _unseen([label], space, table, split, number)
-            labels.append(label)
-            read.append(name)
-            encoded[number, ids[name]] = 1.0
-    _tell_folded(labels, read, table, columns, notices)
-    return encoded, np.array([row is not None for row in rows])
+        cells.notices.append(f"Spellings of a class in {cells.place} are folded: {list_names(shown)}.")
 
 
 def _unseen(

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import pyarrow as pa
+
 from ponet.data.streams import ByteStream
 from ponet.utils.errors import PoNetError, brief
 
@@ -11,17 +13,14 @@ Columns = dict[str, list[Any]]
 
 
 def json_columns(stream: ByteStream) -> Columns:
-    """A list of records, a record of columns (also under "data"), or JSON lines under this name.
-
-    Raises:
-        PoNetError: not JSON, or no records.
-    """
+    """A list of records, a record of columns (also under "data"), or JSON lines under this name. Raises PoNetError: not
+    JSON, or no records."""
     text = "".join(stream.blocks())
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
-            return from_records(_records(enumerate(text.split("\n"), 1), stream), stream, "line")
+            return from_records((record for _, record in _parsed(text.split("\n"), stream)), stream)
         raise PoNetError(f"'{stream.path}' isn't valid JSON (line {error.lineno}: {error.msg}).") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
         raise PoNetError(f"'{stream.path}' can't be read as JSON: {brief(error)}.") from error
@@ -31,33 +30,24 @@ def json_columns(stream: ByteStream) -> Columns:
         if len({len(column) for column in value.values()}) > 1:
             raise PoNetError(f"The columns of '{stream.path}' have different lengths.")
         return value
-    return from_records(enumerate(value if isinstance(value, list) else [value], 1), stream, "record")
+    records = enumerate(value if isinstance(value, list) else [value], 1)
+    return from_records((_checked(record, number, stream, "Record") for number, record in records), stream)
 
 
 def json_lines(stream: ByteStream) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The number of each line and its record.
-
-    Raises:
-        PoNetError: naming the line that isn't one.
-    """
-    for number, record in _records(enumerate(stream.lines(), 1), stream):
-        yield number, _checked(record, number, stream, "line")
+    """The number of each line and its record. Raises PoNetError: naming the line that isn't one."""
+    return _parsed(stream.lines(), stream)
 
 
-def from_records(records: Iterable[tuple[int, Any]], stream: ByteStream, unit: str) -> Columns:
-    """Columns from records, None where a record lacks a key.
-
-    Raises:
-        PoNetError: none, or one that is no record.
-    """
+def from_records(records: Iterable[dict[str, Any]], stream: ByteStream) -> Columns:
+    """Columns from records, None where a record lacks a key. Raises PoNetError: there are none."""
     columns: Columns = {}
     count = 0
-    for number, record in records:
-        for name, value in _checked(record, number, stream, unit).items():
+    for count, record in enumerate(records, 1):
+        for name, value in record.items():
             column = columns.setdefault(name, [])
-            column.extend([None] * (count - len(column)))
+            column.extend([None] * (count - 1 - len(column)))
             column.append(value)
-        count += 1
     for column in columns.values():
         column.extend([None] * (count - len(column)))
     if not count:
@@ -67,8 +57,6 @@ def from_records(records: Iterable[tuple[int, Any]], stream: ByteStream, unit: s
 
 def array(values: list[Any]) -> Any:
     """An Arrow array; values of several types become text, each as JSON writes it."""
-    import pyarrow as pa
-
     try:
         # Arrow makes 1.0 of True beside 0.5
         if len({bool} & set(map(type, values))) and not set(map(type, values)) <= {bool, type(None)}:
@@ -85,12 +73,12 @@ def as_text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _records(lines: Iterable[tuple[int, str]], stream: ByteStream) -> Iterator[tuple[int, Any]]:
-    for number, line in lines:
+def _parsed(lines: Iterable[str], stream: ByteStream) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line)
+            value = json.loads(line)
         except json.JSONDecodeError as error:
             raise PoNetError(
                 f"Line {number:,} of '{stream.path}' isn't valid JSON ({error.msg}): "
@@ -98,14 +86,13 @@ def _records(lines: Iterable[tuple[int, str]], stream: ByteStream) -> Iterator[t
             ) from error
         except (ValueError, RecursionError) as error:
             raise PoNetError(f"Line {number:,} of '{stream.path}' can't be read as JSON: {brief(error)}.") from error
+        yield number, _checked(value, number, stream, "Line")
 
 
 def _checked(record: Any, number: int, stream: ByteStream, unit: str) -> dict[str, Any]:
     if not isinstance(record, dict):
-        raise PoNetError(
-            f"{unit.capitalize()} {number:,} of '{stream.path}' isn't a record such as "
-            '{"text": ..., "label": ...}.'
-        )
+        like = 'a record such as {"text": ..., "label": ...}'
+        raise PoNetError(f"{unit} {number:,} of '{stream.path}' isn't {like}.")
     return record
 
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from ponet.data.arrow import features_class_names
 from ponet.data.hub import HUB_NAME, load_data_set
-from ponet.data.split_files import ALIASES, class_folders, saved_files, split_aliases, split_files
+from ponet.data.split_files import class_folders, saved_files, split_aliases, split_files
 from ponet.data.streams import TABLES, TEXTS, ByteStream, is_table, split_name
 from ponet.data.tables import DataTable, read_table
 from ponet.utils.errors import PoNetError, suggest
@@ -41,15 +43,10 @@ class TableSource:
 
 
 def open_source(path: str | None, splits: Mapping[Any, str | None] | None = None) -> TableSource:
-    """All rows under a path, a name in the data folder, or a hub name, in this order.
+    """All rows under a path, a name in the data folder (of the hub's `owner/name:config`, a copy, `name/config`), or a
+    hub name, in this order. Raises PoNetError: nothing there, nothing readable, or something wrong with a file.
 
-    Args:
-        path: of the hub's `owner/name:config`, a copy in the data folder, `name/config`, is taken where there is one.
-        splits: ours -> what the data calls it, where that isn't a usual name, or None to leave it out.
-
-    Raises:
-        PoNetError: nothing there, nothing readable, or something wrong with a file.
-    """
+    `splits`: ours -> what the data calls it, where that isn't a usual name, or None to leave it out."""
     if not path:
         raise PoNetError("No data is named: give a file, a folder of splits or a hub name as data.path.")
     local = find(path, (*TABLES, *TEXTS, ".xlsx"))
@@ -57,9 +54,7 @@ def open_source(path: str | None, splits: Mapping[Any, str | None] | None = None
     if local is None:
         source = _from_hub(path, aliases)
     else:
-        source = (
-            _from_folder(local, aliases) if local.is_dir() else TableSource({"train": read_table(local)}, is_file=True)
-        )
+        source = _from_folder(local, aliases) if local.is_dir() else _one_table(read_table(local))
         source.place = local
     for split, name in (splits or {}).items():
         if name is not None and (source.is_file or split not in source.splits):
@@ -69,14 +64,8 @@ def open_source(path: str | None, splits: Mapping[Any, str | None] | None = None
 
 
 def find(name: str, suffixes: tuple[str, ...]) -> Path | None:
-    """The file or folder that is meant, or None where only the hub is left.
-
-    Args:
-        suffixes: endings that no data set of the hub has.
-
-    Raises:
-        PoNetError: a name that the hub can't have, of nothing that is here.
-    """
+    """The file or folder that is meant, or None where only the hub is left, which has nothing with one of the
+    `suffixes`. Raises PoNetError: a name that the hub can't have, of nothing that is here."""
     here, data = Path(name), data_folder()
     if here.exists():
         return here
@@ -102,13 +91,17 @@ def not_here(name: str) -> tuple[str, str]:
     return f"There is no '{name}' here or in '{data}'", near if "Did you mean" in near else ""
 
 
-def _from_folder(folder: Path, aliases: Mapping[str, str] = ALIASES) -> TableSource:
+def _one_table(table: DataTable) -> TableSource:
+    return TableSource({"train": table}, is_file=True)
+
+
+def _from_folder(folder: Path, aliases: Mapping[str, str]) -> TableSource:
     files = split_files(folder, aliases=aliases)
     if files:
         return TableSource({name: _read_shards(paths) for name, paths in files.items()})
     saved = saved_files(folder)
     if saved:
-        return TableSource({"train": _read_shards(saved)}, is_file=True)
+        return _one_table(_read_shards(saved))
     try:
         loose = [entry for entry in sorted(folder.iterdir()) if entry.is_file() and is_table(entry)]
         loose = [entry for entry in loose if split_name(entry)[1]] or loose  # an archive beside what was in it
@@ -116,22 +109,20 @@ def _from_folder(folder: Path, aliases: Mapping[str, str] = ALIASES) -> TableSou
     except OSError as error:
         raise explain(error, folder) from error
     if len(loose) == 1:
-        return TableSource({"train": read_table(loose[0])}, is_file=True)
+        return _one_table(read_table(loose[0]))
     if loose:
         raise PoNetError(
             f"'{folder}' has {len(loose)} data files ({loose[0].name}, {loose[1].name}, ...) and none is called train: "
             "rename them to train, validation and test, or name one file."
         )
     if classes:
-        return TableSource({"train": _read_classes(folder, classes)}, is_file=True)
+        return _one_table(_read_classes(folder, classes))
     raise PoNetError(
         f"'{folder}' holds no data: it needs files such as train.csv or test.parquet ({', '.join(TABLES)})."
     )
 
 
 def _read_shards(paths: list[Path]) -> DataTable:
-    import pyarrow as pa
-
     tables = [_read_classes(path, class_folders(path)) if path.is_dir() else read_table(path) for path in paths]
     if len(tables) == 1:
         return tables[0]
@@ -153,22 +144,13 @@ def _read_shards(paths: list[Path]) -> DataTable:
 
 
 def _read_classes(folder: Path, classes: list[Path]) -> DataTable:
-    import pyarrow as pa
-
-    texts, labels = [], []
-    for entry in classes:
-        for file in sorted(entry.glob("*.txt")):
-            texts.append(read_text(file))
-            labels.append(entry.name)
-    return DataTable(pa.table({"text": texts, "label": labels}), str(folder))
+    files = [file for entry in classes for file in sorted(entry.glob("*.txt"))]
+    columns = {"text": [read_text(file) for file in files], "label": [file.parent.name for file in files]}
+    return DataTable(pa.table(columns), str(folder))
 
 
 def read_text(path: Path) -> str:
-    """A whole text file, compressed or not.
-
-    Raises:
-        PoNetError: missing, unreadable or not UTF-8.
-    """
+    """A whole text file, compressed or not. Raises PoNetError: missing, unreadable or not UTF-8."""
     with ByteStream(path) as stream:
         return "".join(stream.blocks())
 
@@ -178,11 +160,9 @@ def _from_hub(name: str, aliases: Mapping[str, str]) -> TableSource:
     loaded = load_data_set(name, *not_here(name))
     splits = {}
     for key, split in loaded.items():
-        if str(key).lower() in aliases:
-            data = split.with_format("arrow")[:]
-            splits[aliases[str(key).lower()]] = DataTable(
-                data, f"{name} ({key})", features_class_names(split.features.to_dict())
-            )
+        if ours := aliases.get(str(key).lower()):
+            names = features_class_names(split.features.to_dict())
+            splits[ours] = DataTable(split.with_format("arrow")[:], f"{name} ({key})", names)
     if not splits:
         raise PoNetError(f"'{name}' has no split train, validation or test; it has: {', '.join(map(str, loaded))}.")
     return TableSource(splits)

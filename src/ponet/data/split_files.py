@@ -11,14 +11,9 @@ from ponet.utils.files import explain, read_json
 
 SPLITS = ("train", "validation", "test")
 ALIASES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 """What a split may be called, in lower case -> the split."""
 _STATE, _SPLIT_LIST = "state.json", "dataset_dict.json"
@@ -26,40 +21,25 @@ _STATE, _SPLIT_LIST = "state.json", "dataset_dict.json"
 
 
 def split_aliases(splits: Mapping[Any, str | None] | None = None) -> dict[str, str]:
-    """`ALIASES`, with the splits that have other names.
-
-    Args:
-        splits: ours -> the data's name for it, or None to leave it out. A name that is given here means nothing else.
-    """
+    """`ALIASES`, with the splits that have other names: ours -> the data's, or None to leave it out. A name that is
+    given here means nothing else."""
     given = splits or {}
     aliases = {name: split for name, split in ALIASES.items() if split not in given}
     return aliases | {name.lower(): split for split, name in given.items() if name is not None}
 
 
-def split_called(name: str) -> str | None:
-    """The split that a name such as `dev` means."""
-    return ALIASES.get(name.lower())
-
-
 def split_files(folder: Path, texts: bool = False, aliases: Mapping[str, str] = ALIASES) -> dict[str, list[Path]]:
-    """The files of each split: `train.csv`, `train-00000-of-00004.parquet`, `train/*.csv` or `train/<class>/*.txt`,
-    in the folder itself, in `data` as on the hub, or as the `datasets` library saves them.
-
-    Args:
-        texts: whether text files are taken too.
-        aliases: what splits are called, in lower case -> the split.
-    """
+    """The files of each split: `train.csv`, `train-00000-of-00004.parquet`, `train/*.csv` or `train/<class>/*.txt`
+    (with `texts`, text files too), in the folder itself, in `data` as on the hub, or as the `datasets` library saves
+    them."""
     if (folder / _SPLIT_LIST).is_file():
         return _saved_splits(folder, aliases)
     return _split_files(folder, texts, aliases) or _split_files(folder / "data", texts, aliases)
 
 
 def saved_files(folder: Path) -> list[Path]:
-    """The Arrow files of a data set that the `datasets` library saved in a folder; none where it didn't.
-
-    Raises:
-        PoNetError: one whose rows are picked by a list beside them, as old versions left it.
-    """
+    """The Arrow files of a data set that the `datasets` library saved in a folder; none where it didn't. Raises
+    PoNetError: one whose rows are picked by a list beside them, as old versions left it."""
     state = folder / _STATE
     if not (state.is_file() and (folder / "dataset_info.json").is_file()):
         return []
@@ -90,27 +70,27 @@ def _saved_splits(folder: Path, aliases: Mapping[str, str]) -> dict[str, list[Pa
 
 
 def _split_files(folder: Path, texts: bool, aliases: Mapping[str, str]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
+    found: dict[str, list[Path]] = {name: [] for name in SPLITS}
     names = re.compile(rf"({'|'.join(map(re.escape, aliases))})(?:[-_.]?(\d+)(?:-of-(\d+))?)?", re.IGNORECASE)
     if not folder.is_dir():
-        return found
+        return {}
+
+    def is_data(entry: Path) -> bool:
+        return is_table(entry) or (texts and is_text(entry))
+
     try:
-        entries = sorted(folder.iterdir())
-        for entry in entries:
+        for entry in sorted(folder.iterdir()):
             match = names.fullmatch(entry.name if entry.is_dir() else split_name(entry)[0])
-            if match is None or not (entry.is_dir() or is_table(entry) or (texts and is_text(entry))):
+            if match is None or not (entry.is_dir() or is_data(entry)):
                 continue
-            name = aliases[match[1].lower()]
+            files = [entry]
             if entry.is_dir():
-                inside = saved_files(entry) or [
-                    file for file in sorted(entry.iterdir()) if is_table(file) or (texts and is_text(file))
-                ]
-                found.setdefault(name, []).extend(inside or ([entry] if class_folders(entry) else []))
-            else:
-                found.setdefault(name, []).append(entry)
+                files = saved_files(entry) or [file for file in sorted(entry.iterdir()) if is_data(file)]
+                files = files or ([entry] if class_folders(entry) else [])
+            found[aliases[match[1].lower()]] += files
     except OSError as error:
         raise explain(error, folder) from error
-    found = {name: found[name] for name in SPLITS if found.get(name)}
+    found = {name: files for name, files in found.items() if files}
     for name, paths in found.items():
         _check_shards(name, [names.fullmatch(split_name(path)[0]) for path in paths], paths, folder)
     return found

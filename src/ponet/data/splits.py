@@ -6,15 +6,8 @@ import numpy as np
 def draw(size: int, count: int, strata: np.ndarray | None, seed: int) -> np.ndarray:
     """`count` of `size` rows at random, each stratum at its share (largest remainders first), one row of it left over.
 
-    Args:
-        size: rows there are.
-        count: rows to draw, `0 <= count <= size`.
-        strata: `[size]` class of each row, or None to draw without regard to classes.
-        seed: the same draw for the same seed.
-
-    Returns:
-        `[<= count]` row numbers, sorted; fewer than `count` only where the strata don't have as many to give.
-    """
+    `strata` `[size]` is the class of each row; None: without regard to classes. Returns row numbers, sorted; fewer than
+    `count` only where the strata don't have as many to give."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(size)
     if strata is None or count >= size:

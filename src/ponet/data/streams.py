@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from ponet.utils.errors import PoNetError, brief
 from ponet.utils.files import explain
 
@@ -48,14 +50,8 @@ def is_text(path: Path) -> bool:
 
 
 class ByteStream:
-    """A file, opened for reading.
-
-    Args:
-        path: a file, also one that is compressed, or an archive with one table in it.
-
-    Raises:
-        PoNetError: missing or unreadable, or an archive that holds no table or more than one.
-    """
+    """A file, also one that is compressed, or an archive with one table in it, opened for reading. Raises PoNetError:
+    missing or unreadable, or an archive that holds no table or more than one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -67,7 +63,12 @@ class ByteStream:
             raise explain(error, path) from error
         self.size = os.fstat(self._file.fileno()).st_size
         try:
-            self._bytes = self._decompressed()
+            self._bytes: Any = self._file
+            if self.compression == ZIP:
+                self._bytes = self._member()
+            elif self.compression:
+                kind = COMPRESSIONS[self.compression]
+                self._bytes = pa.CompressedInputStream(pa.PythonFile(self._file, "r"), kind)
         except BaseException:
             self._file.close()
             raise
@@ -84,11 +85,8 @@ class ByteStream:
         return self._file.tell()
 
     def read(self, size: int = BLOCK) -> bytes:
-        """The next bytes, decompressed; none at the end.
-
-        Raises:
-            PoNetError: unreadable, cut off, or unfolding beyond all measure.
-        """
+        """The next bytes, decompressed; none at the end. Raises PoNetError: unreadable, cut off, or unfolding beyond
+        all measure."""
         try:
             data: bytes = self._bytes.read(size)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
@@ -104,23 +102,18 @@ class ByteStream:
 
     def whole(self) -> Any:
         """What Arrow can read from any place: the file, or what it unfolds to."""
-        import pyarrow as pa
-
         if not self.compression:
             return self._file
         return pa.BufferReader(b"".join(iter(self.read, b"")))
 
     def blocks(self) -> Iterator[str]:
-        """The text in blocks, without a byte order mark.
-
-        Raises:
-            PoNetError: not UTF-8, with the place and a way to convert it; or as `read`.
-        """
+        """The text in blocks, without a byte order mark. Raises PoNetError: not UTF-8, with the place and a way to
+        convert it; or as `read`."""
         decoder = codecs.getincrementaldecoder("utf-8")()
-        position, first = 0, True
-        while True:
+        position, block = 0, b"to begin with"
+        while block:
             block = self.read(BLOCK)
-            if first and block[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            if not position and block[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
                 raise PoNetError(f"'{self.path}' is UTF-16. Convert it: iconv -f utf-16 -t utf-8 FILE > NEW.")
             begin = position - len(decoder.getstate()[0])  # bytes of a character that the block's end had cut
             try:
@@ -130,21 +123,15 @@ class ByteStream:
                     f"'{self.path}' isn't UTF-8 text (byte {begin + error.start:,} is "
                     f"0x{error.object[error.start]:02x}). Convert it, for example: iconv -f latin1 -t utf-8 FILE > NEW."
                 ) from error
-            position += len(block)
-            if first:
+            if not position:
                 text = text.removeprefix("\ufeff")
-            first = False
+            position += len(block)
             if text:
                 yield text
-            if not block:
-                return
 
     def lines(self) -> Iterator[str]:
-        """The text's lines, without their ends.
-
-        Raises:
-            PoNetError: a line of more than `LONGEST_ROW` characters; or as `blocks`.
-        """
+        """The text's lines, without their ends. Raises PoNetError: a line of more than `LONGEST_ROW` characters; or as
+        `blocks`."""
         pending: list[str] = []
         size = number = 0
         for block in self.blocks():
@@ -161,37 +148,39 @@ class ByteStream:
         if last:
             yield last.removesuffix("\r")
 
-    def _decompressed(self) -> Any:
-        if not self.compression:
-            return self._file
-        if self.compression == ZIP:
-            return self._member()
-        import pyarrow as pa
-
-        return pa.CompressedInputStream(pa.PythonFile(self._file, "r"), COMPRESSIONS[self.compression])
-
     def _member(self) -> Any:
         try:
             archive = zipfile.ZipFile(self._file)
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            entries = [entry for entry in entries if not entry.filename.startswith(("__MACOSX/", "."))]
-            kinds = {entry.filename: split_name(Path(entry.filename)) for entry in entries}
-            found = [entry for entry in entries if kinds[entry.filename][1] in TABLES]
-            found = found or [entry for entry in entries if kinds[entry.filename][1] in TEXTS]
-            if len(found) != 1 or kinds[found[0].filename][2]:
-                names = ", ".join(entry.filename for entry in (found or entries)[:3])
+            hidden = ("__MACOSX/", ".")
+            entries = [each for each in archive.infolist() if not (each.is_dir() or each.filename.startswith(hidden))]
+            found = [each for each in entries if split_name(Path(each.filename))[1] in TABLES]
+            found = found or [each for each in entries if split_name(Path(each.filename))[1] in TEXTS]
+            _, kind, compression = split_name(Path(found[0].filename if found else ""))
+            if len(found) != 1 or compression:
+                names = ", ".join(each.filename for each in (found or entries)[:3])
                 raise PoNetError(
                     f"'{self.path}' holds {len(found)} tables ({names or 'nothing'}), where one is needed: unpack it."
                 )
             if found[0].flag_bits & 1:
                 raise PoNetError(f"'{self.path}' is encrypted: unpack it first.")
-            self.kind = kinds[found[0].filename][1]
+            self.kind = kind
             return archive.open(found[0])
         except (zipfile.BadZipFile, NotImplementedError) as error:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> PoNetError:
         return PoNetError(f"'{self.path}' can't be unpacked ({brief(error)}): it is cut off or damaged, copy it again.")
+
+
+def file_ends(path: Path, size: int) -> tuple[bytes, bytes]:
+    """The first and the last `size` bytes of a file, which mostly identify it. Raises PoNetError: it can't be read."""
+    try:
+        with path.open("rb") as file:
+            first = file.read(size)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+            return first, file.read(size)
+    except OSError as error:
+        raise explain(error, path) from error
 
 
 def check_unfolded(path: Path, size: int, unfolded: int) -> None:

@@ -1,31 +1,36 @@
-"""One file -> one table of rows. What is wrong with a file is said in one sentence that names the place."""
+"""Tables: whole, or of any size a bounded number of rows at a time. (JSON without lines is read whole, as it must be.)
 
-from collections.abc import Iterator
+What is wrong with a file is said in one sentence that names the place.
+"""
+
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from ponet.data.arrow import ArrowRows
+import psutil
+import pyarrow as pa
+
+from ponet.data.arrow import BATCH_ROWS, ArrowRows
 from ponet.data.csv import CsvRows, LooksLikeRowsError
-from ponet.data.records import Columns, array, from_records, json_columns, json_lines
+from ponet.data.records import array, from_records, json_columns, json_lines
 from ponet.data.streams import COMPRESSIONS, TABLES, ZIP, ByteStream, split_name
-from ponet.utils.errors import PoNetError
+from ponet.utils.batching import bounded
+from ponet.utils.errors import PoNetError, suggest
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-CHUNK_CHARACTERS = 1 << 24
-"""Characters of a CSV that wait as Python objects at most."""
+BATCH_CHARACTERS = 1 << 24
+"""Characters of texts in a batch, at most, unless one row has more."""
 MEMORY_SHARE = 0.8
 """Of the memory that is free: what a table may take."""
+_BINARY = (".parquet", ".arrow")
 
 
 @dataclass
 class DataTable:
     """Rows as read, nothing chosen or converted yet."""
 
-    data: "pa.Table"
+    data: pa.Table
     origin: str
     """The file (or files) it came from, for messages."""
     class_names: dict[str, list[str]] = field(default_factory=dict)
@@ -43,41 +48,120 @@ class DataTable:
 
 
 def read_table(path: Path) -> DataTable:
-    """The rows of a CSV, TSV, JSON lines, JSON, Parquet or Arrow file, also compressed, recognised by its name.
-
-    Raises:
-        PoNetError: unknown ending, missing or unreadable file, not UTF-8, broken, without rows, a column named twice,
-            more than there is memory for.
-    """
-    check_kind(path)
-    with ByteStream(path) as stream:
-        if stream.size == 0:
-            raise PoNetError(f"'{path}' is empty: it needs a header or keys, and rows.")
-        kind = stream.kind
-        if kind in (".parquet", ".arrow"):
-            table = _from_arrow(ArrowRows(stream), path)
-        elif kind in (".csv", ".tsv"):
-            table = _from_csv(path)
-        elif kind == ".json":
-            table = _from_columns(json_columns(stream), path)
+    """The rows of a CSV, TSV, JSON lines, JSON, Parquet or Arrow file, also compressed, recognised by its name. Raises
+    PoNetError: unknown ending, missing or unreadable file, not UTF-8, broken, without rows, a column named twice, more
+    than there is memory for."""
+    with _opened(path) as stream:
+        if stream.kind in _BINARY:
+            rows = ArrowRows(stream)
+            batches = list(_fitting(path, rows.batches()))
+            data = pa.Table.from_batches(batches) if batches else rows.schema.empty_table()
+            table = DataTable(data, str(path), rows.class_names)
+        elif stream.kind in (".csv", ".tsv"):
+            with open_csv(path) as lines:
+                # Everything as text: whether '01' is a number is for the label's rules to say, not for the file reader.
+                schema = pa.schema([(name, pa.string()) for name in lines.columns])
+                data = pa.Table.from_batches(_fitting(path, _csv_batches(lines, lines.columns)), schema)
+                table = DataTable(data, str(path), {}, lines.notices(), lines.separator != ",")
         else:
-            table = _from_columns(from_records(json_lines(stream), stream, "line"), path)
-    twice = {name for name in table.columns if table.columns.count(name) > 1}
-    if twice:
-        raise PoNetError(f"'{path}' has more than one column '{min(twice)}': give each column a name of its own.")
+            records = (record for _, record in json_lines(stream))
+            columns = json_columns(stream) if stream.kind == ".json" else from_records(records, stream)
+            table = DataTable(pa.table({name: array(values) for name, values in columns.items()}), str(path))
+    _check_names(path, table.columns)
     if not len(table):
         raise PoNetError(f"'{path}' has columns ({', '.join(table.columns) or 'none'}) but no rows.")
     return table
 
 
-def check_kind(path: Path) -> None:
-    """Raises PoNetError where the name isn't that of a table."""
-    _, kind, compression = split_name(path)
-    if kind not in TABLES and (kind or compression != ZIP):
-        raise PoNetError(
-            f"'{path}' ends in '{path.suffix}', which can't be read as rows: save it as one of {', '.join(TABLES)} "
-            f"(also {', '.join((*COMPRESSIONS, ZIP))})."
-        )
+class RowStream:
+    """The rows of one table, or of several with the same columns, in order. Raises PoNetError: as `read_table`.
+
+    Args:
+        paths: CSV, TSV, JSON lines, JSON, Parquet or Arrow files, also compressed.
+
+    Attributes:
+        sample: the first rows, by which columns are chosen.
+        types: the Arrow type of each column, where the first file has types.
+        size: bytes of all files.
+        position: bytes of them that have been read, about.
+        notices: what is to be said once everything is read.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = list(paths)
+        self.size = sum(path.stat().st_size for path in self.paths if path.exists())
+        self.position = 0
+        self.notices: list[str] = []
+        first = self.paths[0]
+        with _opened(first) as stream:
+            batch = next((batch for _, batch in self._batches(stream, None, 0)), None)
+        if batch is None:
+            raise PoNetError(f"'{first}' has columns but no rows.")
+        _check_names(first, batch.schema.names)
+        self.sample = DataTable(pa.Table.from_batches([batch]), str(first))
+        self.types: dict[str, pa.DataType] = {}
+        if stream.kind in _BINARY:
+            self.types = {column.name: column.type for column in batch.schema}
+
+    def batches(self, columns: Sequence[str] | None, skip: int = 0) -> Iterator[pa.RecordBatch]:
+        """Some columns of all rows after the first `skip`; None: all columns, of which JSON lines may have more later.
+        Raises PoNetError: a file that is damaged or lacks a column, naming the place."""
+        self.notices.clear()
+        rows = read = 0  # of the files before
+        for path in self.paths:
+            end = 0
+            with _opened(path) as stream:
+                for start, batch in self._batches(stream, columns, skip - rows):
+                    end = start + len(batch)
+                    passed = max(0, skip - rows - start)
+                    self.position += read
+                    if passed < len(batch):
+                        yield batch.slice(passed)
+            rows += end
+            read += path.stat().st_size
+            self.position = read
+
+    def _batches(
+        self, stream: ByteStream, columns: Sequence[str] | None, skip: int
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Batches of one file and the row at which each begins; some of the first `skip` rows may be left out. Sets
+        `position` to that within the file."""
+        if stream.kind in _BINARY:
+            rows = ArrowRows(stream)
+            require_columns(stream.path, rows.columns, columns)
+            group, row = rows.group_of(skip)
+            for batch in rows.batches(columns, group):
+                start, row = row, row + len(batch)
+                self.position = stream.size * row // rows.rows if rows.rows else 0
+                yield start, batch
+            return
+        reader = {".csv": self._csv, ".tsv": self._csv, ".json": self._json}.get(stream.kind, self._json_lines)
+        row = 0
+        for batch in reader(stream, columns):
+            yield row, batch
+            row += len(batch)
+
+    def _csv(self, stream: ByteStream, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        with open_csv(stream.path) as rows:
+            require_columns(stream.path, rows.columns, columns)
+            for batch in _csv_batches(rows, rows.columns if columns is None else columns):
+                self.position = rows.stream.position
+                yield batch
+            self.notices += rows.notices()
+
+    def _json(self, stream: ByteStream, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        found = json_columns(stream)
+        require_columns(stream.path, list(found), columns)
+        self.position = stream.position
+        table = pa.table({name: array(found[name]) for name in (found if columns is None else columns)})
+        yield from table.to_batches(BATCH_ROWS)
+
+    def _json_lines(self, stream: ByteStream, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        records = (record for _, record in json_lines(stream))
+        for chunk in bounded(records, _characters, BATCH_ROWS, BATCH_CHARACTERS):
+            self.position = stream.position
+            names = list(columns or dict.fromkeys(name for record in chunk for name in record))
+            yield pa.RecordBatch.from_arrays([array([record.get(name) for record in chunk]) for name in names], names)
 
 
 @contextmanager
@@ -85,10 +169,7 @@ def open_csv(path: Path) -> Iterator[CsvRows]:
     """The rows of a CSV or TSV file.
 
     Many TSV files (GLUE's own) don't quote: where a mark opens a field and doesn't close it, none of the file quotes.
-
-    Raises:
-        PoNetError: as `CsvRows`.
-    """
+    Raises PoNetError: as `CsvRows`."""
     quotes = True
     with ByteStream(path) as stream:
         if stream.kind == ".tsv":
@@ -101,61 +182,50 @@ def open_csv(path: Path) -> Iterator[CsvRows]:
         yield CsvRows(stream, ("\t",), quotes) if stream.kind == ".tsv" else CsvRows(stream)
 
 
-def _from_csv(path: Path) -> DataTable:
-    import pyarrow as pa
-
-    memory = MemoryLimit(path)
-    with open_csv(path) as rows:
-        # Everything as text: whether '01' is a number is for the label's rules to say, not for the file reader.
-        schema = pa.schema([(name, pa.string()) for name in rows.columns])
-        batches: list[pa.RecordBatch] = []
-        pending: list[list[str]] = []
-        size = 0
-
-        def keep() -> None:
-            columns = list(zip(*pending, strict=True)) or [() for _ in rows.columns]
-            batches.append(pa.record_batch([pa.array(column, pa.string()) for column in columns], schema=schema))
-            memory.take(batches[-1].nbytes)
-
-        for fields in rows:
-            pending.append(fields)
-            size += sum(map(len, fields)) + 1
-            if size > CHUNK_CHARACTERS:
-                keep()
-                pending, size = [], 0
-        keep()
-        data = pa.Table.from_batches(batches, schema)
-        return DataTable(data, str(path), notices=rows.notices(), decimal_comma=rows.separator != ",")
+def _csv_batches(rows: CsvRows, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    places = [rows.columns.index(name) for name in columns]
+    for chunk in bounded(rows, lambda fields: sum(map(len, fields)), BATCH_ROWS, BATCH_CHARACTERS):
+        values = [pa.array([fields[place] for fields in chunk], pa.string()) for place in places]
+        yield pa.RecordBatch.from_arrays(values, list(columns))
 
 
-def _from_arrow(rows: ArrowRows, path: Path) -> DataTable:
-    import pyarrow as pa
-
-    memory, batches = MemoryLimit(path), []
-    for batch in rows.batches():
-        memory.take(batch.nbytes)
-        batches.append(batch)
-    if not batches:
-        return DataTable(rows.schema.empty_table(), str(path))
-    return DataTable(pa.Table.from_batches(batches), str(path), class_names=rows.class_names)
-
-
-def _from_columns(columns: Columns, path: Path) -> DataTable:
-    import pyarrow as pa
-
-    return DataTable(pa.table({name: array(values) for name, values in columns.items()}), str(path))
+@contextmanager
+def _opened(path: Path) -> Iterator[ByteStream]:
+    """A table's bytes; refuses what has another ending, and an empty file."""
+    _, kind, compression = split_name(path)
+    if kind not in TABLES and (kind or compression != ZIP):
+        raise PoNetError(
+            f"'{path}' ends in '{path.suffix}', which can't be read as rows: save it as one of {', '.join(TABLES)} "
+            f"(also {', '.join((*COMPRESSIONS, ZIP))})."
+        )
+    with ByteStream(path) as stream:
+        if stream.size == 0:
+            raise PoNetError(f"'{path}' is empty: it needs a header or keys, and rows.")
+        yield stream
 
 
-class MemoryLimit:
-    """How much of what is free a table has taken."""
+def _check_names(path: Path, names: list[str]) -> None:
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise PoNetError(f"'{path}' has more than one column '{min(twice)}': give each column a name of its own.")
 
-    def __init__(self, path: Path) -> None:
-        import psutil
 
-        self.path, self.left = path, int(MEMORY_SHARE * psutil.virtual_memory().available)
+def require_columns(path: Path, there: Sequence[str], wanted: Sequence[str] | None) -> None:
+    """Raises PoNetError where a file lacks one of the columns."""
+    for name in wanted or ():
+        if name not in there:
+            raise PoNetError(f"'{path}' has no column '{name}'.{suggest(name, there)}")
 
-    def take(self, size: int) -> None:
-        """Raises PoNetError where `size` more bytes don't fit in memory."""
-        self.left -= size
-        if self.left < 0:
-            raise PoNetError(f"'{self.path}' doesn't fit into the memory that is free: split it into smaller files.")
+
+def _fitting(path: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, as long as they fit into the memory that is free now."""
+    left = int(MEMORY_SHARE * psutil.virtual_memory().available)
+    for batch in batches:
+        left -= batch.nbytes
+        if left < 0:
+            raise PoNetError(f"'{path}' doesn't fit into the memory that is free: split it into smaller files.")
+        yield batch
+
+
+def _characters(record: dict[str, Any]) -> int:
+    return sum(len(value) for value in record.values() if isinstance(value, str))

@@ -5,9 +5,7 @@ so that ids differ from run to run, and with them which of two equally frequent 
 finds those pieces, and the second is given them in a fixed order. Hence each text is read twice.
 """
 
-import os
 import re
-import shutil
 import tempfile
 import time
 from collections import Counter
@@ -24,7 +22,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from ponet.data.corpora import TextCorpus, pieces
 from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import check_utf8_name, explain
+from ponet.utils.files import check_utf8_name, explain, explained
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MOST_PIECES = 10**7
@@ -79,8 +77,7 @@ def train_wordpiece(
                 yield from pieces(text)
                 progress.advance(task, len(text))
 
-        learned = _learn(read, vocab_size, lowercase, min_frequency, limit_alphabet)
-    return PoNetTokenizer(vocab=learned.vocabulary, do_lower_case=lowercase)
+        return _learn(read, vocab_size, lowercase, min_frequency, limit_alphabet)[0]
 
 
 def train_tokenizer_from_corpus(
@@ -119,41 +116,19 @@ def train_tokenizer_from_corpus(
             passed.append(True)
             progress.update(task, description="merging pieces" if len(passed) == PASSES else "counting words")
 
-        learned = _learn(read, vocab_size, lowercase, min_frequency, limit_alphabet)
-        tokenizer = PoNetTokenizer(vocab=learned.vocabulary, do_lower_case=lowercase)
-        _save(tokenizer, folder)
+        tokenizer, characters, notices = _learn(read, vocab_size, lowercase, min_frequency, limit_alphabet)
+        with explained(Path(out)):
+            tokenizer.save_pretrained(folder)
+            tokenizer.save_vocabulary(str(folder))
     seconds = time.monotonic() - started
-    notices = learned.notices(vocab_size)
-    return TokenizerSummary(Path(out), len(learned.vocabulary), source.texts, learned.characters, seconds, notices)
-
-
-@dataclass(frozen=True)
-class _Learned:
-    vocabulary: dict[str, int]
-    characters: int
-    different: int
-    kept: int
-    left_out: int
-
-    def notices(self, vocab_size: int) -> tuple[str, ...]:
-        found = []
-        if len(self.vocabulary) < vocab_size:
-            found.append(
-                f"The vocabulary has {len(self.vocabulary)} pieces, not {vocab_size}: no more pairs of pieces are "
-                "frequent enough in this corpus."
-            )
-        if self.kept < self.different:
-            found.append(
-                f"{self.different - self.kept} rare characters ({self.left_out} of {self.characters} in the corpus) "
-                "are left out of the vocabulary: a word with one of them becomes [UNK]."
-            )
-        return tuple(found)
+    return TokenizerSummary(Path(out), len(tokenizer), source.texts, characters, seconds, tuple(notices))
 
 
 def _learn(
     read: Callable[[], Iterable[str]], vocab_size: int, lowercase: bool, min_frequency: int, limit_alphabet: int
-) -> _Learned:
-    """The vocabulary of what `read` gives; it is called twice and must give the same both times."""
+) -> tuple[PoNetTokenizer, int, list[str]]:
+    """The tokenizer of what `read` gives, which is called twice and must give the same both times; how many characters
+    that had, and what the user should read."""
     if vocab_size > MOST_PIECES:
         raise PoNetError(f"A vocabulary has at most {MOST_PIECES:,} pieces, not {vocab_size:,}.")
     if not 1 <= min_frequency <= MOST_OFTEN:
@@ -191,8 +166,19 @@ def _learn(
         initial_alphabet=kept,
         limit_alphabet=len(kept),
     )
-    left_out = sum(alphabet[character] for character in by_count[len(kept) :])
-    return _Learned(vocabulary, seen.total(), len(alphabet), len(kept), left_out)
+    notices = []
+    if len(vocabulary) < vocab_size:
+        notices.append(
+            f"The vocabulary has {len(vocabulary)} pieces, not {vocab_size}: no more pairs of pieces are frequent "
+            "enough in this corpus."
+        )
+    if rare := by_count[len(kept) :]:
+        left_out = sum(alphabet[character] for character in rare)
+        notices.append(
+            f"{len(rare)} rare characters ({left_out} of {seen.total()} in the corpus) are left out of the vocabulary: "
+            "a word with one of them becomes [UNK]."
+        )
+    return PoNetTokenizer(vocab=vocabulary, do_lower_case=lowercase), seen.total(), notices
 
 
 def _backend(lowercase: bool) -> Tokenizer:
@@ -222,37 +208,21 @@ def _progress(show: bool) -> Progress:
     )
 
 
-def _save(tokenizer: PoNetTokenizer, folder: Path) -> None:
-    try:
-        tokenizer.save_pretrained(folder)
-        tokenizer.save_vocabulary(str(folder))
-    except OSError:
-        raise
-    except Exception as error:  # the Rust library has no exception of its own for what the system refuses
-        found = re.search(r"\(os error (\d+)\)", str(error))
-        if found is None:
-            raise
-        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
-
-
 @contextmanager
 def _filled(out: Path, overwrite: bool) -> Iterator[Path]:
     """Yields a folder in `out`; if the block ends well its files are moved to `out`, else nothing of it stays."""
-    temporary: Path | None = None
     created = not out.exists()
     try:
         _check_folder(out, overwrite)
         out.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=out))
-        yield temporary
-        for file in sorted(temporary.iterdir()):
-            file.replace(out / file.name)
+        with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=out, ignore_cleanup_errors=True) as temporary:
+            yield Path(temporary)
+            for file in sorted(Path(temporary).iterdir()):
+                file.replace(out / file.name)
         created = False
     except OSError as error:
         raise explain(error, out) from error
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
         if created and out.is_dir():
             out.rmdir()
 

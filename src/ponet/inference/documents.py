@@ -4,15 +4,16 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import repeat
+from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from ponet.artifacts import parallel_map
 from ponet.data.inputs import Input, Inputs
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from ponet.data.records import array
+from ponet.utils.batching import bounded, cut
 
 BLOCK_TEXTS, BLOCK_CHARACTERS = 1024, 4_000_000
 """The most texts, and characters of them, that are tokenized at once and share batches."""
@@ -35,59 +36,53 @@ class Annotator(Protocol):
     """A model that finds something for each document: a class, a vector."""
 
     @property
-    def columns(self) -> "pa.Schema":
+    def columns(self) -> pa.Schema:
         """What it finds."""
-        ...
 
     @property
     def max_length(self) -> int | None:
         """Tokens of a document that it reads, at most."""
-        ...
 
     @property
     def encode(self) -> Callable[[Texts], Sequence[Any]]:
         """Texts to `Encoded`; can be pickled for a worker process."""
-        ...
 
-    def annotate(self, documents: Sequence[Any]) -> "pa.Table":
+    def annotate(self, documents: Sequence[Any]) -> pa.Table:
         """`columns` of documents in any number, a row each, in order."""
-        ...
 
     def identity(self) -> dict[str, Any]:
         """What results depend on: the files of the model and its settings."""
-        ...
 
 
 @dataclass
 class Result:
     """Some consecutive documents, done."""
 
-    table: "pa.Table"
+    table: pa.Table
     """`index`, perhaps `file`, the columns carried along, what was found, and `truncated`."""
     position: int
     """Bytes of the source that were read for these and all before, about."""
 
 
 def annotated(annotator: Annotator, inputs: Inputs, workers: int = 1, start: int = 0) -> Generator[Result, None, None]:
-    """The results of all documents, in order.
+    """The results of all documents, in order, the first with the index `start`; `workers` processes tokenize (1: this
+    one). Raises PoNetError: as reading or computing does."""
+    waiting: deque[tuple[list[Input], int]] = deque()
 
-    Args:
-        workers: processes that tokenize; 1: this one.
-        start: the index of the first document.
+    def jobs() -> Iterator[Texts]:
+        for block in blocks(inputs):
+            waiting.append((block, inputs.position))
+            yield [(item.text, item.pair) for item in block]
 
-    Raises:
-        PoNetError: as reading or computing does.
-    """
-    for block, documents in _encoded(blocks(inputs, lambda: inputs.position), annotator.encode, workers):
-        found = annotator.annotate(documents)
-        yield Result(_table(start, block.inputs, inputs, documents, found), block.position)
-        start += len(block.inputs)
+    with closing(parallel_map(annotator.encode, jobs(), workers)) as encoded:
+        for documents in encoded:
+            block, position = waiting.popleft()
+            yield Result(_table(start, block, inputs, answers(annotator, documents)), position)
+            start += len(block)
 
 
-def records(table: "pa.Table") -> list[dict[str, Any]]:
+def records(table: pa.Table) -> list[dict[str, Any]]:
     """The rows as dictionaries, without what is optional and says nothing."""
-    import pyarrow as pa
-
     columns = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_fixed_size_list(column.type) and not column.null_count:  # vectors, which are many numbers
@@ -102,64 +97,33 @@ def records(table: "pa.Table") -> list[dict[str, Any]]:
 
 
 def kept_name(name: str, found: Sequence[str]) -> str:
-    """The name under which an input column is carried along: another than its own where results have that name.
-
-    Args:
-        found: the columns of the results.
-    """
+    """The name under which an input column is carried along: another than its own where the results (`found`) have
+    it."""
     while name in (INDEX, FILE, TRUNCATED, *found):
         name = f"input_{name}"
     return name
 
 
-@dataclass
-class Block:
-    """Consecutive documents."""
-
-    inputs: list[Input]
-    position: int
-    """Bytes that were read so far."""
-
-
-def blocks(inputs: Iterable[Input | None], position: Callable[[], int] = lambda: 0) -> Iterator[Block]:
+def blocks(inputs: Iterable[Input | None]) -> Iterator[list[Input]]:
     """Consecutive documents, a bounded number of them and of their characters at a time."""
-    block: list[Input] = []
-    characters = 0
-    for item in inputs:
-        size = 0 if item is None else len(item.text) + len(item.pair or "")
-        full = len(block) == BLOCK_TEXTS or characters + size > BLOCK_CHARACTERS
-        if block and (item is None or full):
-            yield Block(block, position())
-            block, characters = [], 0
-        if item is not None:
-            block.append(item)
-            characters += size
-    if block:
-        yield Block(block, position())
+    return bounded(inputs, lambda item: len(item.text) + len(item.pair or ""), BLOCK_TEXTS, BLOCK_CHARACTERS)
 
 
-def _encoded(
-    found: Iterator[Block], encode: Callable[[Texts], Sequence[Any]], workers: int
-) -> Iterator[tuple[Block, Sequence[Any]]]:
-    waiting: deque[Block] = deque()
-
-    def jobs() -> Iterator[Texts]:
-        for block in found:
-            waiting.append(block)
-            yield [(item.text, item.pair) for item in block.inputs]
-
-    with closing(parallel_map(encode, jobs(), workers)) as results:
-        for documents in results:
-            yield waiting.popleft(), documents
+def encoded_blocks(
+    annotator: Annotator, texts: Iterable[str], pairs: Iterable[str | None] = repeat(None)
+) -> Iterator[Sequence[Any]]:
+    """Texts, or pairs of them, as documents of the annotator, block by block."""
+    for block in blocks(map(Input, texts, pairs)):
+        yield annotator.encode([(item.text, item.pair) for item in block])
 
 
-def _table(
-    start: int, items: list[Input], inputs: Inputs, documents: Sequence[Encoded], found: "pa.Table"
-) -> "pa.Table":
-    import pyarrow as pa
+def answers(annotator: Annotator, documents: Sequence[Encoded]) -> pa.Table:
+    """What the model finds for documents, and `truncated`."""
+    cut = pa.array([True if each.dropped else None for each in documents], pa.bool_())
+    return annotator.annotate(documents).append_column(TRUNCATED, cut)
 
-    from ponet.data.records import array
 
+def _table(start: int, items: list[Input], inputs: Inputs, found: pa.Table) -> pa.Table:
     columns: dict[str, Any] = {INDEX: pa.array(range(start, start + len(items)), pa.int64())}
     if inputs.named:
         columns[FILE] = pa.array([item.name for item in items], pa.string())
@@ -167,15 +131,10 @@ def _table(
         values = [(item.row or {}).get(name) for item in items]
         kind = inputs.types.get(name)
         columns[kept_name(name, found.column_names)] = array(values) if kind is None else pa.array(values, kind)
-    for name in found.column_names:
-        columns[name] = found.column(name)
-    columns[TRUNCATED] = pa.array([True if each.dropped else None for each in documents], pa.bool_())
-    return pa.table(columns)
+    return pa.table(columns | dict(zip(found.column_names, found.columns, strict=True)))
 
 
 def token_batches(lengths: Sequence[int], batch_tokens: int) -> list[np.ndarray]:
     """Indices of documents in batches under the token budget, similar lengths together; a longer one is alone."""
-    from ponet.utils.batching import cut
-
     sizes = np.asarray(lengths, dtype=np.int64)
     return cut(np.argsort(sizes, kind="stable"), sizes, batch_tokens, None)

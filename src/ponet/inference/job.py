@@ -9,11 +9,11 @@ import numpy as np
 
 from ponet.data.inputs import Inputs, Source
 from ponet.inference.documents import TRUNCATED, Annotator, annotated, kept_name
-from ponet.inference.output import VECTOR, json_lines, output_format, write_output
-from ponet.inference.parts import Parts, open_parts
+from ponet.inference.output import VECTOR, json_lines, output_format
+from ponet.inference.parts import open_parts
 from ponet.inference.progress import reporting
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import is_stream, leftovers
+from ponet.utils.files import is_stream, leftovers, replacing
 
 PARTS = ".parts"
 """Ends the name of the folder in which a file's rows wait for the last one."""
@@ -22,15 +22,9 @@ Say = Callable[[str], None]
 
 
 def check_output(source: Source, out: Path | None, vectors: bool, workers: int) -> None:
-    """Before a model is opened: what can't be written, or not in this way.
-
-    Args:
-        vectors: whether the results are vectors.
-
-    Raises:
-        PoNetError: no such input; an output that is the input itself, a folder, of an unknown suffix, or of one that
-            can't hold these columns; worker processes for documents that come one by one.
-    """
+    """Before a model is opened (`vectors`: one that finds these): what can't be written, or not in this way. Raises
+    PoNetError: no such input; an output that is the input itself, a folder, of an unknown suffix, or of one that can't
+    hold these columns; worker processes for documents that come one by one."""
     if source.live and workers > 1:
         raise PoNetError("Standard input is answered as it comes, by one process: leave --workers out, or name a file.")
     for file in [] if source.live else source.files():
@@ -48,14 +42,8 @@ def check_output(source: Source, out: Path | None, vectors: bool, workers: int) 
 def annotate_to_stream(
     source: Source, annotator: Annotator, stream: TextIO, workers: int = 1, say: Say = lambda _: None
 ) -> None:
-    """JSON lines, those of a block of documents as soon as they are known.
-
-    Args:
-        say: takes a sentence about the whole.
-
-    Raises:
-        PoNetError: no documents, or what reading and computing raise.
-    """
+    """JSON lines, those of a block of documents as soon as they are known; `say` gets sentences about the whole. Raises
+    PoNetError: no documents, or what reading and computing raise."""
     inputs = source.open()
     _say_renamed(inputs, annotator, say)
     rows = cut = 0
@@ -72,25 +60,29 @@ def annotate_to_file(
     source: Source, annotator: Annotator, out: Path, workers: int = 1, say: Say = lambda _: None
 ) -> None:
     """JSON lines, CSV, Parquet or NumPy's array, by the suffix. Until all rows are done, they are kept in the folder
-    `OUT.parts`; after a stop the same call goes on there, and standard input begins again.
-
-    Args:
-        say: takes a sentence: about progress, where there is no terminal, and about the whole.
-
-    Raises:
-        PoNetError: no documents, parts of another job, what can't be written, or what reading and computing raise.
-    """
+    `OUT.parts`; after a stop the same call goes on there, and standard input begins again. `say` gets sentences about
+    progress, where there is no terminal, and about the whole. Raises PoNetError: no documents, parts of another job,
+    what can't be written, or what reading and computing raise."""
     write = output_format(out, VECTOR in annotator.columns.names, keeps=source.keep != ())
     job = None if source.live else {"input": source.identity(), "model": annotator.identity()}
     with open_parts(out.with_name(out.name + PARTS), job) as parts:
         for file in leftovers(out.parent, [out.name]):
             file.unlink()  # of a process that was killed while it wrote
-        inputs = source.open(parts.rows)
+        done = parts.rows
+        inputs = source.open(done)
         _say_renamed(inputs, annotator, say)
-        if parts.rows:
-            say(f"{parts.rows:,} rows are done already: going on behind them.")
+        if done:
+            say(f"{done:,} rows are done already: going on behind them.")
         try:
-            _fill(parts, inputs, annotator, workers, say)
+            with (
+                reporting(inputs.size, done, say) as report,
+                closing(annotated(annotator, inputs, workers, done)) as results,
+            ):
+                for result in results:
+                    parts.add(result.table)
+                    done += len(result.table)
+                    report(done, result.position)
+            parts.flush()
         except KeyboardInterrupt:
             parts.flush()
             if job is not None and parts.rows:
@@ -100,21 +92,9 @@ def annotate_to_file(
             raise PoNetError(f"'{source.name}' holds no documents.")
         schema = parts.schema()
         cut = sum(_cut(table) for table in parts.tables(schema))
-        write_output(out, write, schema, parts.tables(schema))
+        with replacing(out) as temporary, temporary.open("wb") as made:
+            write(made, schema, parts.tables(schema))
         _say_all(source, inputs, annotator, parts.rows, cut, say)
-
-
-def _fill(parts: Parts, inputs: Inputs, annotator: Annotator, workers: int, say: Say) -> None:
-    done = parts.rows
-    with (
-        reporting(inputs.size, done, say) as report,
-        closing(annotated(annotator, inputs, workers, done)) as results,
-    ):
-        for result in results:
-            parts.add(result.table)
-            done += len(result.table)
-            report(done, result.position)
-    parts.flush()
 
 
 def _cut(table: Any) -> int:

@@ -1,63 +1,58 @@
 """Results as files: JSON lines, CSV, Parquet, or the array of the vectors."""
 
+import base64
 import csv
+import datetime
+import io
 import json
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
 
 from ponet.inference.documents import records
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import replacing, to_json
+from ponet.utils.files import to_json
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    Tables = Iterable[pa.Table]
-    Write = Callable[[BinaryIO, pa.Schema, Tables], None]
+Tables = Iterable[pa.Table]
+Write = Callable[[BinaryIO, pa.Schema, Tables], None]
 
 ROWS = 4096
 """Rows of a Parquet row group, about."""
 VECTOR = "embedding"
 
 
-def write_lines(file: BinaryIO, schema: "pa.Schema", tables: "Tables") -> None:
+def _write_lines(file: BinaryIO, schema: pa.Schema, tables: Tables) -> None:
     """One JSON object a line."""
     for table in tables:
         file.write(json_lines(table).encode())
 
 
-def json_lines(table: "pa.Table") -> str:
+def json_lines(table: pa.Table) -> str:
     """One JSON object a line, as text."""
     return "".join(to_json(json_value(record)) + "\n" for record in records(table))
 
 
-def write_csv(file: BinaryIO, schema: "pa.Schema", tables: "Tables") -> None:
+def _write_csv(file: BinaryIO, schema: pa.Schema, tables: Tables) -> None:
     """A header and rows: numbers by name (`scores`) have a column each, lists are JSON."""
-    import io
-
-    import pyarrow as pa
-
-    names: list[tuple[str, str | None]] = []
-    for field in schema:
-        inner = [child.name for child in field.type] if pa.types.is_struct(field.type) else [None]
-        names += [(field.name, child) for child in inner]
+    inner = {field.name: [child.name for child in field.type] for field in schema if pa.types.is_struct(field.type)}
+    names = [(name, child) for name in schema.names for child in inner.get(name, [None])]
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(name if child is None else f"{name}.{child}" for name, child in names)
     for table in tables:
         for record in records(table):
-            values = (_inner(record.get(name), child) for name, child in names)
-            writer.writerow([_cell(value) for value in values])
+            writer.writerow([_cell(record.get(name), child) for name, child in names])
     text.flush()
     text.detach()
 
 
-def write_parquet(file: BinaryIO, schema: "pa.Schema", tables: "Tables") -> None:
+def _write_parquet(file: BinaryIO, schema: pa.Schema, tables: Tables) -> None:
     """The columns in their types, compressed by zstd."""
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         waiting: list[pa.Table] = []
         for table in tables:
@@ -69,10 +64,8 @@ def write_parquet(file: BinaryIO, schema: "pa.Schema", tables: "Tables") -> None
             writer.write_table(pa.concat_tables(waiting))
 
 
-def write_array(file: BinaryIO, schema: "pa.Schema", tables: "Tables") -> None:
+def _write_array(file: BinaryIO, schema: pa.Schema, tables: Tables) -> None:
     """The vectors as a NumPy array `[n, d]` float32; how many there are is put into its header in the end."""
-    import numpy as np
-
     width = schema.field(VECTOR).type.list_size
     rows = 0
 
@@ -89,25 +82,18 @@ def write_array(file: BinaryIO, schema: "pa.Schema", tables: "Tables") -> None:
     header()
 
 
-FORMATS: "dict[str, Write]" = {
-    ".jsonl": write_lines,
-    ".ndjson": write_lines,
-    ".csv": write_csv,
-    ".parquet": write_parquet,
-    ".npy": write_array,
+FORMATS: dict[str, Write] = {
+    ".jsonl": _write_lines,
+    ".ndjson": _write_lines,
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+    ".npy": _write_array,
 }
 
 
-def output_format(out: Path, vectors: bool, keeps: bool) -> "Write":
-    """How a file is written, by its suffix.
-
-    Args:
-        vectors: whether the results are vectors.
-        keeps: whether columns of the input are carried along.
-
-    Raises:
-        PoNetError: no such format, or one that can't hold these columns.
-    """
+def output_format(out: Path, vectors: bool, keeps: bool) -> Write:
+    """How a file is written, by its suffix, where the results are `vectors` or columns of the input are carried along
+    (`keeps`). Raises PoNetError: no such format, or one that can't hold these columns."""
     known = [suffix for suffix in FORMATS if suffix != ".npy" or vectors]
     suffix = out.suffix.lower()
     if suffix not in known:
@@ -117,22 +103,8 @@ def output_format(out: Path, vectors: bool, keeps: bool) -> "Write":
     return FORMATS[suffix]
 
 
-def write_output(out: Path, write: "Write", schema: "pa.Schema", tables: "Tables") -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-        PoNetError: as `ponet.utils.files.replacing`.
-    """
-    with replacing(out) as temporary, temporary.open("wb") as file:
-        write(file, schema, tables)
-
-
 def json_value(value: Any) -> Any:
     """A value as JSON can hold it: no NaN, and dates, decimals and bytes as text."""
-    import base64
-    import datetime
-    import math
-
     if isinstance(value, dict):
         return {str(key): json_value(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -146,12 +118,8 @@ def json_value(value: Any) -> Any:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
-def _inner(value: Any, child: str | None) -> Any:
-    return value if child is None or value is None else value.get(child)
-
-
-def _cell(value: Any) -> Any:
-    value = json_value(value)
+def _cell(value: Any, child: str | None) -> Any:
+    value = json_value(value if child is None or value is None else value.get(child))
     if isinstance(value, bool):
         return "true" if value else "false"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value

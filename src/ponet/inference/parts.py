@@ -10,15 +10,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from ponet.artifacts import LOCK, locked
 from ponet.data.records import as_text
 from ponet.utils.errors import PoNetError, brief
 from ponet.utils.files import explained, read_json, replacing, write_json
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 JOB = "job.json"
 VERSION = 1
@@ -43,7 +42,7 @@ class Parts:
         self._waiting: list[pa.Table] = []
         self._began = self._written = time.monotonic()
 
-    def add(self, table: "pa.Table") -> None:
+    def add(self, table: pa.Table) -> None:
         """The results of the next documents; written when there are enough of them."""
         self._waiting.append(table)
         now = time.monotonic()
@@ -52,13 +51,7 @@ class Parts:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what waits.
-
-        Raises:
-            PoNetError: a full disk, no permission.
-        """
-        import pyarrow as pa
-
+        """Writes what waits. Raises PoNetError: a full disk, no permission."""
         if self._waiting:
             schema = common_schema([table.schema for table in self._waiting])
             tables = [conform(table, schema) for table in self._waiting]
@@ -74,18 +67,13 @@ class Parts:
             self.rows, self._waiting = end, []
         self._written = time.monotonic()
 
-    def schema(self) -> "pa.Schema":
+    def schema(self) -> pa.Schema:
         """The columns of all parts."""
         return common_schema([self._open(file).schema for file in self._files])
 
-    def tables(self, schema: "pa.Schema") -> "Iterator[pa.Table]":
-        """All results in order, with these columns, a bounded number of rows at a time.
-
-        Raises:
-            PoNetError: a part that is damaged.
-        """
-        import pyarrow as pa
-
+    def tables(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """All results in order, with these columns, a bounded number of rows at a time. Raises PoNetError: a part that
+        is damaged."""
         for file in self._files:
             reader = self._open(file)
             for index in range(reader.num_record_batches):
@@ -99,14 +87,7 @@ class Parts:
         self._files, self._waiting, self.rows = [], [], 0
 
     def read(self, again: str) -> None:
-        """Finds the parts that are there.
-
-        Args:
-            again: what to do about a damaged one, for the message.
-
-        Raises:
-            PoNetError: one is damaged or missing.
-        """
+        """Finds the parts that are there. Raises PoNetError: one is damaged or missing, and what to do about it."""
         for file in self.folder.glob(".*.tmp"):
             file.unlink()  # of a process that was killed while it wrote
         self._again = again
@@ -121,8 +102,6 @@ class Parts:
             self.rows = int(found[2])
 
     def _open(self, file: Path) -> Any:
-        import pyarrow as pa
-
         try:
             return pa.ipc.open_file(pa.memory_map(os.fsencode(file)))  # a name may be any bytes
         except (OSError, pa.ArrowInvalid) as error:
@@ -132,14 +111,10 @@ class Parts:
 @contextmanager
 def open_parts(folder: Path, job: dict[str, Any] | None) -> Iterator[Parts]:
     """The parts of a job, those that an earlier process left included; they stay if the block ends with an error.
+    Raises PoNetError: another process is at it, the parts are of another job or damaged, or the folder can't be made.
 
-    Args:
-        folder: where they are.
-        job: what the results depend on: with another job's parts nothing is done. None: a job that can't be taken up.
-
-    Raises:
-        PoNetError: another process is at it, the parts are of another job or damaged, or the folder can't be made.
-    """
+    `job` is what the results depend on: with another job's parts nothing is done. None: a job that can't be taken
+    up."""
     busy = f"Another process is writing to '{folder}': wait for it, or stop it."
     try:
         with locked(folder, busy):
@@ -180,10 +155,8 @@ def _take_up(parts: Parts, job: dict[str, Any] | None, again: str) -> None:
         write_json(folder / JOB, now)
 
 
-def common_schema(schemas: "Sequence[pa.Schema]") -> "pa.Schema":
+def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
     """All columns, each in a type that holds all of its values: their common one, else text as JSON writes it."""
-    import pyarrow as pa
-
     kinds: dict[str, Any] = {}
     for schema in schemas:
         for field in schema:
@@ -191,29 +164,18 @@ def common_schema(schemas: "Sequence[pa.Schema]") -> "pa.Schema":
     return pa.schema(list(kinds.items()))
 
 
-def conform(table: "pa.Table", schema: "pa.Schema") -> "pa.Table":
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The columns of a schema that `common_schema` made; what isn't there is null."""
-    import pyarrow as pa
-
     columns = []
-    for field in schema:
-        if field.name not in table.column_names:
-            columns.append(pa.nulls(len(table), field.type))
-            continue
-        column = table.column(field.name)
-        if column.type != field.type:
-            mixed = pa.types.is_string(field.type) and not pa.types.is_null(column.type)
-            if mixed:
-                column = pa.array([as_text(value) for value in column.to_pylist()], field.type)
-            else:
-                column = column.cast(field.type)
-        columns.append(column)
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        column = table.column(name) if name in table.column_names else pa.nulls(len(table), kind)
+        if column.type != kind and pa.types.is_string(kind) and not pa.types.is_null(column.type):
+            column = pa.array([as_text(value) for value in column.to_pylist()], kind)
+        columns.append(column.cast(kind))
     return pa.table(columns, schema=schema)
 
 
 def _common(first: Any, second: Any) -> Any:
-    import pyarrow as pa
-
     if first == second:
         return first
     try:

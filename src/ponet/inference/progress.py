@@ -12,12 +12,8 @@ Report = Callable[[int, int], None]
 
 
 class Pace:
-    """The rate of this process; what an earlier one did is no part of it.
-
-    Args:
-        size: bytes of the source; None where nobody knows.
-        rows: done before.
-    """
+    """The rate of this process for a source of `size` bytes (None where nobody knows); what an earlier one did, `rows`,
+    is no part of it."""
 
     def __init__(self, size: int | None, rows: int) -> None:
         self.size, self.rows, self.position = size, rows, 0
@@ -51,12 +47,7 @@ def _duration(seconds: float) -> str:
 @contextmanager
 def reporting(size: int | None, rows: int, say: Callable[[str], None]) -> Iterator[Report]:
     """Shows a bar where standard error is a terminal, else says a line each minute. Yields what to call with the rows
-    and bytes that are done.
-
-    Args:
-        size, rows: as `Pace`.
-        say: prints a sentence.
-    """
+    and bytes that are done."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 

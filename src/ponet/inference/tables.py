@@ -4,26 +4,26 @@ Where a whole file is read here, `ponet.inference.job` does more: parts on disk,
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from ponet.data.columns import text_column
-from ponet.data.inputs import Input
 from ponet.data.tables import DataTable
-from ponet.inference.documents import TRUNCATED, Annotator, blocks, kept_name
+from ponet.inference.documents import TRUNCATED, Annotator, answers, encoded_blocks, kept_name
 from ponet.utils.errors import PoNetError, suggest
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 
 def annotate_table(
     annotator: Annotator,
-    table: "pa.Table",
+    table: pa.Table,
     text: str = "text",
     pair: str | None = None,
     keep: Sequence[str] | None = None,
-) -> "pa.Table":
+) -> pa.Table:
     """The rows of a table, in order, with what the model finds.
 
     Args:
@@ -37,8 +37,6 @@ def annotate_table(
     Raises:
         PoNetError: a column that isn't there, or holds no text.
     """
-    import pyarrow as pa
-
     wanted = [text, *([pair] if pair else []), *(keep or [])]
     missing = next((name for name in wanted if name not in table.column_names), None)
     if missing is not None:
@@ -46,18 +44,12 @@ def annotate_table(
     data = DataTable(table, "the rows")
     texts = text_column(data, text).to_pylist()
     pairs = text_column(data, pair).to_pylist() if pair else [None] * len(texts)
-    found, cut = [annotator.columns.empty_table()], []
-    for block in blocks(map(Input, texts, pairs)):
-        documents = annotator.encode([(item.text, item.pair) for item in block.inputs])
-        found.append(annotator.annotate(documents))
-        cut += [True if document.dropped else None for document in documents]
-    results = pa.concat_tables(found)
-    columns: dict[str, Any] = {
-        kept_name(name, results.column_names): table.column(name)
-        for name in (table.column_names if keep is None else keep)
-    }
-    columns |= {name: results.column(name) for name in results.column_names}
-    return pa.table({**columns, TRUNCATED: pa.array(cut, pa.bool_())})
+    blocks = encoded_blocks(annotator, texts, pairs)
+    none = annotator.columns.append(pa.field(TRUNCATED, pa.bool_())).empty_table()
+    found = pa.concat_tables([none, *(answers(annotator, documents) for documents in blocks)])
+    kept = table.column_names if keep is None else keep
+    columns = {kept_name(name, found.column_names): table.column(name) for name in kept}
+    return pa.table(columns | dict(zip(found.column_names, found.columns, strict=True)))
 
 
 def annotate_frames(
@@ -68,8 +60,6 @@ def annotate_frames(
     keep: Sequence[str] | None = None,
 ) -> "Iterator[pd.DataFrame]":
     """Frames of pandas, as Spark's `mapInPandas` hands them over and takes them; otherwise as `annotate_table`."""
-    import pyarrow as pa
-
     for frame in frames:
         table = pa.Table.from_pandas(frame, preserve_index=False)
         yield annotate_table(annotator, table, text, pair, keep).to_pandas()

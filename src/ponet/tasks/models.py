@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound="PoNetPreTrainedModel")
 BY_TOKENIZER = ("pad_token_id", "cls_token_id", "sep_token_id")
+SMALL = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256}
+"""What a CPU trains from scratch in minutes; a recipe's `model` section overrides any of it."""
 
 
 def settle(tokenizer: "PoNetTokenizer", **values: Any) -> None:
@@ -82,6 +84,35 @@ def new_model(kind: "type[Model]", fields: dict[str, Any]) -> "Model":
         return kind(config)
     except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
         raise PoNetError(f"The model section doesn't describe a model: {brief(error)}.") from error
+
+
+def untrained_model(kind: "type[Model]", init: str, fields: dict[str, Any], length: int = 0) -> "Model":
+    """A checkpoint's architecture with new weights, and positions for `length` tokens: what a comparison of pre-trained
+    with scratch needs.
+
+    Raises:
+        PoNetError: no such checkpoint, or fields that don't go with it.
+    """
+    from ponet.models.configuration_ponet import PoNetConfig
+
+    place = checkpoint_folder(init)
+    try:
+        with quiet():
+            config = PoNetConfig.from_pretrained(place, **fields)
+        config.max_position_embeddings = max(config.max_position_embeddings, length)
+        check_memory(config)
+        return kind(config)
+    except PoNetError:
+        raise
+    except Exception as error:  # a foreign configuration raises whatever its reader raises
+        raise PoNetError(
+            f"The configuration of '{init}' with the model section's fields describes no model: {brief(error)}."
+        ) from error
+
+
+def lacking_weights(info: dict[str, Any]) -> list[str]:
+    """The weights that a checkpoint lacks, or has in another shape, by what the library says of its loading."""
+    return sorted({*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])})
 
 
 def check_memory(config: "PoNetConfig") -> None:

@@ -1,6 +1,11 @@
-"""Examples in order, cut into batches by their tokens."""
+"""Items in order, cut into batches that are bounded."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
+
+Item = TypeVar("Item")
 
 
 def cut(order: np.ndarray, lengths: np.ndarray, batch_tokens: int | None, batch_size: int | None) -> list[np.ndarray]:
@@ -16,3 +21,21 @@ def cut(order: np.ndarray, lengths: np.ndarray, batch_tokens: int | None, batch_
         batches.append(order[start:end])
         start = end
     return batches
+
+
+def bounded(
+    items: Iterable[Item | None], size: Callable[[Item], int], most_items: int, most_size: int
+) -> Iterator[list[Item]]:
+    """Consecutive items in lists of at most `most_items` and `most_size`, but at least one; None ends a list early."""
+    batch: list[Item] = []
+    total = 0
+    for item in items:
+        added = 0 if item is None else size(item)
+        if batch and (item is None or len(batch) == most_items or total + added > most_size):
+            yield batch
+            batch, total = [], 0
+        if item is not None:
+            batch.append(item)
+            total += added
+    if batch:
+        yield batch

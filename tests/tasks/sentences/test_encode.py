@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from ponet import PoNetForSentenceScoring, checkpoint
 from ponet.tasks.models import open_tokenizer
-from ponet.tasks.sentences.collate import INPUTS, SentenceCollator, plan_windows
-from ponet.tasks.sentences.encode import SentenceEncoder
-from ponet.tasks.sentences.sentences import split_sentences
+from ponet.tasks.sentences.encode import INPUTS, SentenceCollator, SentenceEncoder, plan_windows, split_sentences
 
 TEXT = "The river rose in spring. \u200b\u200e. A long walk, and then a longer one! And home."
 

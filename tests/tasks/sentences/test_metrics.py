@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ponet.tasks.sentences.metrics import boundary_counts, f1, half_segment, pk, window_diff
-from ponet.tasks.sentences.rouge import oracle
+from ponet.tasks.sentences.metrics import boundary_counts, f1, half_segment, oracle, pk, window_diff
 
 bits = st.integers(2, 60).flatmap(lambda n: st.tuples(*[st.lists(st.booleans(), min_size=n, max_size=n)] * 2))
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ponet.tasks.sentences.articles import is_heading, is_prose, parse_article
-from ponet.tasks.sentences.sentences import LONGEST, split_sentences
+from ponet.tasks.sentences.documents import is_heading, is_prose, parse_article
+from ponet.tasks.sentences.encode import LONGEST, split_sentences
 
 ARTICLE = """Ada
 

@@ -9,12 +9,11 @@ import torch
 from ponet.config.recipe import load_recipe
 from ponet.models import checkpoints
 from ponet.tasks.models import open_tokenizer
-from ponet.tasks.sentences import adapters
+from ponet.tasks.sentences import modelling as adapters
 from ponet.tasks.sentences.documents import LabelledDocument
-from ponet.tasks.sentences.encode import SentenceEncoder
+from ponet.tasks.sentences.encode import SentenceEncoder, split_sentences
 from ponet.tasks.sentences.modelling import open_run
 from ponet.tasks.sentences.scoring import SentenceScorer
-from ponet.tasks.sentences.sentences import split_sentences
 from ponet.tasks.sentences.task import SegmentationTask, SummarizationTask
 from ponet.training.evaluation import evaluate
 from ponet.training.run import train

@@ -8,7 +8,7 @@ import torch
 
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
-from ponet.tasks.text.collate import PackedCollator
+from ponet.tasks.text.tokens import PackedCollator
 
 
 def example(ids: list[int], segments: list[int], label: Any) -> dict[str, Any]:

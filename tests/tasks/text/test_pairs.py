@@ -13,9 +13,9 @@ from transformers import EvalPrediction
 from ponet.config.recipe import load_recipe
 from ponet.config.text import TextOptions
 from ponet.models.tokenization_ponet import PoNetTokenizer
-from ponet.tasks.text.collate import PackedCollator
 from ponet.tasks.text.encode import Encoder
 from ponet.tasks.text.task import TextTask
+from ponet.tasks.text.tokens import PackedCollator
 from ponet.training.card import model_card
 from ponet.utils.errors import PoNetError
 

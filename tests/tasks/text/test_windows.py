@@ -13,9 +13,9 @@ from ponet.config.text import TextOptions
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
 from ponet.models.tokenization_ponet import PoNetTokenizer
-from ponet.tasks.text.collate import PackedCollator
 from ponet.tasks.text.encode import Encoder
 from ponet.tasks.text.task import TextTask
+from ponet.tasks.text.tokens import PackedCollator
 from ponet.utils.errors import PoNetError
 
 Make = Callable[..., Any]

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ponet.tasks.sentences.articles import Article
-from ponet.tasks.sentences.documents import LabelledDocument, join_paragraphs
-from ponet.tasks.sentences.sentences import split_sentences
+from ponet.tasks.sentences.documents import Article, LabelledDocument, join_paragraphs
+from ponet.tasks.sentences.encode import split_sentences
 
 EXCERPTS = 10
 SENTENCES = (3, 11)
@@ -17,16 +16,11 @@ TRIES = 100
 
 
 def choi_documents(novels: Sequence[str], articles: Sequence[Article], count: int, seed: int) -> list[LabelledDocument]:
-    """Documents of ten excerpts each, from novels and articles by turns at random, no two of one text.
+    """Documents of ten excerpts each, from novels and articles (ten texts together, at least) by turns at random, no
+    two of one text.
 
     An excerpt of a novel begins with a paragraph anywhere in it, one of an article with the article; each has 3 to 11
-    sentences, on a line of its own. Choi's own documents are of the Brown corpus.
-
-    Args:
-        novels, articles: ten texts together, at least.
-        count: of documents.
-        seed: draws everything.
-    """
+    sentences, on a line of its own. Choi's own documents are of the Brown corpus."""
     random = np.random.default_rng([seed, 10])
     found = []
     for _ in range(count):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ponet.tasks.sentences.collate import INPUTS
+from ponet.tasks.sentences.encode import INPUTS
 from ponet.tasks.sentences.metrics import boundary_counts, f1, pk, window_diff
 
 if TYPE_CHECKING:
@@ -21,12 +21,8 @@ THRESHOLDS = np.arange(1, 20) / 20
 
 @dataclass(frozen=True)
 class SentenceObjective:
-    """Binary cross-entropy over sentences.
-
-    Args:
-        config: the model's.
-        positive_weight: how much a sentence with the label 1 counts, relative to one with 0.
-    """
+    """Binary cross-entropy over sentences; one with the label 1 counts `positive_weight` times as much as one with
+    0."""
 
     config: "PoNetConfig"
     positive_weight: float = 1.0
@@ -44,10 +40,7 @@ class SentenceObjective:
         ends = batch["cu_sentences"].tolist()
         probabilities = logits.detach().sigmoid().cpu().numpy()
         wanted = labels.cpu().numpy() > 0.5
-        own = sum(
-            (self.document_sums(probabilities[a:b], wanted[a:b]) for a, b in pairwise(ends)),
-            np.zeros(1),
-        )
+        own = sum((self.document_sums(probabilities[a:b], wanted[a:b]) for a, b in pairwise(ends)), np.zeros(1))
         sums = np.concatenate([[float(total.detach()), len(labels), len(ends) - 1], own])
         loss = total / totals.to(total)[0].clamp(min=1)
         return loss, torch.tensor(sums, dtype=torch.float64, device=loss.device)
@@ -55,10 +48,7 @@ class SentenceObjective:
     def figures(self, sums: Tensor) -> dict[str, float]:
         """`loss`, and the task's own."""
         loss, sentences, documents, *rest = sums.tolist()
-        return {
-            "loss": loss / max(sentences, 1),
-            **self.document_figures(np.array(rest), max(documents, 1)),
-        }
+        return {"loss": loss / max(sentences, 1), **self.document_figures(np.array(rest), max(documents, 1))}
 
     def flops(self, batch: dict[str, Tensor]) -> float:
         """Not counted."""
@@ -87,7 +77,6 @@ class SegmentationObjective(SentenceObjective):
         return np.concatenate([windows, boundary_counts(labels, chosen), every.ravel()])
 
     def document_figures(self, sums: np.ndarray, documents: float) -> dict[str, float]:
-        """As the class says."""
         right, wrong, missed = sums[2:5]
         every = f1(sums[5:].reshape(-1, 3))
         best = int(every.argmax())
@@ -115,5 +104,4 @@ class SummarizationObjective(SentenceObjective):
         return np.array([labels[top].mean()])
 
     def document_figures(self, sums: np.ndarray, documents: float) -> dict[str, float]:
-        """As the class says."""
         return {"oracle_share": sums[0] / documents}

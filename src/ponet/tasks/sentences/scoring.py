@@ -3,23 +3,20 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
+from ponet.config.recipe import Recipe, load_recipe
+from ponet.inference.documents import token_batches
 from ponet.models.checkpoints import CHECKPOINTS
 from ponet.tasks.models import checkpoint_folder, device
-from ponet.tasks.sentences.adapters import FILE, is_adapter, open_adapter
-from ponet.tasks.sentences.collate import INPUTS, SentenceCollator
-from ponet.tasks.sentences.encode import EncodedText, SentenceEncoder
-from ponet.tasks.sentences.modelling import open_run
-from ponet.tasks.sentences.sentences import Span, split_sentences
-from ponet.utils.batching import cut
+from ponet.tasks.sentences.encode import INPUTS, EncodedText, SentenceCollator, SentenceEncoder, Span, split_sentences
+from ponet.tasks.sentences.modelling import FILE, is_adapter, open_adapter, open_run
+from ponet.utils.batching import bounded
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
-
-if TYPE_CHECKING:
-    from ponet.config.recipe import Recipe
 
 BUNDLED = CHECKPOINTS
 """The folder with the model that comes with the package for each task, in a folder of the task's name."""
@@ -44,6 +41,7 @@ class SentenceScorer:
     """Scores the sentences of texts of any length, each text in one pass.
 
     Positions beyond the model's restart from the first. A run that was trained with `data.window` reads in windows.
+    Raises PoNetError: no such model, one for another task, or a damaged one.
 
     Args:
         task: "segmentation" or "summarization".
@@ -53,20 +51,11 @@ class SentenceScorer:
 
     Attributes:
         threshold: the model's, from which on a sentence is chosen.
-
-    Raises:
-        PoNetError: no such model, one for another task, or a damaged one.
     """
 
     def __init__(
-        self,
-        task: str,
-        model: str | Path | None = None,
-        batch_tokens: int = BATCH_TOKENS,
-        longest: int | None = None,
+        self, task: str, model: str | Path | None = None, batch_tokens: int = BATCH_TOKENS, longest: int | None = None
     ) -> None:
-        import torch
-
         folder = _folder(task, model)
         self.model, self.tokenizer = open_adapter(folder, task) if is_adapter(folder) else open_run(folder)
         torch.nn.Module.to(self.model, device())
@@ -82,7 +71,7 @@ class SentenceScorer:
 
     def stream_split(self, documents: Iterable[tuple[str, list[Span]]]) -> Iterator[ScoredText]:
         """As `stream`, for texts whose sentences are given."""
-        for block in _blocks(documents):
+        for block in bounded(documents, lambda document: len(document[0]), BLOCK_TEXTS, BLOCK_CHARACTERS):
             encoded = self.encoder([text for text, _ in block], [spans for _, spans in block])
             scores = self._scores(encoded)
             for (text, _), one, probabilities in zip(block, encoded, scores, strict=True):
@@ -91,16 +80,14 @@ class SentenceScorer:
     def _scores(self, encoded: list[EncodedText]) -> list[np.ndarray]:
         """`[k]` for each text; texts of similar length share a batch."""
         scores: list[np.ndarray] = [np.zeros(0, dtype=np.float32)] * len(encoded)
-        lengths = np.array([len(each.input_ids) for each in encoded])
-        order = np.array([i for i in np.argsort(lengths, kind="stable") if encoded[i].spans], dtype=np.int64)
-        for batch in cut(order, lengths, self.batch_tokens, None):
-            for index, found in zip(batch, self._batch([encoded[i] for i in batch]), strict=True):
+        filled = [index for index, each in enumerate(encoded) if each.spans]
+        for batch in token_batches([len(encoded[index].input_ids) for index in filled], self.batch_tokens):
+            indices = [filled[place] for place in batch]
+            for index, found in zip(indices, self._batch([encoded[index] for index in indices]), strict=True):
                 scores[index] = found
         return scores
 
     def _batch(self, texts: list[EncodedText]) -> list[np.ndarray]:
-        import torch
-
         batch = self.collate([{"input_ids": each.input_ids, "sentence_ids": each.sentence_ids} for each in texts])
         with torch.inference_mode():
             output: Any = self.model(**{name: batch[name].to(self.model.device) for name in INPUTS})
@@ -124,16 +111,10 @@ def _folder(task: str, model: str | Path | None) -> Path:
 
 
 def _options(folder: Path, task: str) -> dict[str, Any]:
-    """What the recipe of a run says of reading; nothing for a folder without one.
-
-    Raises:
-        PoNetError: a run of another task.
-    """
-    from ponet.config.recipe import load_recipe
-
+    """What the recipe of a run says of reading; nothing for a folder without one. Raises PoNetError: a run of another
+    task."""
     if is_adapter(folder):
-        facts: dict[str, Any] = read_json(folder / FILE)
-        return facts
+        return read_json(folder / FILE)
     if not (folder / "recipe.yaml").is_file():
         return {}
     recipe: Recipe = load_recipe(folder / "recipe.yaml")
@@ -142,16 +123,3 @@ def _options(folder: Path, task: str) -> dict[str, Any]:
             f"'{folder}' is a run of the task '{recipe.task}', not of '{task}': name another with --model."
         )
     return {"window": recipe.data.window, "overlap": recipe.data.overlap}
-
-
-def _blocks(documents: Iterable[tuple[str, list[Span]]]) -> Iterator[list[tuple[str, list[Span]]]]:
-    block: list[tuple[str, list[Span]]] = []
-    characters = 0
-    for text, spans in documents:
-        if block and (len(block) == BLOCK_TEXTS or characters + len(text) > BLOCK_CHARACTERS):
-            yield block
-            block, characters = [], 0
-        block.append((text, spans))
-        characters += len(text)
-    if block:
-        yield block

@@ -9,7 +9,6 @@ from ponet.artifacts import progress
 from ponet.config.sentences import SentenceOptions
 from ponet.data.sources import TableSource, open_source
 from ponet.tasks.base import Evaluation, Example, Prepared, Split
-from ponet.tasks.sentences.collate import SentenceCollator
 from ponet.tasks.sentences.documents import (
     Build,
     LabelledDocument,
@@ -18,7 +17,7 @@ from ponet.tasks.sentences.documents import (
     summarization_document,
     take,
 )
-from ponet.tasks.sentences.encode import EncodedText, SentenceEncoder
+from ponet.tasks.sentences.encode import EncodedText, SentenceCollator, SentenceEncoder
 from ponet.tasks.sentences.modelling import build_model, make_tokenizer, open_run
 from ponet.tasks.sentences.objective import SegmentationObjective, SentenceObjective, SummarizationObjective
 from ponet.utils.errors import PoNetError
@@ -48,7 +47,6 @@ class SentenceTask:
         raise NotImplementedError
 
     def prepare(self, recipe: "Recipe") -> Prepared:
-        """As `ponet.tasks.base.Task.prepare`."""
         from transformers import set_seed
 
         options: SentenceOptions = recipe.data
@@ -62,11 +60,11 @@ class SentenceTask:
         for name, documents in self.documents(source, options, notices).items():
             limit = options.max_length if name == "train" else None
             splits[name], cut = self.encode(documents, tokenizer, limit, name)
-            all_labels = [splits[name].examples[index]["labels"] for index in range(len(documents))]
+            labels = [splits[name].examples[index]["labels"] for index in range(len(documents))]
             facts["splits"][name] = {
                 "articles": len(documents),
-                "sentences": sum(len(labels) for labels in all_labels),
-                "chosen": int(sum(labels.sum() for labels in all_labels)),
+                "sentences": sum(map(len, labels)),
+                "chosen": int(sum(each.sum() for each in labels)),
                 "tokens": int(splits[name].lengths.sum()),
                 "cut": cut,
             }
@@ -99,57 +97,42 @@ class SentenceTask:
         options: SentenceOptions = recipe.data
         model, tokenizer = open_run(run)
         notices: list[str] = []
+        source = open_source(options.path if data is None else data)
         if data is None:
-            found = self.documents(open_source(options.path), options, notices)
+            found = self.documents(source, options, notices)
         else:
-            source = open_source(data)
-            name = "train" if source.is_file else split
-            articles = read_articles(source, name, options.text)
+            articles = read_articles(source, "train" if source.is_file else split, options.text)
             found = {split: take(articles, self.build(options), options.limit_test)[0]}
         if not found.get(split):
             raise PoNetError(f"There is no article that serves in the split '{split}'; there are: {', '.join(found)}.")
         encoded, _ = self.encode(found[split], tokenizer, None, split)
-        return Evaluation(
-            encoded,
-            SentenceCollator(options.window, options.overlap),
-            None,
-            notices,
-            self.objective(model.config, options.positive_weight),
-        )
+        objective = self.objective(model.config, options.positive_weight)
+        return Evaluation(encoded, SentenceCollator(options.window, options.overlap), None, notices, objective)
 
     def predictor(self, run: Path, recipe: "Recipe", **options: Any) -> "Predictor":
-        """Another command does that."""
         raise PoNetError(f"This model isn't one of labels: `ponet {self.command} INPUT --model {run}` uses it.")
 
     def documents(
         self, source: TableSource, options: SentenceOptions, notices: list[str]
     ) -> dict[str, list[LabelledDocument]]:
         """The labelled documents of all splits. Those for validation are taken out of the training articles where the
-        data has no third split.
-
-        Raises:
-            PoNetError: no training article serves.
-        """
+        data has no third split. Raises PoNetError: no training article serves."""
         if "train" not in source.splits:
             raise PoNetError(f"'{options.path}' has no training split; it has: {', '.join(source.splits)}.")
-        both = {"validation", "test"} <= source.splits.keys()
-        held_out = next((name for name in ("test", "validation") if name in source.splits), None)
-        validation, test = ("validation", options.limit_validation), ("test", options.limit_test)
-        plan: list[tuple[str, list[tuple[str, int | None]]]] = [("train", [("train", options.limit_train)])]
-        if both:
-            plan += [("validation", [validation]), ("test", [test])]
-        else:
-            plan = [("train", [validation, ("train", options.limit_train)])]
-            plan += [] if held_out is None else [(held_out, [test])]
+        limits = {name: getattr(options, f"limit_{name}") for name in ("validation", "train", "test")}
+        plan = {name: [name] for name in ("train", "validation", "test")}
+        if not {"validation", "test"} <= source.splits.keys():
+            held_out = [name for name in ("test", "validation") if name in source.splits]
+            plan = {"train": ["validation", "train"]} | {name: ["test"] for name in held_out}
         build, random = self.build(options), np.random.default_rng(options.draw_seed)
         found: dict[str, list[LabelledDocument]] = {}
         unfit = 0
-        for split, wanted in plan:
+        for split, wanted in plan.items():
             size = len(source.splits[split])
             articles = read_articles(source, split, options.text, random.permutation(size))  # each is in one set
-            for name, limit in wanted:
-                with progress(f"Reading {name}", min(limit or size, size), "articles") as advance:
-                    found[name], left_out = take(articles, build, limit, advance)
+            for name in wanted:
+                with progress(f"Reading {name}", min(limits[name] or size, size), "articles") as advance:
+                    found[name], left_out = take(articles, build, limits[name], advance)
                 unfit += left_out
         if not found["train"]:
             raise PoNetError(
@@ -157,9 +140,8 @@ class SentenceTask:
                 "headings, each a line of its own."
             )
         if unfit:
-            notices.append(
-                f"{unfit:,} articles don't serve this task (too few sections or sentences) and are left out."
-            )
+            why = "too few sections or sentences"
+            notices.append(f"{unfit:,} articles don't serve this task ({why}) and are left out.")
         return {name: found[name] for name in ("train", "validation", "test") if found.get(name)}
 
     def encode(
@@ -176,13 +158,8 @@ class SentenceTask:
                 for document, whole in zip(batch, encoded, strict=True):
                     part = whole if max_length is None else whole.cut(max_length)
                     cut += len(part.input_ids) < len(whole.input_ids)
-                    examples.append(
-                        {
-                            "input_ids": part.input_ids,
-                            "sentence_ids": part.sentence_ids,
-                            "labels": self.labels(document, part),
-                        }
-                    )
+                    labels = self.labels(document, part)
+                    examples.append({"input_ids": part.input_ids, "sentence_ids": part.sentence_ids, "labels": labels})
                 advance(len(batch))
         lengths = np.array([len(example["input_ids"]) for example in examples], dtype=np.int64)
         return Split(examples, lengths), cut
@@ -196,7 +173,6 @@ class SegmentationTask(SentenceTask):
     command = "segment"
 
     def build(self, options: Any) -> Build:
-        """As `SentenceTask.build`."""
         return segmentation_document(options)
 
     def labels(self, document: LabelledDocument, encoded: EncodedText) -> np.ndarray:
@@ -217,10 +193,8 @@ class SummarizationTask(SentenceTask):
     command = "summarize"
 
     def build(self, options: Any) -> Build:
-        """As `SentenceTask.build`."""
         return summarization_document(options)
 
     def labels(self, document: LabelledDocument, encoded: EncodedText) -> np.ndarray:
         """1 for a sentence of the oracle's."""
-        labels: np.ndarray = document.labels[encoded.kept].astype(np.float32)
-        return labels
+        return document.labels[encoded.kept].astype(np.float32)

@@ -1,6 +1,7 @@
 """TF-IDF and a linear model from scikit-learn, what a practical person tries first, on the same splits and texts."""
 
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,17 +36,14 @@ class BaselineTask:
         return run_baseline(recipe)
 
     def prepare(self, recipe: "Recipe") -> Prepared:
-        """There is no torch model to prepare."""
         raise PoNetError("The baseline trains by itself (`run`).")
 
     def evaluation(
         self, run: Path, recipe: "Recipe", data: str | None, split: str, fresh_seed: int | None
     ) -> Evaluation:
-        """There is no saved model."""
         raise PoNetError(_NO_RUN)
 
     def predictor(self, run: Path, recipe: "Recipe", **options: Any) -> "Predictor":
-        """There is no saved model."""
         raise PoNetError(_NO_RUN)
 
 
@@ -53,14 +51,11 @@ def run_baseline(recipe: "Recipe") -> dict[str, Any]:
     """Trains and measures TF-IDF (words and pairs of words, sublinear) with logistic regression (ridge for numbers).
 
     The texts are those that the model of task `text` reads with the same data options: same splits, cut where its
-    tokens are cut. Of a pair, each text has features of its own.
+    tokens are cut. Of a pair, each text has features of its own. Raises PoNetError: as `TextTask.prepare`.
 
     Returns:
         `validation` and `test` (figures by name, where the split is there), `inference` (`seconds`, `examples` of the
         test), `train` (`seconds`, `rows`, `features`, `C`), `data` (facts) and `notices`.
-
-    Raises:
-        PoNetError: as `TextTask.prepare`.
     """
     options: TextOptions = recipe.data.seeded(recipe.seed)
     check_model_keys(recipe.model)
@@ -71,8 +66,7 @@ def run_baseline(recipe: "Recipe") -> dict[str, Any]:
     for name, documents in corpus.splits.items():
         splits[name], counts = cut_documents(documents, tokenizer, options, name)
         corpus.facts["splits"][name] |= counts.facts()
-        if (notice := counts.notice(name, options)) is not None:
-            corpus.notices.append(notice)
+        corpus.notices += filter(None, [counts.notice(name, options)])
     started = time.perf_counter()
     features, sizes, transform_seconds = _features(splits)
     seconds = time.perf_counter() - started - transform_seconds.get("test", 0.0)
@@ -106,9 +100,8 @@ def _features(splits: dict[str, Documents]) -> "tuple[dict[str, csr_matrix], int
             texts = (text.as_py() for text in getattr(documents, side))
             started = time.perf_counter()
             try:
-                columns[name].append(
-                    vectorizer.fit_transform(texts) if name == "train" else vectorizer.transform(texts)
-                )
+                transform = vectorizer.fit_transform if name == "train" else vectorizer.transform
+                columns[name].append(transform(texts))
             except ValueError as error:
                 raise PoNetError("The training texts hold no words that the baseline could count.") from error
             spent[name] += time.perf_counter() - started
@@ -123,11 +116,15 @@ def _fit_best(
     candidates = STRENGTHS if "validation" in splits else (1.0,)
     best: Any = None
     best_figure, best_strength = -np.inf, 1.0
+    labels = splits["train"].labels
+    labels = labels.astype(np.float64) if space.kind == "regression" else labels
     started = time.perf_counter()
     with progress("TF-IDF + linear model", len(candidates), "fits") as advance:
         for strength in candidates:
             model = _model(space, options, strength, seed)
-            _fit(model, features["train"], splits["train"].labels)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
+                model.fit(features["train"], labels)
             figure = 0.0
             if "validation" in splits:
                 predicted = _predict(model, features["validation"], space)
@@ -152,14 +149,6 @@ def _model(space: LabelSpace, options: TextOptions, strength: float, seed: int) 
     # One against the rest beyond two classes: exact, and a million features times twenty classes stay small.
     model = LogisticRegression(C=strength, solver="liblinear", class_weight=weights, random_state=seed, max_iter=1000)
     return model if space.positive else OneVsRestClassifier(model)
-
-
-def _fit(model: Any, features: "csr_matrix", labels: np.ndarray) -> None:
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
-        model.fit(features, labels.astype(np.float64) if labels.dtype == np.float32 and labels.ndim == 1 else labels)
 
 
 def _predict(model: Any, features: "csr_matrix", space: LabelSpace) -> np.ndarray:

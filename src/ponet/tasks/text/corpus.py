@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as compute
 
 from ponet.config.text import TextOptions
 from ponet.data.columns import Columns, choose_columns, text_column
@@ -16,16 +18,13 @@ from ponet.data.splits import draw, limit
 from ponet.data.tables import DataTable
 from ponet.utils.errors import PoNetError
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 @dataclass
 class Documents:
     """One split: texts and labels, not yet tokens."""
 
-    texts: "pa.ChunkedArray"
-    pairs: "pa.ChunkedArray | None"
+    texts: pa.ChunkedArray
+    pairs: pa.ChunkedArray | None
     labels: np.ndarray
     """`[n]` int64 class ids, `[n, C]` float32 of 0 and 1, or `[n]` float32."""
     origin: str
@@ -36,8 +35,6 @@ class Documents:
 
     def take(self, rows: np.ndarray, origin: str) -> "Documents":
         """The given rows."""
-        import pyarrow as pa
-
         index = pa.array(rows)
         pairs = None if self.pairs is None else self.pairs.take(index)
         return Documents(self.texts.take(index), pairs, self.labels[rows], origin)
@@ -45,9 +42,8 @@ class Documents:
     @staticmethod
     def joined(parts: "list[Documents]", origin: str) -> "Documents":
         """The documents of several splits of one data set, one after the other."""
-        import pyarrow as pa
 
-        def join(columns: "list[pa.ChunkedArray]") -> "pa.ChunkedArray":
+        def join(columns: list[pa.ChunkedArray]) -> pa.ChunkedArray:
             return pa.chunked_array([chunk for column in columns for chunk in column.chunks])
 
         texts = join([part.texts for part in parts])
@@ -57,8 +53,6 @@ class Documents:
 
     def empty(self) -> int:
         """Number of documents whose (first) text is empty or blank."""
-        import pyarrow.compute as compute
-
         return int(compute.sum(compute.equal(compute.utf8_trim_whitespace(self.texts), "")).as_py() or 0)
 
     def identities(self) -> list[int]:
@@ -81,19 +75,141 @@ class LabelledSplits:
     splits: dict[str, Documents]
     space: LabelSpace
     columns: Columns
+    options: TextOptions
     notices: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
+    def put_together(self) -> None:
+        """Where `resplit` is set, all rows become training rows, from which `cut_missing` then draws."""
+        if not self.options.resplit:
+            return
+        path = self.options.path
+        if len(self.splits) == 1:
+            raise PoNetError(f"'{path}' has no splits of its own to put together: leave resplit out.")
+        parts = [self.splits.pop(name) for name in SPLITS if name in self.splits]
+        self.splits["train"] = Documents.joined(parts, f"{sum(map(len, parts)):,} rows of all splits of {path}")
+        counts = " + ".join(f"{len(part):,}" for part in parts)
+        self.notices.append(f"resplit: {counts} rows of {len(parts)} splits are put together and split again.")
+
+    def cut_missing(self) -> None:
+        """Sets training rows aside where the data has no test or validation split."""
+        options, size = self.options, len(self.splits["train"])  # both fractions are of all training rows
+        wanted = (("test", options.test_fraction, 1), ("validation", options.validation_fraction, 0))
+        for name, fraction, seed in wanted:
+            if name in self.splits:
+                continue
+            if fraction == 0:
+                if name == "test":
+                    self.notices.append("There is no test split (test_fraction=0.1 would set rows aside for one).")
+                continue
+            train = self.splits["train"]
+            count = max(1, round(fraction * size))
+            rows = draw(len(train), count, self._strata(train), 2 * options.drawing_seed() + seed)
+            if not rows.size or len(rows) >= len(train):
+                raise PoNetError(
+                    f"'{options.path}' has {size} labelled training rows, too few to set {name} rows aside: add rows."
+                )
+            left = np.setdiff1d(np.arange(len(train)), rows)
+            self.splits[name] = train.take(rows, f"{len(rows):,} rows set aside from {train.origin}")
+            self.splits["train"] = train.take(left, train.origin)
+            share = f"{name}_fraction={fraction:g}, split_seed={options.split_seed}"
+            self.notices.append(f"{len(rows):,} of {size:,} training rows are set aside for {name} ({share}).")
+
+    def drop_overlap(self) -> dict[str, int]:
+        """Counts, for each other split, its documents that are in training too, and drops those from training if
+        wanted."""
+        train = self.splits["train"]
+        training = train.identities()
+        known, held_out = set(training), set[int]()
+        found: dict[str, int] = {}
+        for name in SPLITS[1:]:
+            identities = self.splits[name].identities() if name in self.splits else []
+            held_out.update(identities)
+            count = sum(identity in known for identity in identities)
+            if count:
+                found[name] = count
+                advice = "" if self.options.overlap == "drop" else ": overlap=drop would leave them out of training"
+                said = f"{count_of(count, len(identities), name)} occur word for word in training too"
+                self.notices.append(f"{said}{advice}.")
+        kept = np.flatnonzero([identity not in held_out for identity in training])
+        if self.options.overlap == "drop" and len(kept) < len(training):
+            if not kept.size:
+                raise PoNetError(f"Every training row of '{self.options.path}' is in another split too: none is left.")
+            dropped = count_of(len(training) - len(kept), len(training), "train")
+            self.notices.append(f"{dropped} are dropped for it.")
+            self.splits["train"] = train.take(kept, f"{train.origin}, without rows of other splits")
+        return found
+
+    def apply_limits(self) -> None:
+        """Leaves at most as many rows as the options allow."""
+        for name, documents in self.splits.items():
+            most = getattr(self.options, f"limit_{name}")
+            rows = limit(len(documents), most, self._strata(documents), self.options.drawing_seed())
+            if rows is not None:
+                used = f"{len(rows):,} of {len(documents):,} rows"
+                self.splits[name] = documents.take(rows, f"{used} of {documents.origin}")
+                self.notices.append(f"limit_{name}: {used} are used.")
+
+    def check_classes(self) -> None:
+        """What only shows once rows are left out: a class gone."""
+        if self.space.kind != "single_label":
+            return
+        absent = [name for name, count in self.class_counts().items() if not count]
+        if len(absent) > len(self.space.names) - 2:
+            raise PoNetError(
+                f"The {len(self.splits['train'])} training rows left of '{self.options.path}' are of one class: "
+                "raise limit_train or add rows."
+            )
+        if absent:
+            self.notices.append(f"No training row has the class {list_names(absent)}.")
+
+    def class_counts(self) -> dict[str, int]:
+        """The training rows of each class."""
+        labels = self.splits["train"].labels
+        several = self.space.kind == "multi_label"
+        counts = labels.sum(axis=0) if several else np.bincount(labels, minlength=len(self.space.names))
+        return {name: int(count) for name, count in zip(self.space.names, counts, strict=True)}
+
+    def describe_labels(self) -> str:
+        """A sentence for the user."""
+        if self.space.kind == "regression":
+            labels = self.splits["train"].labels
+            return f"Labels are numbers from {labels.min():g} to {labels.max():g} (regression)."
+        counts = self.class_counts()
+        shown = list_names([f"{name} ({count:,})" for name, count in counts.items()])
+        many = "any of" if self.space.kind == "multi_label" else "one of"
+        positive = f"; F1 is that of '{self.space.positive}'" if self.space.positive else ""
+        return f"Labels are {many} {len(counts)} classes, with training rows: {shown}{positive}."
+
+    def describe(self, source: TableSource, overlap: dict[str, int]) -> dict[str, Any]:
+        """The facts about the data for the result."""
+        columns, options = self.columns, self.options
+        facts: dict[str, Any] = {
+            "data": options.path,
+            "columns": {"text": columns.text, "pair": columns.pair, "label": list(columns.label)},
+            "kind": self.space.kind,
+            "max_length": options.max_length,
+            "keep": options.keep,
+            "splits": {name: {"rows": len(part), "from": part.origin} for name, part in self.splits.items()},
+        }
+        if self.space.names:
+            facts["classes"] = self.class_counts()
+        if self.space.positive:
+            facts["positive_class"] = self.space.positive
+        facts["fingerprint"] = source.fingerprint()
+        if source.place is not None:
+            facts["file"] = str(source.place.resolve())
+        for name, count in overlap.items():
+            facts["splits"][name]["also_in_training"] = count if options.overlap == "keep" else 0
+        return facts
+
+    def _strata(self, documents: Documents) -> np.ndarray | None:
+        return documents.labels if self.space.kind == "single_label" else None
+
 
 def load_corpus(options: TextOptions, source: TableSource | None = None) -> LabelledSplits:
-    """The splits that training needs, from the recipe's data.
-
-    Args:
-        source: the data, where it is open already.
-
-    Raises:
-        PoNetError: anything wrong with the files, the columns or the labels.
-    """
+    """The splits that training needs, from the recipe's data, or from a source of it that is open already. Raises
+    PoNetError: anything wrong with the files, the columns or the labels."""
     source = source or open_source(options.path, options.splits)
     if "train" not in source.splits:
         raise PoNetError(f"'{options.path}' has no training split; it has: {', '.join(source.splits)}.")
@@ -101,40 +217,31 @@ def load_corpus(options: TextOptions, source: TableSource | None = None) -> Labe
     columns = choose_columns(train, options.text, options.pair, options.label_columns())
     notices = [*source.notices, f"Columns of '{options.path}': {columns.describe()}."]
     space = fit_labels(train, columns, options.kind, options.missing, options.class_names or (), notices)
-    splits = {}
+    found = LabelledSplits({}, space, columns, options, notices)
     for name in SPLITS:
         if name in source.splits:
             documents = _labelled(source.splits[name], columns, space, name, options, notices)
             if documents is not None:
-                splits[name] = documents
-    if "train" not in splits:
+                found.splits[name] = documents
+    if "train" not in found.splits:
         raise PoNetError(f"No training row of '{options.path}' has a label.")
-    put_together(splits, options, notices)
-    cut_missing(splits, space, options, notices)
-    overlap = drop_overlap(splits, options, notices)
-    apply_limits(splits, space, options, notices)
-    check_classes(splits, space, options, notices)
-    notices.append(_classes_notice(splits["train"], space))
-    facts = _facts(splits, space, columns, options) | {"fingerprint": source.fingerprint()}
-    if source.place is not None:
-        facts["file"] = str(source.place.resolve())
-    for name, count in overlap.items():
-        facts["splits"][name]["also_in_training"] = count if options.overlap == "keep" else 0
-    return LabelledSplits({name: splits[name] for name in SPLITS if name in splits}, space, columns, notices, facts)
+    found.put_together()
+    found.cut_missing()
+    overlap = found.drop_overlap()
+    found.apply_limits()
+    found.check_classes()
+    notices.append(found.describe_labels())
+    found.splits = {name: found.splits[name] for name in SPLITS if name in found.splits}
+    found.facts = found.describe(source, overlap)
+    return found
 
 
 def load_split(
     options: TextOptions, space: LabelSpace, data: str | None, split: str, trained: Mapping[str, Any] | None = None
 ) -> tuple[Documents, list[str]]:
-    """One split for a model that has its label space: of the recipe's data, or of another file or folder.
-
-    Args:
-        data: the other file or folder, or None for the recipe's own data, wherever one stands.
-        trained: the facts that `load_corpus` gave when the model was trained, by which its data is known.
-
-    Raises:
-        PoNetError: no such split, a label that the model doesn't know, or data that isn't the recipe's any more.
-    """
+    """One split for a model that has its label space: of the recipe's data, wherever one stands, or of another file or
+    folder. Raises PoNetError: no such split, a label that the model doesn't know, or data that isn't the recipe's any
+    more, by the facts that `load_corpus` gave when the model was trained."""
     trained = trained or {}
     if data is None:
         corpus = load_corpus(options, _own_source(options, trained))
@@ -148,7 +255,9 @@ def load_split(
             )
         return documents, [f"{len(documents):,} {split} rows: {documents.origin}."]
     source = open_source(data)
-    name = _wanted_split(source, split, data)
+    name = "train" if source.is_file else split  # a file given for evaluation is the split
+    if name not in source.splits:
+        raise PoNetError(f"'{data}' has no {split} split; it has: {', '.join(source.splits)}.")
     table = source.splits[name]
     chosen = _where_present(options, table)
     columns = choose_columns(table, chosen.text, chosen.pair, chosen.label_columns())
@@ -199,14 +308,6 @@ def _compared(options: TextOptions, trained: Mapping[str, Any], source: TableSou
     return notices
 
 
-def _wanted_split(source: TableSource, split: str, data: str) -> str:
-    if source.is_file:
-        return "train"  # a file given for evaluation is the split
-    if split not in source.splits:
-        raise PoNetError(f"'{data}' has no {split} split; it has: {', '.join(source.splits)}.")
-    return split
-
-
 def _where_present(options: TextOptions, table: DataTable) -> TextOptions:
     """The options, without the column names that another file doesn't have: there the usual names are looked for."""
 
@@ -253,125 +354,3 @@ def _labelled(
     if empty:
         notices.append(f"{count_of(empty, len(documents), split)} have an empty text ({table.origin}): kept.")
     return documents
-
-
-def _classes_notice(train: Documents, space: LabelSpace) -> str:
-    if space.kind == "regression":
-        return f"Labels are numbers from {train.labels.min():g} to {train.labels.max():g} (regression)."
-    counts = _class_counts(train, space)
-    shown = list_names([f"{name} ({count:,})" for name, count in counts.items()])
-    many = "any of" if space.kind == "multi_label" else "one of"
-    positive = f"; F1 is that of '{space.positive}'" if space.positive else ""
-    return f"Labels are {many} {len(counts)} classes, with training rows: {shown}{positive}."
-
-
-def _class_counts(documents: Documents, space: LabelSpace) -> dict[str, int]:
-    if space.kind == "multi_label":
-        counts = documents.labels.sum(axis=0).astype(int)
-    else:
-        counts = np.bincount(documents.labels, minlength=len(space.names))
-    return {name: int(count) for name, count in zip(space.names, counts, strict=True)}
-
-
-def _facts(splits: dict[str, Documents], space: LabelSpace, columns: Columns, options: TextOptions) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "data": options.path,
-        "columns": {"text": columns.text, "pair": columns.pair, "label": list(columns.label)},
-        "kind": space.kind,
-        "max_length": options.max_length,
-        "keep": options.keep,
-        "splits": {name: {"rows": len(splits[name]), "from": splits[name].origin} for name in SPLITS if name in splits},
-    }
-    if space.names:
-        facts["classes"] = _class_counts(splits["train"], space)
-    if space.positive:
-        facts["positive_class"] = space.positive
-    return facts
-
-
-def put_together(splits: dict[str, Documents], options: TextOptions, notices: list[str]) -> None:
-    """Where `resplit` is set, all rows become training rows, from which `cut_missing` then draws."""
-    if not options.resplit:
-        return
-    if len(splits) == 1:
-        raise PoNetError(f"'{options.path}' has no splits of its own to put together: leave resplit out.")
-    parts = [splits.pop(name) for name in SPLITS if name in splits]
-    size = sum(map(len, parts))
-    splits["train"] = Documents.joined(parts, f"{size:,} rows of all splits of {options.path}")
-    counts = " + ".join(f"{len(part):,}" for part in parts)
-    notices.append(f"resplit: {counts} rows of {len(parts)} splits are put together and split again.")
-
-
-def cut_missing(splits: dict[str, Documents], space: LabelSpace, options: TextOptions, notices: list[str]) -> None:
-    """Sets training rows aside where the data has no test or validation split."""
-    size = len(splits["train"])  # both fractions are of all training rows
-    for name, fraction, seed in (("test", options.test_fraction, 1), ("validation", options.validation_fraction, 0)):
-        if name in splits:
-            continue
-        if fraction == 0:
-            if name == "test":
-                notices.append("There is no test split (test_fraction=0.1 would set rows aside for one).")
-            continue
-        train = splits["train"]
-        count = max(1, round(fraction * size))
-        rows = draw(len(train), count, _strata(train, space), 2 * options.drawing_seed() + seed)
-        if not rows.size or len(rows) >= len(train):
-            raise PoNetError(
-                f"'{options.path}' has {size} labelled training rows, too few to set {name} rows aside: add rows."
-            )
-        left = np.setdiff1d(np.arange(len(train)), rows)
-        splits[name] = train.take(rows, f"{len(rows):,} rows set aside from {train.origin}")
-        splits["train"] = train.take(left, train.origin)
-        share = f"{name}_fraction={fraction:g}, split_seed={options.split_seed}"
-        notices.append(f"{len(rows):,} of {size:,} training rows are set aside for {name} ({share}).")
-
-
-def drop_overlap(splits: dict[str, Documents], options: TextOptions, notices: list[str]) -> dict[str, int]:
-    """Counts, for each other split, its documents that are in training too, and drops those from training if wanted."""
-    training = splits["train"].identities()
-    known = set(training)
-    found: dict[str, int] = {}
-    held_out: set[int] = set()
-    for name in SPLITS[1:]:
-        identities = splits[name].identities() if name in splits else []
-        held_out.update(identities)
-        found[name] = sum(identity in known for identity in identities)
-        if found[name]:
-            said = f"{count_of(found[name], len(identities), name)} occur word for word in training too"
-            advice = "" if options.overlap == "drop" else ": overlap=drop would leave them out of training"
-            notices.append(f"{said}{advice}.")
-    kept = np.flatnonzero([identity not in held_out for identity in training])
-    if options.overlap == "drop" and len(kept) < len(training):
-        if not kept.size:
-            raise PoNetError(f"Every training row of '{options.path}' is in another split too: none is left.")
-        notices.append(f"{count_of(len(training) - len(kept), len(training), 'train')} are dropped for it.")
-        splits["train"] = splits["train"].take(kept, f"{splits['train'].origin}, without rows of other splits")
-    return {name: count for name, count in found.items() if count}
-
-
-def apply_limits(splits: dict[str, Documents], space: LabelSpace, options: TextOptions, notices: list[str]) -> None:
-    limits = {"train": options.limit_train, "validation": options.limit_validation, "test": options.limit_test}
-    for name, documents in splits.items():
-        rows = limit(len(documents), limits[name], _strata(documents, space), options.drawing_seed())
-        if rows is not None:
-            splits[name] = documents.take(rows, f"{len(rows):,} of {len(documents):,} rows of {documents.origin}")
-            notices.append(f"limit_{name}: {len(rows):,} of {len(documents):,} rows are used.")
-
-
-def check_classes(splits: dict[str, Documents], space: LabelSpace, options: TextOptions, notices: list[str]) -> None:
-    """What only shows once rows are left out: a class gone."""
-    labels = splits["train"].labels
-    if space.kind == "single_label":
-        present = np.bincount(labels, minlength=len(space.names))
-        if np.count_nonzero(present) < 2:
-            raise PoNetError(
-                f"The {len(labels)} training rows left of '{options.path}' are of one class: "
-                "raise limit_train or add rows."
-            )
-        absent = [name for name, count in zip(space.names, present, strict=True) if not count]
-        if absent:
-            notices.append(f"No training row has the class {list_names(absent)}.")
-
-
-def _strata(documents: Documents, space: LabelSpace) -> np.ndarray | None:
-    return documents.labels if space.kind == "single_label" else None

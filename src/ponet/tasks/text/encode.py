@@ -4,21 +4,22 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from tokenizers import Encoding
 
 from ponet.artifacts import progress
 from ponet.config.text import TextOptions
+from ponet.inference.documents import Texts
+from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.tasks.base import Split
 from ponet.tasks.models import cut_lengths
 from ponet.tasks.text.corpus import Documents
-from ponet.tasks.text.store import Tokens, TokenStore
-
-if TYPE_CHECKING:
-    from tokenizers import Encoding
-    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
-
+from ponet.tasks.text.tokens import Tokens, TokenStore
+from ponet.utils.batching import bounded
+from ponet.utils.errors import PoNetError
 
 BATCH_TEXTS = 512
 BATCH_CHARACTERS = 4_000_000
@@ -66,7 +67,7 @@ class CutCounts:
 class Encoder:
     """Turns texts into tokens as the options say, and counts what is cut."""
 
-    tokenizer: "PreTrainedTokenizerBase"
+    tokenizer: PoNetTokenizer
     options: TextOptions
     counts: CutCounts = field(default_factory=CutCounts)
 
@@ -78,7 +79,7 @@ class Encoder:
         encoded = self._encode(texts, pairs)
         if self.options.window is None:
             return encoded
-        return [Tokens.of_documents(windows(tokens, self.options.window)) for tokens in encoded]
+        return [Tokens.of_documents(_windows(tokens, self.options.window)) for tokens in encoded]
 
     def _encode(self, texts: list[str], pairs: list[str] | None = None) -> list[Tokens]:
         encoded = self.tokenizer(
@@ -93,53 +94,54 @@ class Encoder:
         )
         documents = []
         for row, (ids, types) in enumerate(zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)):
-            type_array = np.asarray(types, dtype=np.uint8)
-            segments = one_segment(type_array) if self.options.segments == "none" else encoded["segment_ids"][row]
-            documents.append(
-                self._cut(Tokens(np.asarray(ids, dtype=np.int32), np.asarray(segments, dtype=np.int32), type_array))
-            )
+            kinds = np.asarray(types, dtype=np.uint8)
+            segments = _one_segment(kinds) if self.options.segments == "none" else encoded["segment_ids"][row]
+            whole = Tokens(np.asarray(ids, dtype=np.int32), np.asarray(segments, dtype=np.int32), kinds)
+            part = whole
+            if len(whole) > self.options.max_length:
+                kept = _kept_tokens(kinds, self.options)
+                part = whole.part(kept, len(whole) - len(kept))
+            self.counts.add(len(whole), len(part))
+            documents.append(part)
         return documents
 
-    def _cut(self, whole: Tokens) -> Tokens:
-        size = len(whole.input_ids)
-        if size <= self.options.max_length:
-            self.counts.add(size, size)
-            return whole
-        kept = kept_tokens(whole.token_type_ids, self.options)
-        self.counts.add(size, len(kept))
-        # Renumbered, so that ids stay small and without gaps; a sentence that was cut in two is one segment still.
-        dense = np.unique(whole.segment_ids[kept], return_inverse=True)[1].astype(np.int32)
-        return Tokens(whole.input_ids[kept], dense, whole.token_type_ids[kept], dropped=size - len(kept))
+
+@dataclass
+class PairEncoder:
+    """Texts, or pairs of them, to tokens; in a worker process too."""
+
+    encoder: Encoder
+    paired: bool
+    """Whether the model compares two texts, and can't read one alone."""
+
+    def __call__(self, texts: Texts) -> list[Tokens]:
+        """A document each. Raises PoNetError: single texts where pairs are needed."""
+        if self.paired and texts[0][1] is None:
+            raise PoNetError("This model compares two texts: the input must be a table with two columns (--pair).")
+        pairs = None if texts[0][1] is None else [pair or "" for _, pair in texts]
+        return self.encoder([text for text, _ in texts], pairs)
 
 
-def windows(text: Tokens, size: int) -> list[Tokens]:
-    """A text `[CLS] A [SEP]` in windows of at most `size` tokens of the same form, as equal as can be.
-
-    Segments are numbered anew in each; one that a window's end cuts is one in both.
-    """
-    inner = len(text.input_ids) - 2
+def _windows(text: Tokens, size: int) -> list[Tokens]:
+    """A text `[CLS] A [SEP]` in windows of at most `size` tokens of the same form, as equal as can be; a segment that a
+    window's end cuts is one in both."""
+    inner = len(text) - 2
     count = max(1, -(-inner // (size - 2)))
     bounds = 1 + np.arange(count + 1) * inner // count
-    made = []
-    for begin, end in pairwise(bounds):
-        places = np.concatenate([[0], np.arange(begin, end), [inner + 1]])
-        segments = np.unique(text.segment_ids[places], return_inverse=True)[1].astype(np.int32)
-        made.append(Tokens(text.input_ids[places], segments, text.token_type_ids[places]))
-    made[0].dropped = text.dropped
-    return made
+    places = [np.concatenate([[0], np.arange(begin, end), [inner + 1]]) for begin, end in pairwise(bounds)]
+    return [text.part(each, 0 if number else text.dropped) for number, each in enumerate(places)]
 
 
-def one_segment(types: np.ndarray) -> np.ndarray:
+def _one_segment(types: np.ndarray) -> np.ndarray:
     """Segment ids `[n]` of an undivided text or pair, [CLS] A [SEP] (B [SEP]), given its token types `[n]`."""
     starts = np.zeros(len(types), dtype=np.int32)
     first_end = int(np.count_nonzero(types == 0)) - 1
-    for position in (1, first_end, first_end + 1, len(types) - 1):  # A, [SEP], B, [SEP], where they are
-        if position < len(types):
-            starts[position] = 1
+    places = (1, first_end, first_end + 1, len(types) - 1)  # A, [SEP], B, [SEP], where they are
+    starts[[place for place in places if place < len(types)]] = 1
     return np.cumsum(starts, dtype=np.int32)
 
 
-def kept_tokens(types: np.ndarray, options: TextOptions) -> np.ndarray:
+def _kept_tokens(types: np.ndarray, options: TextOptions) -> np.ndarray:
     """Positions `[max_length]` that stay of `[CLS] A [SEP]` or `[CLS] A [SEP] B [SEP]`, given its token types `[n]`.
 
     The special tokens stay. Of a pair the longer text is cut first, until both are equally long.
@@ -166,29 +168,24 @@ def kept_range(length: int, kept: int, keep: str) -> np.ndarray:
 
 
 def encode_documents(
-    documents: Documents, tokenizer: "PreTrainedTokenizerBase", options: TextOptions, split: str
+    documents: Documents, tokenizer: PoNetTokenizer, options: TextOptions, split: str
 ) -> tuple[Split, CutCounts]:
     """A split as token arrays, with a progress bar where the terminal shows one."""
     encoder = Encoder(tokenizer, options)
     encoded: list[Tokens] = []
     with progress(f"Tokenizing {split}", len(documents), "texts") as advance:
-        for texts, pairs in batches(documents):
+        for texts, pairs in _batches(documents):
             encoded.extend(encoder(texts, pairs))
             advance(len(texts))
     store = TokenStore(encoded, documents.labels)
     return Split(store, store.lengths), encoder.counts
 
 
-def foreign_notice(train: Split, tokenizer: "PreTrainedTokenizerBase", name: str) -> str | None:
-    """The sentence for the user where training texts are in a language or script that a checkpoint's tokenizer lacks.
+def foreign_notice(train: Split, tokenizer: PoNetTokenizer, name: str) -> str | None:
+    """The sentence for the user where training texts are in a language or script that the tokenizer of `name` lacks.
 
     Such texts fall into [UNK] and into single letters within words. Of what has letters, English has 1 in 20 of them
-    with a vocabulary of 8,000 pieces, German 1 in 4, and another script 2 in 5 or more.
-
-    Args:
-        train: the training split, as `encode_documents` gives it.
-        name: the tokenizer's, or the checkpoint's whose it is.
-    """
+    with a vocabulary of 8,000 pieces, German 1 in 4, and another script 2 in 5 or more."""
     assert isinstance(train.examples, TokenStore)
     vocabulary = tokenizer.get_vocab()
     has_letters, poor = np.zeros((2, 1 + max(vocabulary.values())), dtype=bool)
@@ -211,39 +208,21 @@ def foreign_notice(train: Split, tokenizer: "PreTrainedTokenizerBase", name: str
     )
 
 
-def batches(documents: Documents) -> Iterator[tuple[list[str], list[str] | None]]:
+def _batches(documents: Documents) -> Iterator[tuple[list[str], list[str] | None]]:
     """Consecutive texts (and their pairs), a bounded number of characters at a time."""
-    texts: list[str] = []
-    pairs: list[str] = []
-    characters = 0
-    for text, pair in _rows(documents):
-        size = len(text) + len(pair or "")
-        if texts and (len(texts) == BATCH_TEXTS or characters + size > BATCH_CHARACTERS):
-            yield texts, pairs or None
-            texts, pairs, characters = [], [], 0
-        texts.append(text)
-        if pair is not None:
-            pairs.append(pair)
-        characters += size
-    if texts:
-        yield texts, pairs or None
-
-
-def _rows(documents: Documents) -> Iterator[tuple[str, str | None]]:
-    for start in range(0, len(documents), BATCH_TEXTS):
-        texts = documents.texts.slice(start, BATCH_TEXTS).to_pylist()
-        if documents.pairs is None:
-            yield from ((text, None) for text in texts)
-        else:
-            yield from zip(texts, documents.pairs.slice(start, BATCH_TEXTS).to_pylist(), strict=True)
+    sides = [documents.texts] if documents.pairs is None else [documents.texts, documents.pairs]
+    starts = range(0, len(documents), BATCH_TEXTS)
+    lists = ([side.slice(start, BATCH_TEXTS).to_pylist() for side in sides] for start in starts)
+    rows = (row for columns in lists for row in zip(*columns, strict=True))
+    for batch in bounded(rows, lambda row: sum(map(len, row)), BATCH_TEXTS, BATCH_CHARACTERS):
+        texts, *pairs = map(list, zip(*batch, strict=True))
+        yield texts, pairs[0] if pairs else None
 
 
 def cut_documents(
-    documents: Documents, tokenizer: "PreTrainedTokenizerFast", options: TextOptions, split: str
+    documents: Documents, tokenizer: PoNetTokenizer, options: TextOptions, split: str
 ) -> tuple[Documents, CutCounts]:
     """The documents with just the text that `encode_documents` keeps, and the same counts."""
-    import pyarrow as pa
-
     counts = CutCounts()
     texts: list[str] = []
     pairs: list[str] = []
@@ -251,7 +230,7 @@ def cut_documents(
     backend.no_truncation()
     backend.no_padding()
     with progress(f"Cutting {split}", len(documents), "texts") as advance:
-        for first, second in batches(documents):
+        for first, second in _batches(documents):
             a = backend.encode_batch(first, add_special_tokens=False)
             b = None if second is None else backend.encode_batch(second, add_special_tokens=False)
             for row, text in enumerate(first):
@@ -264,26 +243,19 @@ def cut_documents(
                     special = 2 if b is None else 3
                     kept = cut_lengths(*lengths, options.max_length - special)
                     counts.add(sum(lengths) + special, sum(kept) + special)
-                texts.append(cut_text(text, a[row], kept[0], options.keep))
+                texts.append(_cut_text(text, a[row], kept[0], options.keep))
                 if second is not None and b is not None:
-                    pairs.append(cut_text(second[row], b[row], kept[1], options.keep))
+                    pairs.append(_cut_text(second[row], b[row], kept[1], options.keep))
             advance(len(first))
     cut_pairs = None if documents.pairs is None else pa.chunked_array([pa.array(pairs, pa.large_string())])
     cut_texts = pa.chunked_array([pa.array(texts, pa.large_string())])
     return Documents(cut_texts, cut_pairs, documents.labels, documents.origin), counts
 
 
-def cut_text(text: str, encoding: "Encoding", kept: int, keep: str) -> str:
+def _cut_text(text: str, encoding: Encoding, kept: int, keep: str) -> str:
     """The characters of the `kept` tokens: the head, the tail, or both ends with a space between."""
     if kept >= len(encoding):
         return text
-    positions = kept_range(len(encoding), kept, keep)
-    if not len(positions):
-        return ""
-    offsets = encoding.offsets
-    gap = np.flatnonzero(np.diff(positions) > 1)
-    ends = [*gap, len(positions) - 1]
-    starts = [0, *(gap + 1)]
-    return " ".join(
-        text[offsets[positions[start]][0] : offsets[positions[end]][1]] for start, end in zip(starts, ends, strict=True)
-    )
+    positions, offsets = kept_range(len(encoding), kept, keep), encoding.offsets
+    runs = np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1) if kept else []
+    return " ".join(text[offsets[run[0]][0] : offsets[run[-1]][1]] for run in runs)

@@ -1,15 +1,18 @@
 """Figures from predictions: scikit-learn's and SciPy's, never NaN."""
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from ponet.data.labels import LabelSpace, check_weights
 from ponet.tasks.base import ComputeLoss
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import EvalPrediction
 
 
@@ -48,7 +51,14 @@ def measure(space: LabelSpace, predicted: np.ndarray, labels: np.ndarray) -> dic
         labels: `[n]` or `[n, C]`.
     """
     if space.kind == "regression":
-        return _regression(predicted.astype(np.float64), labels.reshape(-1).astype(np.float64))
+        from scipy.stats import rankdata
+
+        predicted, labels = predicted.astype(np.float64), labels.reshape(-1).astype(np.float64)
+        return {
+            "pearson": _correlation(predicted, labels),
+            "spearman": _correlation(rankdata(predicted), rankdata(labels)),
+            "mse": float(np.mean((predicted - labels) ** 2)),
+        }
     from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
     labels = labels.astype(np.int64)
@@ -64,24 +74,12 @@ def measure(space: LabelSpace, predicted: np.ndarray, labels: np.ndarray) -> dic
     return {name: float(value) for name, value in figures.items()}
 
 
-def _regression(predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    from scipy.stats import rankdata
-
-    return {
-        "pearson": _correlation(predicted, labels),
-        "spearman": _correlation(rankdata(predicted), rankdata(labels)),
-        "mse": float(np.mean((predicted - labels) ** 2)),
-    }
-
-
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Pearson's r, 0 where it isn't defined: a constant says nothing about the other side."""
     from scipy.stats import pearsonr
 
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nearly constant input
         value = float(pearsonr(one, other).statistic)
@@ -93,23 +91,20 @@ def class_weights(wanted: str | dict[str, float], space: LabelSpace, labels: np.
 
     `balanced` is n / (C * n_c) for single-label and (n - n_c) / n_c for the positives of multi-label. Weights of
     single-label classes are scaled to a mean of 1 over the training rows, so that the learning rate keeps its meaning.
-
-    Raises:
-        PoNetError: weights for numbers, or for an unknown class.
-    """
+    Raises PoNetError: weights for numbers, or for an unknown class."""
     check_weights(wanted, space)
     if wanted == "none":
         return None
-    if space.kind == "multi_label":
-        positive = labels.sum(axis=0)
-        if isinstance(wanted, dict):
-            return np.array([wanted.get(name, 1.0) for name in space.names])
-        return np.where(positive > 0, (len(labels) - positive) / np.maximum(positive, 1), 1.0)
-    counts = np.bincount(labels, minlength=len(space.names))
+    several = space.kind == "multi_label"
+    counts = labels.sum(axis=0) if several else np.bincount(labels, minlength=len(space.names))
     if isinstance(wanted, dict):
         weights = np.array([wanted.get(name, 1.0) for name in space.names])
     else:
-        weights = np.where(counts > 0, len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)), 1.0)
+        least = np.maximum(counts, 1)
+        balanced = (len(labels) - counts) / least if several else len(labels) / (np.count_nonzero(counts) * least)
+        weights = np.where(counts > 0, balanced, 1.0)
+    if several:
+        return weights
     mean = float((weights * counts).sum() / counts.sum())
     return weights / mean if mean > 0 else weights
 
@@ -120,12 +115,9 @@ def weighted_loss(weights: np.ndarray, space: LabelSpace) -> ComputeLoss:
     The sum over a batch is divided by the number of labels in all batches of the step, so gradient accumulation
     changes nothing.
     """
-    import torch
-    import torch.nn.functional as F
-
     table = torch.tensor(weights, dtype=torch.float32)
 
-    def compute(outputs: Any, labels: "Tensor", num_items_in_batch: "Tensor | int | None" = None) -> "Tensor":
+    def compute(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
         logits = (outputs["logits"] if isinstance(outputs, dict) else outputs[0]).float()
         weight = table.to(logits.device)
         if space.kind == "multi_label":

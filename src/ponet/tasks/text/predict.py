@@ -1,53 +1,30 @@
 """New documents -> labels and scores: the model of a run, for `ponet.inference`."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import torch
 
 from ponet.config.text import TextOptions
 from ponet.data.inputs import Source
 from ponet.data.labels import LabelSpace
-from ponet.inference.documents import Texts, token_batches
+from ponet.inference.documents import token_batches
 from ponet.tasks.models import device, model_digest
-from ponet.tasks.text.collate import PackedCollator
-from ponet.tasks.text.encode import Encoder
+from ponet.tasks.text.encode import Encoder, PairEncoder
 from ponet.tasks.text.modelling import open_run
-from ponet.tasks.text.store import Tokens
+from ponet.tasks.text.tokens import Tokens, collator
 from ponet.utils.errors import PoNetError
 from ponet.utils.precision import resolve_precision, torch_dtype
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import torch
 
 BATCH_TOKENS = 16_384
 
 
-@dataclass
-class PairEncoder:
-    """Texts, or pairs of them, to tokens; in a worker process too."""
-
-    encoder: Encoder
-    paired: bool
-    """Whether the model compares two texts, and can't read one alone."""
-
-    def __call__(self, texts: Texts) -> list[Tokens]:
-        """A document each.
-
-        Raises:
-            PoNetError: single texts where pairs are needed.
-        """
-        if self.paired and texts[0][1] is None:
-            raise PoNetError("This model compares two texts: the input must be a table with two columns (--pair).")
-        pairs = None if texts[0][1] is None else [pair or "" for _, pair in texts]
-        return self.encoder([text for text, _ in texts], pairs)
-
-
 class Predictor:
-    """Answers documents with the model of a run: an `Annotator` of `ponet.inference`.
+    """Answers documents with the model of a run: an `Annotator` of `ponet.inference`. Raises PoNetError: a run without
+    a model, or with a broken one.
 
     Args:
         run: a run folder.
@@ -58,16 +35,11 @@ class Predictor:
     Attributes:
         columns: `label`, `score` and `scores` {class: probability}; `labels` and `scores` for multi-label; `value` for
             regression.
-
-    Raises:
-        PoNetError: a run without a model, or with a broken one.
     """
 
     def __init__(
         self, run: Path, options: TextOptions, *, batch_tokens: int = BATCH_TOKENS, dtype: str = "float32"
     ) -> None:
-        import torch
-
         self.run, self.options, self.batch_tokens = run, options, batch_tokens
         self.dtype = resolve_precision(dtype, "dtype")
         self.model, tokenizer, self.space = open_run(run)
@@ -75,7 +47,7 @@ class Predictor:
         self.encode = PairEncoder(Encoder(tokenizer, options), bool(self.model.config.classifier_pairs))
         self.max_length: int | None = options.max_length
         self.columns = columns_of(self.space)
-        self._collate = PackedCollator(self.model.config.type_vocab_size > 1, options.window is not None)
+        self._collate = collator(self.model, options)
 
     def source(
         self,
@@ -89,40 +61,32 @@ class Predictor:
         return Source(name, text, pair or self.options.pair, whole, trained=self.options.text, keep=keep)
 
     def logits(self, documents: Sequence[Tokens]) -> np.ndarray:
-        """`[n, C]` of documents, in order.
-
-        Raises:
-            PoNetError: NaN or infinity among them.
-        """
+        """`[n, C]` of documents, in order. Raises PoNetError: NaN or infinity among them."""
         found = np.empty((len(documents), self.space.num_labels))
-        for batch in token_batches([len(tokens.input_ids) for tokens in documents], self.batch_tokens):
-            found[batch] = _logits(self.model, self._collate([documents[each].example() for each in batch]))
+        for batch in token_batches([len(tokens) for tokens in documents], self.batch_tokens):
+            tensors = self._collate([documents[each].example() for each in batch])
+            with torch.inference_mode():
+                output = self.model(**{name: tensor.to(self.model.device) for name, tensor in tensors.items()})
+            found[batch] = output.logits.double().cpu().numpy()
+        if not np.isfinite(found).all():
+            raise PoNetError(
+                "The model answers with NaN or infinity instead of numbers: train it again with --overwrite."
+            )
         return found
 
-    def annotate(self, documents: Sequence[Tokens]) -> "pa.Table":
-        """`columns` of documents, in order.
-
-        Raises:
-            PoNetError: as `logits`.
-        """
-        import pyarrow as pa
-
+    def annotate(self, documents: Sequence[Tokens]) -> pa.Table:
+        """`columns` of documents, in order. Raises PoNetError: as `logits`."""
         return pa.Table.from_pylist([answer(self.space, row) for row in self.logits(documents)], schema=self.columns)
 
     def identity(self) -> dict[str, Any]:
         """The run's model and its data options."""
         reading = ("max_length", "keep", "segments", "segment_length", "pairs", "window")
-        return {
-            "files": model_digest(self.run),
-            "dtype": self.dtype,
-            **{name: asdict(self.options)[name] for name in reading},
-        }
+        settings = {name: getattr(self.options, name) for name in reading}
+        return {"files": model_digest(self.run), "dtype": self.dtype, **settings}
 
 
-def columns_of(space: LabelSpace) -> "pa.Schema":
+def columns_of(space: LabelSpace) -> pa.Schema:
     """The columns of the answers of a kind."""
-    import pyarrow as pa
-
     if space.kind == "regression":
         return pa.schema([("value", pa.float64())])
     scores = pa.struct([(name, pa.float64()) for name in space.names])
@@ -137,24 +101,10 @@ def answer(space: LabelSpace, logits: np.ndarray) -> dict[str, Any]:
         return {"value": float(logits[0])}
     if space.kind == "multi_label":
         scores = 1 / (1 + np.exp(-np.clip(logits, -500, 500)))
-        named = dict(zip(space.names, map(float, scores), strict=True))
-        return {"labels": [name for name, logit in zip(space.names, logits, strict=True) if logit > 0], "scores": named}
-    exponents = np.exp(logits - logits.max())
-    scores = exponents / exponents.sum()
-    best = int(logits.argmax())
-    return {
-        "label": space.names[best],
-        "score": float(scores[best]),
-        "scores": dict(zip(space.names, map(float, scores), strict=True)),
-    }
-
-
-def _logits(model: Any, tensors: "dict[str, torch.Tensor]") -> np.ndarray:
-    import torch
-
-    with torch.inference_mode():
-        output = model(**{name: tensor.to(model.device) for name, tensor in tensors.items()})
-    logits: np.ndarray = output.logits.double().cpu().numpy()
-    if not np.isfinite(logits).all():
-        raise PoNetError("The model answers with NaN or infinity instead of numbers: train it again with --overwrite.")
-    return logits
+        found: dict[str, Any] = {"labels": [space.names[index] for index in np.flatnonzero(logits > 0)]}
+    else:
+        exponents = np.exp(logits - logits.max())
+        scores = exponents / exponents.sum()
+        best = int(logits.argmax())
+        found = {"label": space.names[best], "score": float(scores[best])}
+    return found | {"scores": dict(zip(space.names, map(float, scores), strict=True))}

@@ -4,52 +4,55 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ponet.config.text import TextOptions
-from ponet.data.labels import check_weights
 from ponet.tasks.base import Evaluation, Prepared, Split
-from ponet.tasks.text.collate import PackedCollator
-from ponet.tasks.text.corpus import Documents, load_corpus, load_split
-from ponet.tasks.text.encode import encode_documents, foreign_notice
-from ponet.tasks.text.metrics import BEST, class_weights, metrics_of, weighted_loss
-from ponet.tasks.text.modelling import build_model, check_model_keys, make_tokenizer, open_run
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
 
 if TYPE_CHECKING:
     from ponet.config.recipe import Recipe
+    from ponet.tasks.text.corpus import Documents
     from ponet.tasks.text.predict import Predictor
 
 
 class TextTask:
-    """Classification (single- or multi-label) and regression on one's own documents, or on pairs of them."""
+    """Classification (single- or multi-label) and regression on one's own documents, or on pairs of them.
+
+    Its imports are in the methods: naming a task costs nothing until it is used.
+    """
 
     def prepare(self, recipe: "Recipe") -> Prepared:
         """As `ponet.tasks.base.Task.prepare`."""
         from transformers import set_seed
 
+        from ponet.data.labels import check_weights
+        from ponet.tasks.text.corpus import load_corpus
+        from ponet.tasks.text.encode import encode_documents, foreign_notice
+        from ponet.tasks.text.metrics import BEST, class_weights, metrics_of, weighted_loss
+        from ponet.tasks.text.modelling import build_model, check_model_keys, make_tokenizer
+        from ponet.tasks.text.tokens import collator
+
         options: TextOptions = recipe.data.seeded(recipe.seed)
         check_model_keys(recipe.model)
         corpus = load_corpus(options)
-        check_weights(options.class_weights, corpus.space)
+        space, notices, facts = corpus.space, corpus.notices, corpus.facts
+        check_weights(options.class_weights, space)
         _check_pairs(options, corpus.splits["train"], str(options.path))
-        notices, facts = corpus.notices, corpus.facts
         init = recipe.model.get("init")
         tokenizer = make_tokenizer(options, init, corpus.splits["train"], notices)
         set_seed(recipe.seed)  # the weights of a run depend on its seed alone, not on what was drawn before
         labels = corpus.splits["train"].labels
-        model, new_weights = build_model(recipe.model, tokenizer, corpus.space, labels, options, notices)
-        weights = class_weights(options.class_weights, corpus.space, labels)
+        model, new_weights = build_model(recipe.model, tokenizer, space, labels, options, notices)
+        weights = class_weights(options.class_weights, space, labels)
         splits: dict[str, Split] = {}
         for name, documents in corpus.splits.items():
             splits[name], counts = encode_documents(documents, tokenizer, options, name)
             facts["splits"][name] |= counts.facts()
-            if (notice := counts.notice(name, options)) is not None:
-                notices.append(notice)
+            notices += filter(None, [counts.notice(name, options)])
             if name == "train" and init is not None:
-                notice = foreign_notice(splits[name], tokenizer, options.tokenizer or str(init))
-                notices.extend([notice] if notice else [])
+                notices += filter(None, [foreign_notice(splits[name], tokenizer, options.tokenizer or str(init))])
         facts["vocab_size"] = len(tokenizer)
         if weights is not None:
-            facts["class_weights"] = dict(zip(corpus.space.names, map(float, weights), strict=True))
+            facts["class_weights"] = dict(zip(space.names, map(float, weights), strict=True))
         return Prepared(
             model=model,
             processing_class=tokenizer,
@@ -57,9 +60,9 @@ class TextTask:
             validation=splits.get("validation"),
             test=splits.get("test"),
             collate=collator(model, options),
-            compute_metrics=metrics_of(corpus.space),
-            best_metric=BEST[corpus.space.kind],
-            compute_loss=None if weights is None else weighted_loss(weights, corpus.space),
+            compute_metrics=metrics_of(space),
+            best_metric=BEST[space.kind],
+            compute_loss=None if weights is None else weighted_loss(weights, space),
             notices=notices,
             facts=facts,
             new_weights=new_weights,
@@ -69,6 +72,12 @@ class TextTask:
         self, run: Path, recipe: "Recipe", data: str | None, split: str, fresh_seed: int | None
     ) -> Evaluation:
         """As `ponet.tasks.base.Task.evaluation`; labels are matched with the model's classes by name."""
+        from ponet.tasks.text.corpus import load_split
+        from ponet.tasks.text.encode import encode_documents
+        from ponet.tasks.text.metrics import metrics_of
+        from ponet.tasks.text.modelling import open_run
+        from ponet.tasks.text.tokens import collator
+
         if fresh_seed is not None:
             raise PoNetError("Documents can't be generated from a seed: name a file with --data instead.")
         options = recipe.data.seeded(recipe.seed)
@@ -76,8 +85,7 @@ class TextTask:
         documents, notices = load_split(options, space, data, split, _trained_on(run))
         _check_pairs(options, documents, str(data or options.path))
         encoded, counts = encode_documents(documents, tokenizer, options, split)
-        if (notice := counts.notice(split, options)) is not None:
-            notices.append(notice)
+        notices += filter(None, [counts.notice(split, options)])
         return Evaluation(encoded, collator(model, options), metrics_of(space), notices)
 
     def predictor(self, run: Path, recipe: "Recipe", **options: Any) -> "Predictor":
@@ -95,14 +103,9 @@ def _trained_on(run: Path) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _check_pairs(options: TextOptions, documents: Documents, data: str) -> None:
+def _check_pairs(options: TextOptions, documents: "Documents", data: str) -> None:
     """Raises PoNetError where two texts are to be read as two documents and there is only one, or in windows."""
     if options.pairs == "separate" and documents.pairs is None:
         raise PoNetError(f"data.pairs is separate, but '{data}' has one text a row: name the second's column (pair=).")
     if options.window is not None and documents.pairs is not None:
         raise PoNetError(f"data.window is for single texts, and '{data}' has pairs: leave it out.")
-
-
-def collator(model: Any, options: TextOptions) -> PackedCollator:
-    """Packed batches, with token types where the model has more than one, and of windows where texts are read so."""
-    return PackedCollator(model.config.type_vocab_size > 1, options.window is not None)
