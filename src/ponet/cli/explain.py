@@ -18,7 +18,7 @@ def explain(
         str | None, typer.Option(help="The class that is explained.  \\[default: the model's answer]")
     ] = None,
     max_length: Annotated[
-        int | None, typer.Option(help="Tokens of the text that are read.  \\[default: the run's, or 2048]", min=3)
+        int | None, typer.Option(help="Tokens of the text that are read.  \\[default: the run's, or 2048]", min=8)
     ] = None,
     max_steps: Annotated[
         int, typer.Option(help="Passes for integrated gradients, at most; fewer are less exact.", min=17)

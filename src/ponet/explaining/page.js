@@ -33,7 +33,7 @@ function paint() {
     }));
     return row;
   }));
-  byId("scale").textContent = (chosen.share ? "Darkest: " : "Darkest, blue for the class, orange and underlined against it: ±")
+  byId("scale").textContent = (chosen.share ? "Strongest shade: " : "Blue for the class, orange and underlined against it; strongest shade: ±")
     + shown(chosen, greatest).replace("+", "") + ". Point at a token for its number; the table below has them all.";
 }
 

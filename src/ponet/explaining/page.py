@@ -50,7 +50,7 @@ def page(explanation: Explanation) -> str:
         views="".join(f"<option>{_text(each.name)}</option>" for each in first.views),
         axis=_text(first.axis),
         about=_text(first.description),
-        scale=f"Darkest: {_text(_shown(first, greatest).lstrip('+'))}.",
+        scale=f"Strongest shade: {_text(_shown(first, greatest).lstrip('+'))}.",
         text="".join(spans),
         rows="".join(rows),
         notes="".join(f"<li>{_text(note)}</li>" for note in explanation.notes),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 2048
 """Tokens of a text that are read, where a run doesn't say."""
+LEAST_LENGTH = 8
+"""As a run's."""
 MOST_CLASSES = 10
 """For which gradient x input is shown."""
 PARTS = {
@@ -154,8 +156,8 @@ def explain(
 def _open(run: str, max_length: int | None) -> _Reader:
     from ponet.training.folder import RECIPE, RunFolder
 
-    if max_length is not None and max_length < 3:
-        raise PoNetError(f"max_length should be at least 3 (a word between special tokens), not {max_length}.")
+    if max_length is not None and max_length < LEAST_LENGTH:
+        raise PoNetError(f"max_length should be at least {LEAST_LENGTH}, not {max_length}.")
     with quiet_libraries():
         if not (Path(run) / RECIPE).is_file():
             return _open_checkpoint(run, max_length)
@@ -255,16 +257,14 @@ def _pieces(text: str, places: np.ndarray, offsets: Sequence[tuple[int, int]], f
     number = found.segment - first[document]
     last, pieces = len(offsets) - 1, []
     at, following = 0, 1  # characters shown so far, and the token that comes next where nothing is cut
-    for place, segment in zip(places.tolist(), number.tolist(), strict=True):
+    for index, (place, segment) in enumerate(zip(places.tolist(), number.tolist(), strict=True)):
         start, end = offsets[place]
-        is_special = place in (0, last)
-        gap = "…" if not is_special and place > following else ""
-        if is_special:
-            gap = "…" if place == last and following < last and len(places) <= len(offsets) else ""
-            pieces.append(Piece("[CLS]" if place == 0 else "[SEP]", gap, True, segment))
+        if place in (0, last):
+            before = " … " if index == len(places) - 1 and following < last else ""
+            pieces.append(Piece("[CLS]" if place == 0 else "[SEP]", before, True, segment))
             continue
-        before = f" {gap} " if gap else text[at:start]
-        pieces.append(Piece(text[max(at, start) : end] if end > at else "", before, False, segment))
+        before = " … " if place > following else text[at:start]
+        pieces.append(Piece(text[max(at, start) : end], before, False, segment))
         at, following = max(at, end), place + 1
     return pieces
 
