@@ -75,3 +75,34 @@ def sentence_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def classifier_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete run folder with a small untrained classifier of `neg` and `pos`, whose scores are far apart."""
+    from ponet import PoNetConfig, PoNetForSequenceClassification, checkpoint
+    from ponet.config.recipe import load_recipe
+    from ponet.tasks.models import open_tokenizer
+
+    torch.manual_seed(0)
+    tokenizer = open_tokenizer(checkpoint("ponet-tiny"))
+    config = PoNetConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=2048,
+        cls_token_id=tokenizer.cls_token_id,
+        sep_token_id=tokenizer.sep_token_id,
+        initializer_range=0.3,
+        id2label={0: "neg", 1: "pos"},
+        label2id={"neg": 0, "pos": 1},
+        problem_type="single_label_classification",
+    )
+    folder = tmp_path_factory.mktemp("classifier") / "run"
+    PoNetForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "recipe.yaml").write_text(load_recipe("finetune/base").to_yaml(), encoding="utf-8")
+    (folder / "result.json").write_text('{"train": {}}', encoding="utf-8")
+    return folder

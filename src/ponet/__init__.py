@@ -11,6 +11,7 @@ from ponet.models.registration import register
 
 if TYPE_CHECKING:
     from ponet.embedding import embed
+    from ponet.explaining.lens import lens
     from ponet.models.checkpoints import checkpoint
     from ponet.models.configuration_ponet import PoNetConfig
     from ponet.models.modeling_ponet import (
@@ -41,6 +42,7 @@ __all__ = [
     "TextSplitter",
     "checkpoint",
     "embed",
+    "lens",
     "segment",
     "summarize",
 ]
@@ -55,7 +57,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'ponet' has no attribute '{name}'")
     places = {"PoNetConfig": "models.configuration_ponet", "PoNetTokenizer": "models.tokenization_ponet"}
     places |= {"checkpoint": "models.checkpoints", "embed": "embedding", "summarize": "summarizing"}
-    places |= {"segment": "segmenting", "TextSplitter": "segmenting"}
+    places |= {"lens": "explaining.lens", "segment": "segmenting", "TextSplitter": "segmenting"}
     place = places.get(name, "models.modeling_ponet")
     return getattr(import_module(f"ponet.{place}"), name)
 

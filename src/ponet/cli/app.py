@@ -7,6 +7,7 @@ import typer
 from ponet.cli import (
     distil,
     embed,
+    explain,
     export,
     lra,
     models,
@@ -88,6 +89,7 @@ app.add_typer(lra.lra, name="lra")
 app.add_typer(pretrain.pretrain, name="pretrain")
 app.command()(distil.distil)
 app.command()(embed.embed)
+app.command()(explain.explain)
 app.command()(sentences.segment)
 app.command()(sentences.summarize)
 app.command()(sentences.adapter)

@@ -11,6 +11,7 @@ from ponet.report.embeddings import embeddings
 from ponet.report.fill_mask import fill_mask
 from ponet.report.glue import glue
 from ponet.report.headline import headline
+from ponet.report.lens import lens
 from ponet.report.long import long
 from ponet.report.long_inference import long_inference
 from ponet.report.ops import ops
@@ -68,6 +69,7 @@ REPORTS = {
     "fill-mask": Report(fill_mask),
     "glue": Report(glue),
     "headline": Report(headline),
+    "lens": Report(lens),
     "long": Report(long),
     "long-inference": Report(long_inference),
     "ops": Report(ops),

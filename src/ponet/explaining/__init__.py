@@ -1,0 +1,1 @@
+"""What a model's tokens heard, and what its answer rests on: the pooling lens."""
