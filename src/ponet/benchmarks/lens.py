@@ -12,10 +12,9 @@ from ponet.benchmarks.common import Advance, Record
 from ponet.data.splits import limit
 from ponet.explaining.lens import POOLING, Lens, lens
 from ponet.tasks.models import device
-from ponet.tasks.text.collate import PackedCollator
 from ponet.tasks.text.corpus import load_split
 from ponet.tasks.text.predict import Predictor
-from ponet.tasks.text.store import TOKEN_FIELDS, Tokens
+from ponet.tasks.text.tokens import TOKEN_FIELDS, PackedCollator, Tokens
 from ponet.training.evaluation import predictor
 from ponet.training.folder import RunFolder
 from ponet.utils.errors import PoNetError

@@ -15,7 +15,7 @@ from ponet.utils.libraries import quiet_libraries
 if TYPE_CHECKING:
     from ponet.config.text import TextOptions
     from ponet.data.labels import LabelSpace
-    from ponet.tasks.text.store import Tokens
+    from ponet.tasks.text.tokens import Tokens
 
 MAX_LENGTH = 2048
 """Tokens of a text that are read, where a run doesn't say."""
@@ -132,7 +132,7 @@ def explain(
     places, tokens, offsets = _encode(reader, text)
     if len(places) <= 2:  # special tokens alone
         raise PoNetError("The text has no words that the model's tokenizer knows as such.")
-    from ponet.tasks.text.collate import PackedCollator
+    from ponet.tasks.text.tokens import PackedCollator
 
     windowed = reader.options is not None and reader.options.window is not None
     batch = PackedCollator(reader.model.config.type_vocab_size > 1, windowed)([tokens.example()])
@@ -221,7 +221,7 @@ def _encode(reader: _Reader, text: str) -> "tuple[np.ndarray, Tokens, list[tuple
     """The places `[T]` in the whole text's tokens that are read, these as the model reads them, and the characters of
     each token of the whole text."""
     from ponet.tasks.text.encode import kept_tokens, one_segment, windows
-    from ponet.tasks.text.store import Tokens
+    from ponet.tasks.text.tokens import Tokens
 
     options, tokenizer, asked = reader.options, reader.tokenizer, {}
     if options is not None:

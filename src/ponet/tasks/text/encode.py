@@ -79,7 +79,7 @@ class Encoder:
         encoded = self._encode(texts, pairs)
         if self.options.window is None:
             return encoded
-        return [Tokens.of_documents(_windows(tokens, self.options.window)) for tokens in encoded]
+        return [Tokens.of_documents(windows(tokens, self.options.window)) for tokens in encoded]
 
     def _encode(self, texts: list[str], pairs: list[str] | None = None) -> list[Tokens]:
         encoded = self.tokenizer(
@@ -95,11 +95,11 @@ class Encoder:
         documents = []
         for row, (ids, types) in enumerate(zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)):
             kinds = np.asarray(types, dtype=np.uint8)
-            segments = _one_segment(kinds) if self.options.segments == "none" else encoded["segment_ids"][row]
+            segments = one_segment(kinds) if self.options.segments == "none" else encoded["segment_ids"][row]
             whole = Tokens(np.asarray(ids, dtype=np.int32), np.asarray(segments, dtype=np.int32), kinds)
             part = whole
             if len(whole) > self.options.max_length:
-                kept = _kept_tokens(kinds, self.options)
+                kept = kept_tokens(kinds, self.options)
                 part = whole.part(kept, len(whole) - len(kept))
             self.counts.add(len(whole), len(part))
             documents.append(part)
@@ -122,7 +122,7 @@ class PairEncoder:
         return self.encoder([text for text, _ in texts], pairs)
 
 
-def _windows(text: Tokens, size: int) -> list[Tokens]:
+def windows(text: Tokens, size: int) -> list[Tokens]:
     """A text `[CLS] A [SEP]` in windows of at most `size` tokens of the same form, as equal as can be; a segment that a
     window's end cuts is one in both."""
     inner = len(text) - 2
@@ -132,7 +132,7 @@ def _windows(text: Tokens, size: int) -> list[Tokens]:
     return [text.part(each, 0 if number else text.dropped) for number, each in enumerate(places)]
 
 
-def _one_segment(types: np.ndarray) -> np.ndarray:
+def one_segment(types: np.ndarray) -> np.ndarray:
     """Segment ids `[n]` of an undivided text or pair, [CLS] A [SEP] (B [SEP]), given its token types `[n]`."""
     starts = np.zeros(len(types), dtype=np.int32)
     first_end = int(np.count_nonzero(types == 0)) - 1
@@ -141,7 +141,7 @@ def _one_segment(types: np.ndarray) -> np.ndarray:
     return np.cumsum(starts, dtype=np.int32)
 
 
-def _kept_tokens(types: np.ndarray, options: TextOptions) -> np.ndarray:
+def kept_tokens(types: np.ndarray, options: TextOptions) -> np.ndarray:
     """Positions `[max_length]` that stay of `[CLS] A [SEP]` or `[CLS] A [SEP] B [SEP]`, given its token types `[n]`.
 
     The special tokens stay. Of a pair the longer text is cut first, until both are equally long.
