@@ -6,15 +6,13 @@ number of processes, and the same seed always gives the same data.
 """
 
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ponet.config.lra import DataOptions
-from ponet.tasks.lra.published import Block, blocks, find, sizes, wrong
-from ponet.tasks.lra.spec import TASKS, DatasetSpec, ExampleSource
+from ponet.tasks.lra.published import Block, tsv_spec, wrong
+from ponet.tasks.lra.spec import SPLITS, DatasetSpec, Fresh, generated_spec
 from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
 
@@ -27,11 +25,8 @@ VOCAB_SIZE = 32
 CLASSES = 10
 
 VERSION = 1
-FRESH = 1
-"""The stream of random numbers for new test data; 0 is for the data set itself."""
 _PER_BLOCK = 1_650
 """Expressions of fitting length in a block, about."""
-_FILES = {"train": "basic_train.tsv", "validation": "basic_val.tsv", "test": "basic_test.tsv"}
 _END_ID = TOKENS.index(END) + 1
 _DIGIT_ID = TOKENS.index("0") + 1
 _DIGIT_PROBABILITY = 0.75
@@ -137,9 +132,9 @@ def grow(seed: int, block: int, shape: Shape = LONG_RANGE_ARENA, split: int = 0,
     random = np.random.default_rng([seed, split, block])
     levels, lengths = _grow(random, shape, roots)
     kept = (lengths > shape.min_length) & (lengths < shape.max_length)
-    levels = _prune(levels, kept)
-    if not levels:
+    if not kept.any():
         return ListOps(np.empty(0, np.uint8), np.zeros(1, np.int64), np.empty(0, np.uint8))
+    levels = _prune(levels, kept)
     subtree_lengths, values = _measure(levels)
     starts = _starts(lengths[kept])
     return ListOps(_write(levels, subtree_lengths, starts), starts, values[0].astype(np.uint8))
@@ -259,60 +254,18 @@ def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
-def spec(options: DataOptions) -> DatasetSpec:
-    """The whole data set."""
-    if options.source is not None:
-        return _published(options, options.source)
-    wanted = options.sizes(TASKS["listops"].official)
-    return DatasetSpec(
-        task="listops",
-        version=VERSION,
-        parameters={"source": "generated", "seed": options.seed, "sizes": wanted},
-        source="generated after the published script",
-        sources=lambda: [_source(options.seed, 0, wanted)],
-    )
-
-
-def fresh_spec(options: DataOptions, seed: int, count: int) -> DatasetSpec:
-    """New test data."""
-    return DatasetSpec(
-        task="listops-fresh",
-        version=VERSION,
-        parameters={"source": "generated", "seed": seed, "sizes": {"test": count}, "apart_from": options.seed},
-        source="generated after the published script",
-        sources=lambda: [_source(seed, FRESH, {"test": count})],
-    )
-
-
-def _source(seed: int, split: int, wanted: dict[str, int]) -> ExampleSource:
-    return ExampleSource(partial(_grow_examples, seed, split), None, wanted, per_job=_PER_BLOCK, distinct=True)
+def spec(options: DataOptions, fresh: Fresh | None = None) -> DatasetSpec:
+    """The whole data set, or new test data."""
+    if options.source is not None and fresh is None:
+        names = (f"listops-1000/basic_{name}.tsv" for name in ("train", "val", "test"))
+        files = dict(zip(SPLITS, names, strict=True))
+        return tsv_spec("listops", VERSION, options.source, options, read_block, files, header=True)
+    return generated_spec("listops", VERSION, _grow_examples, options, fresh, _PER_BLOCK)
 
 
 def _grow_examples(seed: int, split: int, block: int) -> Examples:
     made = grow(seed, block, split=split)
     return Examples([made.tokens], [made.lengths], made.labels)
-
-
-def _published(options: DataOptions, source: str) -> DatasetSpec:
-
-    def files() -> dict[str, Path]:
-        return {split: find(source, f"listops-1000/{name}") for split, name in _FILES.items()}
-
-    def sources() -> list[ExampleSource]:
-        return [
-            ExampleSource(read_block, blocks(path, header=True), {split: None}, per_job=32, unit="MB")
-            for split, path in files().items()
-        ]
-
-    return DatasetSpec(
-        task="listops",
-        version=VERSION,
-        parameters={"source": str(Path(source).expanduser().resolve())},
-        source="the published archive",
-        sources=sources,
-        inputs=lambda: sizes(files().values()),
-        shown=options.chosen,
-    )
 
 
 def read_block(block: Block) -> Examples:

@@ -7,6 +7,7 @@ the comparison does. No article is in two splits.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -47,24 +48,18 @@ def spec(options: DataOptions) -> DatasetSpec:
 
     def sources() -> list[ExampleSource]:
         articles = read_articles(source, options.seed, max(sum(wanted.values()) // 2, 2 * len(wanted)))
+        make = partial(_make, articles, options.seed)
         found = []
         for split, numbers in _shares(articles, wanted, source).items():
             rows = make_pairs(articles, numbers, wanted[split], options.seed)
             jobs = [rows[start : start + _PER_JOB] for start in range(0, len(rows), _PER_JOB)]
-            make = partial(_make, articles, options.seed)
-            found.append(
-                ExampleSource(make, jobs, {split: wanted[split]}, per_job=_PER_JOB, unit="pairs", parallel=False)
-            )
+            found.append(ExampleSource(make, jobs, {split: wanted[split]}, _PER_JOB, "pairs", parallel=False))
         return found
 
     return DatasetSpec(
         task="retrieval-wikipedia",
         version=VERSION,
-        parameters={
-            "source": identity(source),
-            "seed": options.seed,
-            "sizes": wanted,
-        },
+        parameters={"source": identity(source), "seed": options.seed, "sizes": wanted},
         source=f"Wikipedia from '{source}'",
         sources=sources,
         inputs=lambda: source_sizes(source),
@@ -76,11 +71,11 @@ def spec(options: DataOptions) -> DatasetSpec:
     )
 
 
+@dataclass(frozen=True)
 class Articles:
     """The articles that are used: all in memory, since their number is no more than that of the pairs."""
 
-    def __init__(self, bodies: list[bytes]) -> None:
-        self.bodies = bodies
+    bodies: list[bytes]
 
     def __len__(self) -> int:
         return len(self.bodies)
@@ -96,8 +91,7 @@ class Articles:
         low, high = (0, middle - LIMIT) if half == 0 else (middle, len(body) - LIMIT)
         starts = [start for start in _paragraphs(body) if low <= start <= high]
         if not starts:
-            space = body.find(b" ", low, high) + 1
-            starts = [space or low]
+            starts = [body.find(b" ", low, high) + 1 or low]
         chosen = np.random.default_rng([seed, 1, number, half, round_]).integers(len(starts))
         start = starts[int(chosen)]
         return body[start : start + LIMIT]
@@ -143,23 +137,16 @@ def _body(text: str) -> bytes:
 
 def _texts(source: str) -> Iterator[str]:
     from ponet.data.corpora import TextCorpus
-
-    path = Path(source).expanduser()
-    data = data_folder()
-    if not path.exists() and data is not None and (data / source).exists():
-        path = data / source
-    if not path.exists():
-        yield from _from_hub(source)
-        return
-    corpus = TextCorpus([path])
-    for file in corpus.files:
-        for text, _ in corpus.documents(file, limit=1 << 24):
-            yield text
-
-
-def _from_hub(source: str) -> Iterator[str]:
     from ponet.data.sources import open_source
 
+    data = data_folder()
+    for path in (Path(source).expanduser(), *([] if data is None else [data / source])):
+        if path.exists():
+            corpus = TextCorpus([path])
+            for file in corpus.files:
+                for text, _ in corpus.documents(file, limit=1 << 24):
+                    yield text
+            return
     if source == DEFAULT:
         raise PoNetError(
             "There is no folder 'wikipedia' in the data folder ($PONET_DATA): name a folder or a hub data set of "
