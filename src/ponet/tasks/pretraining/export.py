@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ponet.artifacts import replacing_folder
 from ponet.models.checkpoints import POOLING_FOLDER, write_modules
 from ponet.tasks.pretraining.export_card import Stage, export_card
-from ponet.tasks.pretraining.modelling import open_run
+from ponet.tasks.pretraining.task import open_run
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import MODEL_FILES, check_utf8_name, explain, read_json, write_json, write_text
 

@@ -12,6 +12,7 @@ shards/000000/       for each split that the shard has documents of, four arrays
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -52,7 +53,7 @@ class Counts:
 
     def add(self, other: "Counts") -> None:
         """Adds another's counts to these."""
-        for name, value in asdict(other).items():
+        for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
 
@@ -126,10 +127,9 @@ class Manifest:
     @property
     def left_out(self) -> dict[str, int]:
         """Documents left out, by reason."""
-        reasons: dict[str, int] = {}
+        reasons = Counter[str]()
         for shard in self.shards:
-            for reason, count in shard.left_out.items():
-                reasons[reason] = reasons.get(reason, 0) + count
+            reasons.update(shard.left_out)
         return reasons
 
     def write(self, folder: Path) -> None:
@@ -182,22 +182,28 @@ class Manifest:
             raise PoNetError(f"'{folder / MANIFEST}' is incomplete: prepare the data again elsewhere.") from error
 
 
-def check_files(folder: Path, manifest: Manifest, contents: bool) -> None:
-    """Compares the files of all shards with the manifest.
+def check_files(folder: Path, shards: Sequence[Shard], contents: bool, split: str = "", again: str = "it") -> None:
+    """Compares the files of shards with the manifest.
 
     Args:
         contents: whether their SHA-256 too, which reads all of them.
+        split: whose files alone.
+        again: what is to be prepared again where they differ.
 
     Raises:
         PoNetError: one is missing, cut off or changed; it is named.
     """
-    for shard in manifest.shards:
+    for shard in shards:
         for name, facts in shard.files.items():
             path = folder / SHARDS / shard.name / name
-            if found := damage(path, facts["bytes"], facts["sha256"] if contents else None):
-                raise PoNetError(
-                    f"The shard '{path.parent}' is damaged: '{name}' {found}. Delete '{folder}' and prepare it again."
-                )
+            if name.startswith(split) and (
+                found := damage(path, facts["bytes"], facts["sha256"] if contents else None)
+            ):
+                raise _damaged(path.parent, f": '{name}' {found}", folder, again)
+
+
+def _damaged(shard: Path, how: str, folder: Path, again: str) -> PoNetError:
+    return PoNetError(f"The shard '{shard}' is damaged{how}. Delete '{folder}' and prepare {again} again.")
 
 
 @dataclass(frozen=True)
@@ -228,10 +234,7 @@ class TokenCorpus:
         self.folder, self.split = Path(folder), split
         self.manifest = Manifest.read(self.folder)
         self.shards = [shard for shard in self.manifest.shards if shard.splits.get(split) is not None]
-        for shard in self.shards:
-            for name, facts in shard.files.items():
-                if name.startswith(f"{split}."):
-                    self._check(self.folder / SHARDS / shard.name / name, facts, contents)
+        check_files(self.folder, self.shards, contents, f"{split}.", "the data")
         self.tokens = sum(shard.splits[split].tokens for shard in self.shards)
         self.documents = sum(shard.splits[split].documents for shard in self.shards)
         self._open: dict[int, ShardArrays] = {}
@@ -241,13 +244,6 @@ class TokenCorpus:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": {}}
-
-    def _check(self, path: Path, facts: dict[str, Any], contents: bool) -> None:
-        if found := damage(path, facts["bytes"], facts["sha256"] if contents else None):
-            raise PoNetError(f"The shard '{path.parent}' is damaged: '{path.name}' {found}. {self._again()}")
-
-    def _again(self) -> str:
-        return f"Delete '{self.folder}' and prepare the data again."
 
     def shard(self, index: int) -> ShardArrays:
         """The arrays of one shard; tokens stay on disk until they are read.
@@ -265,7 +261,7 @@ class TokenCorpus:
             except OSError as error:
                 raise explain(error, folder) from error
             except ValueError as error:
-                raise PoNetError(f"The shard '{folder}' is damaged. {self._again()}") from error
+                raise _damaged(folder, "", self.folder, "the data") from error
             self._open[index] = ShardArrays(tokens, sentences, documents)
         return self._open[index]
 
