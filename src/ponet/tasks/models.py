@@ -30,11 +30,8 @@ def settle(tokenizer: "PoNetTokenizer", **values: Any) -> None:
 
 
 def open_tokenizer(name: str) -> "PoNetTokenizer":
-    """From a folder, a `vocab.txt`, a name in the data folder, a bundled checkpoint, or the hub.
-
-    Raises:
-        PoNetError: nothing there, or not a WordPiece tokenizer.
-    """
+    """From a folder, a `vocab.txt`, a name in the data folder, a bundled checkpoint, or the hub. Raises a PoNetError:
+    nothing there, or not a WordPiece tokenizer."""
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
     place = _local(name)
@@ -67,11 +64,8 @@ def _local(name: str) -> Path:
 
 
 def new_model(kind: "type[Model]", fields: dict[str, Any]) -> "Model":
-    """A model of a class, with new weights, from its configuration's fields.
-
-    Raises:
-        PoNetError: fields that don't go together, or a model that is larger than this machine's memory.
-    """
+    """A model of a class, with new weights, from its configuration's fields. Raises a PoNetError: fields that don't go
+    together, or a model that is larger than this machine's memory."""
     from huggingface_hub.errors import StrictDataclassError
 
     from ponet.models.configuration_ponet import PoNetConfig
@@ -85,11 +79,8 @@ def new_model(kind: "type[Model]", fields: dict[str, Any]) -> "Model":
 
 
 def check_memory(config: "PoNetConfig") -> None:
-    """Refuses sizes that this machine's memory can't hold, before anything of them is made.
-
-    Raises:
-        PoNetError: the embeddings and the feed-forward layers alone, in float32, are larger.
-    """
+    """Refuses sizes that this machine's memory can't hold, before anything of them is made. Raises a PoNetError: the
+    embeddings and the feed-forward layers alone, in float32, are larger."""
     import psutil
 
     width, rows = config.hidden_size, config.vocab_size + config.max_position_embeddings
@@ -140,11 +131,8 @@ def load_checkpoint(kind: "type[Model]", init: str, fields: dict[str, Any]) -> "
 
 
 def checkpoint_folder(init: str) -> Path:
-    """The folder of a checkpoint: a path, a name in the data folder, a bundled checkpoint's, or the hub's.
-
-    Raises:
-        PoNetError: no such checkpoint.
-    """
+    """The folder of a checkpoint: a path, a name in the data folder, a bundled checkpoint's, or the hub's. Raises a
+    PoNetError: no such checkpoint."""
     place = _local(init)
     if not place.exists():
         place = model_folder(init, MODEL_FILES)
@@ -201,11 +189,8 @@ def extend_positions(model: "PoNetPreTrainedModel", length: int, whose: str = "T
 
 
 def model_digest(folder: Path) -> str:
-    """Identifies a saved model and its tokenizer by what is in their files.
-
-    Raises:
-        PoNetError: a file that can't be read.
-    """
+    """Identifies a saved model and its tokenizer by what is in their files. Raises a PoNetError: a file that can't be
+    read."""
     digest = hashlib.sha256()
     with explained(folder):
         for path in sorted(folder.iterdir()):
@@ -220,11 +205,8 @@ def vocabulary_size(tokenizer: "PoNetTokenizer") -> int:
 
 
 def check_vocabulary(tokenizer: "PoNetTokenizer", model: Any, name: str, advice: str) -> None:
-    """Refuses a tokenizer with ids that the model of the checkpoint or run `name` has no embedding for.
-
-    Raises:
-        PoNetError: with the advice.
-    """
+    """Refuses a tokenizer with ids that the model of the checkpoint or run `name` has no embedding for. Raises a
+    PoNetError with the advice."""
     size = vocabulary_size(tokenizer)
     if size > model.config.vocab_size:
         raise PoNetError(

@@ -56,11 +56,8 @@ def open_teacher(name: str) -> "PoNetModel":
 
 
 def matched_layers(options: DistillationOptions, student_layers: int, teacher_layers: int) -> list[int]:
-    """The teacher's layer, from 1, that each layer of the student matches.
-
-    Raises:
-        PoNetError: where `data.layers` doesn't fit.
-    """
+    """The teacher's layer, from 1, that each layer of the student matches. Raises a PoNetError where `data.layers`
+    doesn't fit."""
     if options.layers is None:
         if student_layers > teacher_layers:
             raise PoNetError(
@@ -139,10 +136,7 @@ def switch_dropout_off(model: nn.Module) -> None:
 
 def saved_projection(run: Path, student_width: int, teacher_width: int) -> nn.Module:
     """The map from a run's states to its teacher's: `teacher_projection` of a narrower student, else the identity.
-
-    Raises:
-        PoNetError: where a narrower student's isn't in the run's weights.
-    """
+    Raises a PoNetError where a narrower student's isn't in the run's weights."""
     if student_width == teacher_width:
         return nn.Identity()
     file = run / "model.safetensors"

@@ -202,11 +202,8 @@ def _write(
 
 
 def open_cache(folder: Path, spec: DatasetSpec, task: LraTask, options: DataOptions, verify: bool = False) -> LraData:
-    """The data set of a folder, once its manifest, its files and its source agree.
-
-    Raises:
-        PoNetError: where they don't: what is wrong, and what to do.
-    """
+    """The data set of a folder, once its manifest, its files and its source agree. Raises a PoNetError where they
+    don't: what is wrong, and what to do."""
     manifest = read_json(folder / MANIFEST)
     _check(folder, manifest, spec, verify)
     splits = {}

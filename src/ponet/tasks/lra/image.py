@@ -95,11 +95,8 @@ def from_images(images: Sequence[NDArray[np.uint8]], labels: Sequence[int], note
 
 
 def decode(content: bytes, mode: str, where: str, advice: str) -> NDArray[Any]:
-    """The pixels of an image file in a mode of Pillow's, `[32, 32, ...]`.
-
-    Raises:
-        PoNetError: not a whole image, or not one of that size.
-    """
+    """The pixels of an image file in a mode of Pillow's, `[32, 32, ...]`. Raises a PoNetError: not a whole image, or
+    not one of that size."""
     require("PIL", "images")
     from PIL import Image, UnidentifiedImageError
 

@@ -270,10 +270,7 @@ def _grow_examples(seed: int, split: int, block: int) -> Examples:
 
 def read_block(block: Block) -> Examples:
     """Lines `source TAB target` of a published file; the parentheses in the source are left out, as everybody does.
-
-    Raises:
-        PoNetError: for a line that is something else, by its number.
-    """
+    Raises a PoNetError for a line that is something else, by its number."""
     tokens, lengths, labels = [], [], []
     for number, line in block.lines():
         source, tab, target = line.partition(b"\t")

@@ -105,11 +105,7 @@ class Rows:
 
 
 def metadata_files(source: str, contour_length: int) -> list[Path]:
-    """The metadata files in the order of their numbers.
-
-    Raises:
-        PoNetError: where there are none.
-    """
+    """The metadata files in the order of their numbers. Raises a PoNetError where there are none."""
     folder = find(source, f"pathfinder32/{FOLDERS[contour_length]}") / "metadata"
     files = list(folder.glob("*.npy"))
     if not files:
@@ -135,11 +131,8 @@ def row_jobs(source: str, contour_length: int, per_job: int) -> dict[str, list[R
 
 
 def read_metadata(path: Path) -> list[tuple[str, int]]:
-    """Image, as a path from the data set's folder, and label of each line.
-
-    Raises:
-        PoNetError: for a line that is something else, by its number.
-    """
+    """Image, as a path from the data set's folder, and label of each line. Raises a PoNetError for a line that is
+    something else, by its number."""
     with explained(path):
         content = path.read_bytes()
     if content.startswith(_ARRAY):
@@ -162,10 +155,7 @@ def read_metadata(path: Path) -> list[tuple[str, int]]:
 
 def read_images(job: Rows) -> Examples:
     """The images of some lines. One without a byte, or without anything on it, is left out and counted as `empty`.
-
-    Raises:
-        PoNetError: for an image that is missing or isn't a whole one of 32 x 32, by its path.
-    """
+    Raises a PoNetError for an image that is missing or isn't a whole one of 32 x 32, by its path."""
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
     rows = read_metadata(job.path)[job.start : job.stop]
@@ -181,11 +171,8 @@ def read_images(job: Rows) -> Examples:
 
 
 def draw_sheet(out: Path, contour_length: int, seed: int, each: int) -> None:
-    """Writes `each` images with label 1 and as many with label 0 under headings, as a PNG file.
-
-    Raises:
-        PoNetError: for an unknown contour length, or a file that can't be written.
-    """
+    """Writes `each` images with label 1 and as many with label 0 under headings, as a PNG file. Raises a PoNetError for
+    an unknown contour length, or a file that can't be written."""
     require("PIL", "images")
     from PIL import Image, ImageDraw
 

@@ -60,11 +60,8 @@ class Pathfinder:
 
 
 def generate(seed: int, block: int, count: int, contour_length: int = 14, split: int = 0) -> Pathfinder:
-    """`count` images, a function of the arguments alone. `split` draws from another stream of the same seed.
-
-    Raises:
-        PoNetError: for a contour length other than 6, 9 or 14.
-    """
+    """`count` images, a function of the arguments alone. `split` draws from another stream of the same seed. Raises a
+    PoNetError for a contour length other than 6, 9 or 14."""
     check_contour_length(contour_length)
     random = np.random.default_rng([seed, split, contour_length, block])
     found: list[_Curves] = []

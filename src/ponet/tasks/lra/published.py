@@ -116,11 +116,7 @@ class Block:
     """The number of the first line; a file begins with line 1."""
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Number and content of each line, without its end.
-
-        Raises:
-            PoNetError: where the file can't be read.
-        """
+        """Number and content of each line, without its end. Raises a PoNetError where the file can't be read."""
         with explained(self.path), self.path.open("rb") as file:
             file.seek(self.start)
             for number, line in enumerate(file, self.first_line):
@@ -149,11 +145,8 @@ def blocks(path: Path, header: bool = False, size: int = BLOCK) -> list[Block]:
 
 
 def check_end(path: Path) -> None:
-    """A look at the end of a file alone, since reading all before it may take long.
-
-    Raises:
-        PoNetError: where the file is empty or its last line has no end: then it has been cut off.
-    """
+    """A look at the end of a file alone, since reading all before it may take long. Raises a PoNetError where the file
+    is empty or its last line has no end: then it has been cut off."""
     with explained(path), path.open("rb") as file:
         if not file.seek(0, os.SEEK_END):
             raise _empty(path)

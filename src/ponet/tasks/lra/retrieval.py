@@ -44,11 +44,8 @@ def _default() -> str:
 
 
 def read_block(block: Block) -> Examples:
-    """Lines `label, id, id, text, text` of a published file.
-
-    Raises:
-        PoNetError: for a line that is something else, by its number.
-    """
+    """Lines `label, id, id, text, text` of a published file. Raises a PoNetError for a line that is something else, by
+    its number."""
     rows = []
     for number, line in block.lines():
         columns = line.split(b"\t")

@@ -62,11 +62,7 @@ TASKS: dict[str, LraTask] = {
 
 
 def get_lra_task(name: str) -> LraTask:
-    """The task of that name.
-
-    Raises:
-        PoNetError: for an unknown name, with the nearest known one.
-    """
+    """The task of that name. Raises a PoNetError for an unknown name, with the nearest known one."""
     if name not in TASKS:
         raise PoNetError(f"Long Range Arena has no task '{name}'.{suggest(str(name), TASKS)}")
     return TASKS[name]

@@ -126,11 +126,8 @@ def accuracy(prediction: "EvalPrediction") -> dict[str, float]:
 
 
 def build_model(values: dict[str, Any], task: LraTask) -> "PoNetForSequenceClassification":
-    """The classifier that the recipe's `model` section describes, with new weights.
-
-    Raises:
-        PoNetError: as `check_fields`.
-    """
+    """The classifier that the recipe's `model` section describes, with new weights. Raises a PoNetError as
+    `check_fields`."""
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
     from ponet.tasks.models import new_model
 
@@ -142,11 +139,8 @@ def build_model(values: dict[str, Any], task: LraTask) -> "PoNetForSequenceClass
 
 
 def check_fields(values: dict[str, Any], task: LraTask) -> dict[str, Any]:
-    """The configuration's fields in a recipe's `model` section, with positions for the data.
-
-    Raises:
-        PoNetError: fields that the data set decides, or too few positions.
-    """
+    """The configuration's fields in a recipe's `model` section, with positions for the data. Raises a PoNetError:
+    fields that the data set decides, or too few positions."""
     for name in BY_TASK:
         if name in values:
             raise PoNetError(f"model.{name} follows from the data set '{task.name}': leave it out.")

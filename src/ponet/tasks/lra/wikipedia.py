@@ -107,10 +107,7 @@ def _paragraphs(body: bytes) -> list[int]:
 
 def read_articles(source: str, seed: int, most: int) -> Articles:
     """Up to `most` different articles long enough for two texts, a random choice from all; read in constant memory.
-
-    Raises:
-        PoNetError: as the readers of files do.
-    """
+    Raises a PoNetError as the readers of files do."""
     seen: set[bytes] = set()
     fitting = []
     for number, text in enumerate(_texts(source)):

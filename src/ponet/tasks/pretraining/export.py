@@ -135,11 +135,7 @@ def _evaluations(run: Path) -> list[dict[str, Any]]:
 
 
 def _to_half(model: "PoNetForPreTraining", run: Path) -> None:
-    """Rounds the weights, tied ones staying tied.
-
-    Raises:
-        PoNetError: one isn't finite, in half precision or at all.
-    """
+    """Rounds the weights, tied ones staying tied. Raises a PoNetError: one isn't finite, in half precision or at all."""
     import torch
 
     for name, weight in model.named_parameters():

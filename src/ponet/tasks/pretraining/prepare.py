@@ -274,11 +274,7 @@ def _merge(out: Path, folder: Path) -> None:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """The folders of all parts, in order.
-
-    Raises:
-        PoNetError: none, some that aren't there, or of two divisions.
-    """
+    """The folders of all parts, in order. Raises a PoNetError: none, some that aren't there, or of two divisions."""
     found = [(path, match) for path in sorted(folder.glob("*")) if (match := _NAME.fullmatch(path.name))]
     if not found:
         raise PoNetError(

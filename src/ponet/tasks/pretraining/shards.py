@@ -246,11 +246,8 @@ class TokenCorpus:
         return {**self.__dict__, "_open": {}}
 
     def shard(self, index: int) -> ShardArrays:
-        """The arrays of one shard; tokens stay on disk until they are read.
-
-        Raises:
-            PoNetError: where they can't be read.
-        """
+        """The arrays of one shard; tokens stay on disk until they are read. Raises a PoNetError where they can't be
+        read."""
         if index not in self._open:
             folder = self.folder / SHARDS / self.shards[index].name
             try:
@@ -273,11 +270,7 @@ class TokenCorpus:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def tokenizer(self) -> "PoNetTokenizer":
-        """The tokenizer that the data was made with.
-
-        Raises:
-            PoNetError: where the one in the folder is another.
-        """
+        """The tokenizer that the data was made with. Raises a PoNetError where the one in the folder is another."""
         from ponet.tasks.models import open_tokenizer
 
         tokenizer = open_tokenizer(str(self.folder / TOKENIZER))

@@ -124,11 +124,7 @@ def _held_out(options: PretrainingOptions, vocabulary: Vocabulary, corpus: Token
 
 
 def prepared_split(name: str) -> str:
-    """The split of prepared data that an evaluation asks for.
-
-    Raises:
-        PoNetError: one that prepared data doesn't have.
-    """
+    """The split of prepared data that an evaluation asks for. Raises a PoNetError: one that prepared data doesn't have."""
     if name not in ("test", VALIDATION, TRAIN):
         raise PoNetError(f"Prepared data has the splits {VALIDATION} and {TRAIN}, no '{name}'.")
     return VALIDATION if name == "test" else name  # "test" is what `ponet evaluate` asks for by itself
@@ -236,11 +232,8 @@ def _from_checkpoint(
 
 
 def open_run(run: Path) -> "tuple[PoNetForPreTraining, str]":
-    """A run's model, and the fingerprint of its tokenizer.
-
-    Raises:
-        PoNetError: no finished model there, or a broken one.
-    """
+    """A run's model, and the fingerprint of its tokenizer. Raises a PoNetError: no finished model there, or a broken
+    one."""
     from ponet.models.modeling_ponet import PoNetForPreTraining
 
     return finished_model(PoNetForPreTraining, run), fingerprint(open_tokenizer(str(run)))

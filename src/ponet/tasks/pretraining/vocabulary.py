@@ -40,11 +40,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, tokenizer: "PoNetTokenizer") -> "Vocabulary":
-        """The vocabulary of a tokenizer.
-
-        Raises:
-            PoNetError: where it has no [CLS], [SEP] or [MASK], or no words.
-        """
+        """The vocabulary of a tokenizer. Raises a PoNetError where it has no [CLS], [SEP] or [MASK], or no words."""
         pieces = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=True)
         ids: dict[str, int] = {}
         for name in ("cls_token", "sep_token", "mask_token"):
@@ -100,11 +96,8 @@ class CorpusSample:
 
 
 def learn_vocabulary(sources: "Sequence[CorpusSource]", vocab_size: int, lowercase: bool) -> "PoNetTokenizer":
-    """A tokenizer with a WordPiece vocabulary of so many pieces at most, learned from the corpus.
-
-    Raises:
-        PoNetError: for a corpus that can't be read or holds no text, and too small a vocabulary for its characters.
-    """
+    """A tokenizer with a WordPiece vocabulary of so many pieces at most, learned from the corpus. Raises a PoNetError
+    for a corpus that can't be read or holds no text, and too small a vocabulary for its characters."""
     from ponet.data.tokenizer_training import PASSES, train_wordpiece
 
     total = sum(source.size(index) for source in sources for index in range(len(source.files)))
