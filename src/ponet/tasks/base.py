@@ -45,10 +45,9 @@ class Split:
 
 
 class Objective(Protocol):
-    """A loss of several parts, each a mean over something else, and their figures, which replace the model's own.
-
-    Everything is a sum, so that a step's loss and an evaluation's figures are the same however the examples are
-    spread over batches and processes.
+    """A loss of several parts, each a mean over something else, and their figures, which replace the model's own: sums,
+    so that a step's loss and an evaluation's figures are the same however examples are spread over batches and
+    processes.
     """
 
     def counts(self, batch: "dict[str, Tensor]") -> "Tensor":

@@ -99,7 +99,7 @@ def load_checkpoint(kind: "type[Model]", init: str, fields: dict[str, Any]) -> "
 
     Args:
         kind: the class; what it has and the checkpoint lacks is initialised.
-        init: a folder, a bundled checkpoint's name, or the hub's.
+        init: as `checkpoint_folder` takes it.
         fields: of the configuration, in the place of the checkpoint's own.
 
     Raises:
@@ -110,24 +110,17 @@ def load_checkpoint(kind: "type[Model]", init: str, fields: dict[str, Any]) -> "
     from ponet.models.loading import WeightsError
 
     place = checkpoint_folder(init)
+    how = {"ignore_mismatched_sizes": True, "key_mapping": {r"^bert\.": "ponet."}}
     try:
         with quiet():
-            loaded: Any = kind.from_pretrained(
-                place,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                key_mapping={r"^bert\.": "ponet."},
-                dtype=torch.float32,
-                **fields,
-            )
+            loaded: Any = kind.from_pretrained(place, dtype=torch.float32, output_loading_info=True, **how, **fields)
     except WeightsError as error:
         raise PoNetError(f"{error} It is damaged: start from another checkpoint.") from error
     except Exception as error:  # a cut or foreign file raises whatever its reader raises
         raise PoNetError(
             f"The checkpoint '{init}' can't be read ({brief(error)}): it is cut off, or of another kind."
         ) from error
-    model, info = loaded
-    return model, info
+    return tuple(loaded)
 
 
 def checkpoint_folder(init: str) -> Path:
@@ -142,16 +135,8 @@ def checkpoint_folder(init: str) -> Path:
 
 
 def finished_model(kind: "type[Model]", run: Path, **fields: Any) -> "Model":
-    """The model of a run folder, in float32, for inference, with every weight from its file.
-
-    Args:
-        kind: its class.
-        run: the folder.
-        fields: of the configuration, in the place of the saved ones; none that changes a weight's shape.
-
-    Raises:
-        PoNetError: the run has none yet, or a broken one.
-    """
+    """The model of a run folder, in float32, for inference, with every weight from its file. Fields, none that
+    changes a weight's shape, take the place of the saved ones. Raises a PoNetError for no model or a broken one."""
     import torch
 
     from ponet.models.loading import WeightsError, check_finite, check_weights, refuse_missing
@@ -171,16 +156,12 @@ def finished_model(kind: "type[Model]", run: Path, **fields: Any) -> "Model":
         raise PoNetError(
             f"The model in '{run}' can't be read ({brief(error)}): train it again with --overwrite."
         ) from error
-    finished: Model = model.eval()
-    return finished
+    return model.eval()
 
 
 def extend_positions(model: "PoNetPreTrainedModel", length: int, whose: str = "The checkpoint's") -> list[str]:
-    """Repeats a model's positions up to `length`, where it has fewer and doesn't restart them (`repeat_positions`).
-
-    Returns:
-        What to say about it: a sentence, or none.
-    """
+    """Repeats a model's positions up to `length`, where it has fewer and doesn't restart them (`repeat_positions`), and
+    returns what to say about it: a sentence, or none."""
     positions = model.config.max_position_embeddings
     if length <= positions or model.config.repeat_positions:
         return []

@@ -31,8 +31,7 @@ def open_teacher(name: str) -> "PoNetModel":
     """
     from ponet.models.modeling_ponet import PoNetModel
 
-    folder = checkpoint_folder(name)
-    config = read_json(folder / "config.json")
+    config = read_json(checkpoint_folder(name) / "config.json")
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind != "bert":
         raise PoNetError(
@@ -167,13 +166,8 @@ def narrowed(student: "PoNetForPreTraining", teacher: "PoNetModel") -> nn.Linear
 
 @torch.no_grad()
 def take_over(student: "PoNetForPreTraining", teacher: "PoNetModel", layers: list[int]) -> int:
-    """Copies the teacher's weights to wherever the student has the same, layer by layer as matched.
-
-    A pooling mixer's projections begin as described at `VALUE_SCALE`.
-
-    Returns:
-        How many numbers were copied, or derived from the teacher's.
-    """
+    """Copies the teacher's weights to wherever the student has the same, layer by layer as matched; a pooling mixer's
+    projections begin as described at `VALUE_SCALE`. Returns how many numbers are or follow from the teacher's."""
     sources = dict(teacher.named_parameters())
     derived: dict[str, Tensor] = {}
     for index, layer in enumerate(layers):
@@ -182,10 +176,10 @@ def take_over(student: "PoNetForPreTraining", teacher: "PoNetModel", layers: lis
         if student.config.layer_mixers[index] != "pooling":
             continue
         for part in ("weight", "bias"):
+            value = sources[f"{mixer}value.{part}"]
             derived[f"{place}dense_q.{part}"] = sources[f"{mixer}query.{part}"]
-            derived[f"{place}dense_k.{part}"] = sources[f"{mixer}value.{part}"]
-            derived[f"{place}dense_segment.{part}"] = VALUE_SCALE * sources[f"{mixer}value.{part}"]
-            derived[f"{place}dense_local.{part}"] = VALUE_SCALE * sources[f"{mixer}value.{part}"]
+            derived[f"{place}dense_k.{part}"] = value
+            derived[f"{place}dense_segment.{part}"] = derived[f"{place}dense_local.{part}"] = VALUE_SCALE * value
         derived[f"{place}dense_o.bias"] = torch.full_like(sources[f"{mixer}value.bias"], OUTPUT_BIAS)
     count = 0
     for name, parameter in student.ponet.named_parameters():

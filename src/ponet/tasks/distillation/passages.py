@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -105,14 +105,9 @@ class Passages(PlannedExamples[PassagePlan]):
 
 
 class WithPairs:
-    """Passages and masked pairs of spans, each from a random part of the same text, as one set of examples.
+    """Passages and masked pairs of spans of one corpus, each from a random part of the text, as one set of examples.
 
-    The shards of the corpus stand there twice: first for passages, then for pairs.
-
-    Args:
-        passages: the passages.
-        pairs: examples of pre-training from the same corpus.
-        share: of the text, for pairs.
+    The shards of the corpus stand there twice: first for passages, then for pairs, which get `share` of the text.
     """
 
     def __init__(self, passages: Passages, pairs: PretrainingExamples, share: float) -> None:
@@ -129,7 +124,7 @@ class WithPairs:
         kind, at = divmod(shard, len(self.corpus.corpus))
         plan = self.parts[kind].plan(length, epoch, at)
         rows = self._rows(len(plan.lengths), kind, (length, epoch, shard))
-        return type(plan)(*(getattr(plan, field.name)[rows] for field in fields(plan)))
+        return type(plan)(*(column[rows] for column in vars(plan).values()))
 
     def __getitem__(self, key: Any) -> Example:
         length, epoch, shard, row = key

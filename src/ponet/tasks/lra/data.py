@@ -15,7 +15,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,11 @@ class LraData:
     what was cut or skipped), `seed` (generated data), `parameters`, `version` (of generator or reader), `checksum`."""
     folder: Path
     """Where it lies in the cache."""
-    notices: list[str] = field(default_factory=list)
-    """The differences from the official data, for the user to read."""
+
+    @property
+    def notices(self) -> list[str]:
+        """The differences from the official data, for the user to read."""
+        return list(self.facts["differences"])
 
 
 def open_data(task: str, options: DataOptions | None = None, verify: bool = False) -> LraData:
@@ -213,17 +216,12 @@ def open_cache(folder: Path, spec: DatasetSpec, task: LraTask, options: DataOpti
             splits[split] = _open_split(folder, stored, manifest).spread(spec.shown.get(split))
     examples = {split: len(store) for split, store in splits.items()}
     differences = [*_count_differences(task, examples, options), *spec.remarks(manifest["notes"])]
-    facts = {
-        "task": task.name,
-        "source": manifest["source"],
-        "official": dict(task.official),
-        "examples": examples,
-        "differences": differences,
-        **{name: manifest[name] for name in ("notes", "parameters", "version", "checksum")},
-    }
+    facts = {"task": task.name, "source": manifest["source"], "official": dict(task.official)}
+    facts |= {"examples": examples, "differences": differences}
+    facts |= {name: manifest[name] for name in ("notes", "parameters", "version", "checksum")}
     if "seed" in spec.parameters:
         facts["seed"] = spec.parameters["seed"]
-    return LraData(task, splits, facts, folder, list(differences))
+    return LraData(task, splits, facts, folder)
 
 
 def _count_differences(task: LraTask, examples: Mapping[str, int], options: DataOptions) -> list[str]:

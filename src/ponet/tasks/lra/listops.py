@@ -203,18 +203,18 @@ def _prune(levels: list[_Level], kept: NDArray[np.bool_]) -> list[_Level]:
 
 def _measure(levels: list[_Level]) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
     """From the leaves up: tokens below and including each node, and its value."""
-    lengths: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(levels)
-    values: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(levels)
-    for depth in reversed(range(len(levels))):
-        level = levels[depth]
+    lengths: list[NDArray[np.int64]] = []
+    values: list[NDArray[np.int64]] = []
+    for level in reversed(levels):
         parents = np.flatnonzero(level.operator != _DIGIT)
-        lengths[depth] = _own_tokens(level.operator)
-        values[depth] = level.digit.astype(np.int64)
+        own, value = _own_tokens(level.operator), level.digit.astype(np.int64)
         if len(parents):
             first = _starts(level.arity)[:-1]
-            lengths[depth][parents] += np.add.reduceat(lengths[depth + 1], first)
-            values[depth][parents] = _apply(level.operator[parents], values[depth + 1], first, level.arity)
-    return lengths, values
+            own[parents] += np.add.reduceat(lengths[-1], first)
+            value[parents] = _apply(level.operator[parents], values[-1], first, level.arity)
+        lengths.append(own)
+        values.append(value)
+    return lengths[::-1], values[::-1]
 
 
 def _apply(
@@ -271,7 +271,7 @@ def _grow_examples(seed: int, split: int, block: int) -> Examples:
 def read_block(block: Block) -> Examples:
     """Lines `source TAB target` of a published file; the parentheses in the source are left out, as everybody does.
     Raises a PoNetError for a line that is something else, by its number."""
-    tokens, lengths, labels = [], [], []
+    expressions, labels = [], []
     for number, line in block.lines():
         source, tab, target = line.partition(b"\t")
         if not tab:
@@ -283,23 +283,13 @@ def read_block(block: Block) -> Examples:
         ids = source.translate(_TO_ID, b" ()")
         if not ids or b"\0" in ids:
             raise wrong(block.path, number, "is not an expression in ListOps' 15 tokens")
-        tokens.append(ids)
-        lengths.append(len(ids))
+        expressions.append(ids)
         labels.append(int(target))
-    return Examples(
-        [np.frombuffer(b"".join(tokens), np.uint8)], [np.array(lengths, np.int64)], np.array(labels, np.uint8)
-    )
+    lengths = np.array([len(ids) for ids in expressions], np.int64)
+    return Examples([np.frombuffer(b"".join(expressions), np.uint8)], [lengths], np.array(labels, np.uint8))
 
 
 _OPERATOR_BYTES = {operator.encode(): bytes([200 + place]) for place, operator in enumerate(OPERATORS)}
-
-
-def _id_table() -> bytes:
-    table = bytearray(256)  # 0 for whatever is no token
-    for place, token in enumerate(TOKENS):
-        table[_OPERATOR_BYTES.get(token.encode(), token.encode())[0]] = place + 1
-    return bytes(table)
-
-
-_TO_ID = _id_table()
+_TOKEN_BYTES = b"".join([*_OPERATOR_BYTES.values(), *(token.encode() for token in TOKENS[len(OPERATORS) :])])
+_TO_ID = bytes(_TOKEN_BYTES.find(byte) + 1 for byte in range(256))  # 0 for whatever is no token
 _DIGITS = {str(digit).encode() for digit in range(CLASSES)}

@@ -59,7 +59,7 @@ class MaskedArenaTask:
             compute_metrics=None,
             best_metric="loss",
             greater_is_better=False,
-            notices=list(data.notices),
+            notices=data.notices,
             facts=data.facts,
             objective=PretrainingObjective(model.config, second=None),
         )

@@ -94,14 +94,18 @@ def identity(source: str) -> str:
     return str(path.resolve()) if path.exists() else source
 
 
-def source_sizes(source: str) -> dict[str, int]:
-    """The bytes of each data file under a path or a name in the data folder; none for a hub name."""
+def located(source: str) -> Path | None:
+    """A path, or a name in the data folder; None for one of the hub."""
     data = data_folder()
-    for path in (Path(source).expanduser(), *([] if data is None else [data / source])):
-        if path.exists():
-            files = sorted(path.rglob("*")) if path.is_dir() else [path]
-            return sizes(file for file in files if file.suffix in (".parquet", ".csv", ".tsv", ".jsonl", ".json"))
-    return {}
+    places = (Path(source).expanduser(), *([] if data is None else [data / source]))
+    return next((path for path in places if path.exists()), None)
+
+
+def source_sizes(source: str) -> dict[str, int]:
+    """The bytes of each data file of a source on this machine."""
+    path = located(source)
+    files = [] if path is None else sorted(path.rglob("*")) if path.is_dir() else [path]
+    return sizes(file for file in files if file.suffix in (".parquet", ".csv", ".tsv", ".jsonl", ".json"))
 
 
 @dataclass(frozen=True)

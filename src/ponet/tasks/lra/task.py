@@ -50,7 +50,7 @@ class ArenaTask:
             collate=collator(task, options, model.config.max_position_embeddings),
             compute_metrics=accuracy,
             best_metric="accuracy",
-            notices=list(data.notices),
+            notices=data.notices,
             facts=data.facts | facts,
             new_weights=frozenset(new),
         )
@@ -109,7 +109,7 @@ def open_split(task: LraTask, options: LraOptions, split: str) -> tuple[Split, l
     opened = open_data(task.name, options)
     if split not in opened.splits:
         raise PoNetError(f"There is no split '{split}': choose {', '.join(opened.splits)}.")
-    return make_split(opened.splits[split], task), list(opened.notices)
+    return make_split(opened.splits[split], task), opened.notices
 
 
 def collator(task: LraTask, options: LraOptions, padded_length: int) -> Collate:

@@ -9,18 +9,16 @@ the comparison does. No article is in two splits.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ponet.config.lra import DataOptions
-from ponet.tasks.lra.published import identity, source_sizes
+from ponet.tasks.lra.published import identity, located, source_sizes
 from ponet.tasks.lra.spec import TASKS, DatasetSpec, ExampleSource
 from ponet.tasks.lra.store import Examples, digest
 from ponet.tasks.lra.text import LIMIT, from_texts
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import data_folder
 
 VERSION = 1
 DEFAULT = "wikipedia"
@@ -136,14 +134,12 @@ def _texts(source: str) -> Iterator[str]:
     from ponet.data.corpora import TextCorpus
     from ponet.data.sources import open_source
 
-    data = data_folder()
-    for path in (Path(source).expanduser(), *([] if data is None else [data / source])):
-        if path.exists():
-            corpus = TextCorpus([path])
-            for file in corpus.files:
-                for text, _ in corpus.documents(file, limit=1 << 24):
-                    yield text
-            return
+    if path := located(source):
+        corpus = TextCorpus([path])
+        for file in corpus.files:
+            for text, _ in corpus.documents(file, limit=1 << 24):
+                yield text
+        return
     if source == DEFAULT:
         raise PoNetError(
             "There is no folder 'wikipedia' in the data folder ($PONET_DATA): name a folder or a hub data set of "

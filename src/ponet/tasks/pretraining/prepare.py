@@ -74,8 +74,7 @@ def prepare(
 
     Args:
         corpus: names, as `ponet.data.corpora.open_sources` takes them.
-        tokenizer: a folder, `vocab.txt`, name in the data folder or on the hub. Without it a WordPiece vocabulary is
-            learned from the corpus.
+        tokenizer: as `open_tokenizer` takes it. Without it a WordPiece vocabulary is learned from the corpus.
         vocab_size: pieces of that vocabulary. [default: 16,000]
         validation: a held-out corpus. Documents of `corpus` with the same text are left out.
         validation_fraction: the share of the documents of `corpus` to hold out instead, 0 to below 1. [default:

@@ -124,7 +124,7 @@ def _held_out(options: PretrainingOptions, vocabulary: Vocabulary, corpus: Token
 
 
 def prepared_split(name: str) -> str:
-    """The split of prepared data that an evaluation asks for. Raises a PoNetError: one that prepared data doesn't have."""
+    """The split of prepared data that an evaluation asks for. Raises a PoNetError where there is none of that name."""
     if name not in ("test", VALIDATION, TRAIN):
         raise PoNetError(f"Prepared data has the splits {VALIDATION} and {TRAIN}, no '{name}'.")
     return VALIDATION if name == "test" else name  # "test" is what `ponet evaluate` asks for by itself
