@@ -36,7 +36,6 @@ def plan_passages(arrays: ShardArrays, max_length: int, short_share: float, key:
     """Divides the documents of a shard: every token is in exactly one passage, which ends with a sentence if it can.
 
     Args:
-        arrays: the shard.
         max_length: the most tokens in a passage, special ones included.
         short_share: the share of passages that aim at fewer, log-uniform between `SHORTEST` and the whole. Such a
             passage has a sentence at least.
@@ -70,15 +69,10 @@ def plan_passages(arrays: ShardArrays, max_length: int, short_share: float, key:
 
 
 class Passages(PlannedExamples[PassagePlan]):
-    """The passages of a corpus, indexed by `ponet.tasks.pretraining.examples.Key`.
+    """The passages of a corpus, as `plan_passages` divides it, indexed by `ponet.tasks.pretraining.examples.Key`.
 
     An example has `input_ids` and `segment_ids` (each special token and each sentence a segment, in order) and
     `token_type_ids` (0), `[n]` int64.
-
-    Args:
-        corpus, vocabulary: as `PlannedExamples`'s.
-        short_share: as in `plan_passages`.
-        seed: decides the passages.
     """
 
     def __init__(

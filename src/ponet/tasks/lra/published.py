@@ -22,15 +22,8 @@ ROWS = 2_500
 
 
 def find(source: str, name: str) -> Path:
-    """A file or folder of the archive: `source` itself, or below it or below the `lra_release` folders in it.
-
-    Args:
-        source: what the user named: the unpacked archive, or any folder in it.
-        name: the path within the archive's innermost `lra_release`.
-
-    Raises:
-        PoNetError: where it isn't there.
-    """
+    """A file or folder of the archive by its path within the innermost `lra_release`, where the user named the unpacked
+    archive or any folder in it. Raises a PoNetError where it isn't there."""
     root = Path(source).expanduser()
     parts = Path(name).parts
     ends = [Path(*parts[start:]) for start in range(len(parts))]

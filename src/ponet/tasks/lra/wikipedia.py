@@ -219,12 +219,8 @@ def partners(nearest: NDArray[np.int64], chosen: NDArray[np.int64], random: np.r
     """`[m]` for each of the `chosen` texts another one of them, of like topic; every one is taken exactly once.
 
     In random order, each takes the nearest that is left. That no text is taken more often than another one matters:
-    else a model could recognise pairs by one of their texts alone.
-
-    Args:
-        nearest: as `neighbours` gives them.
-        chosen: `[m]` two or more different numbers.
-        random: where the order comes from.
+    else a model could recognise pairs by one of their texts alone. `nearest` is as `neighbours` gives it, and `chosen`
+    two or more different numbers.
     """
     free = np.zeros(len(nearest), bool)
     free[chosen] = True

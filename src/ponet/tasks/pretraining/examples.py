@@ -234,13 +234,8 @@ def _words(places: np.ndarray, continues: np.ndarray, wanted: int, generator: np
 
 
 class PlannedExamples(ABC, Generic[Plan]):
-    """Examples of a corpus, indexed by `Key`, whose lengths are planned shard by shard before any is made.
-
-    Args:
-        corpus: the prepared data.
-        vocabulary: of its tokenizer.
-        seed: decides the examples and their order.
-    """
+    """Examples of a corpus, indexed by `Key`, whose lengths are planned shard by shard before any is made; the seed
+    decides them and their order."""
 
     def __init__(self, corpus: TokenCorpus | JoinedCorpus, vocabulary: Vocabulary, seed: int) -> None:
         self.corpus, self.vocabulary, self.seed = corpus, vocabulary, seed
@@ -276,10 +271,6 @@ class PretrainingExamples(PlannedExamples[ChunkPlan]):
     An example has `input_ids`, `segment_ids` (each special token and each sentence a segment, in order),
     `token_type_ids` (0 to the first [SEP], then 1) and `labels` (word ids, -100 where nothing is to be said), `[n]`
     int64 each, and the class `sentence_label`.
-
-    Args:
-        corpus, vocabulary: as `PlannedExamples`'s.
-        drawing: how examples are drawn.
     """
 
     def __init__(self, corpus: TokenCorpus | JoinedCorpus, vocabulary: Vocabulary, drawing: Drawing) -> None:
@@ -301,11 +292,9 @@ class PretrainingExamples(PlannedExamples[ChunkPlan]):
         if kind == SWAPPED:
             first, second = second, first
         goal = int(plan.goal[row])
-        sizes = (len(first[0]), len(second[0]))
-        kept = cut_lengths(*sizes, goal)
-        first, second = (
-            _drop(span, size - keep, generator) for span, size, keep in zip((first, second), sizes, kept, strict=True)
-        )
+        one, two = len(first[0]), len(second[0])
+        left, right = cut_lengths(one, two, goal)
+        first, second = _drop(first, one - left, generator), _drop(second, two - right, generator)
         return self._assembled(first, second, self.labels[kind], generator)
 
     def _assembled(self, first: "Span", second: "Span", label: int, generator: np.random.Generator) -> Example:

@@ -198,12 +198,10 @@ def _check(folder: Path, settings: dict[str, Any], part: tuple[int, int] | None)
 def notices_of(manifest: Manifest, fraction: float) -> list[str]:
     """Sentences about the data for the user."""
     found, counts, left_out = [], manifest.splits, manifest.left_out
-    if left_out.get("in_validation"):
-        found.append(
-            f"Documents left out because they are in the validation corpus too: {left_out['in_validation']:,}."
-        )
-    if left_out.get("too_short"):
-        found.append(f"Documents left out because they are a single token: {left_out['too_short']:,}.")
+    reasons = {"in_validation": "in the validation corpus too", "too_short": "a single token"}
+    for reason, words in reasons.items():
+        if left_out.get(reason):
+            found.append(f"Documents left out because they are {words}: {left_out[reason]:,}.")
     train = counts[shards.TRAIN]
     if train.unknown > 0.01 * train.tokens:
         found.append(

@@ -222,7 +222,6 @@ class TokenCorpus:
     """One split of a folder that `ponet pretrain prepare` made. Can be pickled: a worker process opens its own maps.
 
     Args:
-        folder: the prepared data.
         split: "train" or "validation".
         contents: whether the SHA-256 of every array is compared, which reads all of it once; sizes always are.
 
@@ -285,13 +284,7 @@ class TokenCorpus:
 class JoinedCorpus:
     """One split of several folders of prepared data, as one sequence of shards; a folder may stand there repeatedly.
 
-    Args:
-        folders: what `ponet pretrain prepare` made, all with one tokenizer.
-        split: "train" or "validation".
-        contents: as `TokenCorpus`'s.
-
-    Raises:
-        PoNetError: as `TokenCorpus`, or where the tokenizers differ.
+    Arguments and errors are those of `TokenCorpus`; also a PoNetError where the tokenizers differ.
     """
 
     def __init__(self, folders: Sequence[str], split: str, contents: bool) -> None:

@@ -69,9 +69,6 @@ class PretrainingStream(Sampler[list[Key]]):
         epochs: passes over the corpus's tokens.
         accumulation: batches to a step, for each process.
         process, processes: the part of the stream that this process takes.
-
-    Attributes:
-        phases: `[(length, the batch with which the phase ends)]`.
     """
 
     def __init__(
@@ -93,7 +90,7 @@ class PretrainingStream(Sampler[list[Key]]):
         self._tokens = [0]  # tokens up to and with each batch, as far as the stream has been read
         self.steps = steps if steps is not None else self._steps_of(epochs, phases[0][0])
         self.batches = self.steps * self.group
-        self.phases: list[tuple[int, int]] = []
+        self.phases: list[tuple[int, int]] = []  # lengths, and the batch with which each phase ends
         for (length, _), share in zip(phases, accumulate(share for _, share in phases), strict=True):
             if self.phases and self.phases[-1][0] == length:
                 self.phases.pop()  # of the same length it would be the first examples once more
