@@ -89,7 +89,7 @@ def merge(
 
       ponet pretrain merge data
     """
-    from ponet.tasks.pretraining.merge import merge as merge_parts
+    from ponet.tasks.pretraining.prepare import merge as merge_parts
 
     _say_prepared(merge_parts(out))
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ponet.mixers.base import Mixer, register_mixer
-from ponet.mixers.by_document import Rows, document_rows
+from ponet.mixers.by_document import Rows, derived, document_rows
 from ponet.mixers.fused_linear import fused_linear
 from ponet.ops.layout import Layout
 from ponet.ops.padded import AnyLayout, PaddedLayout
@@ -66,27 +66,32 @@ class AttentionMixer(Mixer):
         elif isinstance(layout, PaddedLayout) and self.window is not None and mask is not None:
             places = window_rows(layout, self.window)
             mask = mask & (places[:, None, :, None] == places[:, None, None, :])
-        dropout = self.dropout if self.training else 0.0
-        weights = None
-        if output_weights or self.eager:
-            mixed, weights = _attention_with_weights(q, k, v, mask, dropout)
-        else:
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        mixed, weights = self._attend(q, k, v, mask, output_weights)
         mixed = mixed.transpose(1, 2).reshape(layout.batch_size, layout.padded_length, d)
         return layout.unpad(mixed), weights if output_weights else None
+
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, output_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """`[b, h, n, e]` each; the weights `[b, h, n, n]` where they are asked for or the kernel is eager."""
+        dropout = self.dropout if self.training else 0.0
+        if not (output_weights or self.eager):
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout), None
+        scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
+        if mask is not None:
+            # The lowest number, not -inf: a row of padding alone then has weights too, and never NaN.
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        weights = F.dropout(scores.softmax(-1), dropout)
+        return weights @ v, weights
 
     def _within(self, hidden_states: Tensor, windows: Layout) -> Tensor:
         """Attention within each document, or each of its windows, `[T, d]` -> `[T, d]`."""
         projected = fused_linear(hidden_states, (self.query, self.key, self.value))
-        dropout = self.dropout if self.training else 0.0
 
         def attend(padded: Tensor, rows: Rows) -> Tensor:
             q, k, v = padded.unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # [b, h, n, e]
             mask = None if rows.mask is None else rows.mask[:, None, None, :]
-            if self.eager:
-                mixed, _ = _attention_with_weights(q, k, v, mask, dropout)
-            else:
-                mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+            mixed, _ = self._attend(q, k, v, mask)
             return mixed.transpose(1, 2).flatten(2)
 
         return document_rows(windows).map(projected, attend)
@@ -97,28 +102,16 @@ def window_layout(layout: Layout, size: int) -> Layout:
 
     A document's windows depend on its length alone. Computed once for each batch.
     """
-    key = f"windows:{size}"
-    if key not in layout.derived:
+
+    def make() -> Layout:
         ends, start = [0], 0
         for n in layout.lengths:
             count = -(-n // size)
             ends += [start + n * part // count for part in range(1, count + 1)]
             start += n
-        cu_seqlens = torch.tensor(ends, dtype=torch.int32, device=layout.cu_seqlens.device)
-        layout.derived[key] = Layout.from_packed(cu_seqlens)
-    found: Layout = layout.derived[key]
-    return found
+        return Layout.from_packed(torch.tensor(ends, dtype=torch.int32, device=layout.cu_seqlens.device))
 
-
-def _attention_with_weights(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float
-) -> tuple[Tensor, Tensor]:
-    scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
-    if mask is not None:
-        # The lowest number, not -inf: a row of padding alone then has weights too, and never NaN.
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    weights = F.dropout(scores.softmax(-1), dropout)
-    return weights @ v, weights
+    return derived(layout, f"windows:{size}", make)
 
 
 def window_rows(layout: PaddedLayout, size: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from ponet.mixers.base import Mixer
 from ponet.mixers.fused_linear import fused_linear
 from ponet.ops.layout import Layout
+
+Derived = TypeVar("Derived")
 
 _LEAST_FILL = 0.75  # of the longest in its rows: at most a third more work, and few batches for lengths however mixed
 _SHORT = 16  # documents up to this length share rows: one more batch would cost more than their padding
@@ -60,41 +62,37 @@ class DocumentRows(NamedTuple):
         return together if self.order is None else together.index_select(0, self.order)
 
 
-def document_rows(layout: Layout, split_at: int = 0) -> DocumentRows:
-    """Each document as a row among others of similar length, gaps closed; computed once for each batch.
-
-    Args:
-        layout: of the batch.
-        split_at: a length; no rows have both documents up to it and longer ones.
-    """
-    key = f"document_rows:{split_at}"
+def derived(layout: Layout, key: str, make: Callable[[], Derived]) -> Derived:
+    """What follows from a layout, computed once for each batch."""
     if key not in layout.derived:
-        layout.derived[key] = _group(layout, split_at)
-    found: DocumentRows = layout.derived[key]
+        layout.derived[key] = make()
+    found: Derived = layout.derived[key]
     return found
+
+
+def document_rows(layout: Layout, split_at: int = 0) -> DocumentRows:
+    """Each document as a row among others of similar length, gaps closed; no rows have both documents of up to
+    `split_at` tokens and longer ones."""
+    return derived(layout, f"document_rows:{split_at}", lambda: _group(layout, split_at))
 
 
 def padded_rows(layout: Layout, multiple: int = 1) -> DocumentRows:
-    """The batch as it was padded, rows of padding alone and gaps included: the input of published code.
+    """The batch as it was padded, rows of padding alone and gaps included: the input of published code. Rows are
+    extended to a multiple of `multiple`."""
+    return derived(layout, f"padded_rows:{multiple}", lambda: _as_padded(layout, multiple))
 
-    Args:
-        layout: of the batch.
-        multiple: rows are extended to a multiple of this length.
-    """
-    key = f"padded_rows:{multiple}"
-    if key not in layout.derived:
-        n = -(-layout.padded_length // multiple) * multiple
-        lengths = layout.cu_seqlens.diff()
-        if layout.is_rectangular and n == layout.padded_length:
-            rows = Rows(n, lengths, None, None, None)
-        else:
-            places = layout.document * n + layout.row_position
-            mask = torch.zeros(layout.batch_size * n, dtype=torch.bool, device=places.device)
-            mask[places] = True
-            rows = Rows(n, lengths, mask.view(layout.batch_size, n), None, places)
-        layout.derived[key] = DocumentRows([rows] if layout.num_tokens else [], None)
-    found: DocumentRows = layout.derived[key]
-    return found
+
+def _as_padded(layout: Layout, multiple: int) -> DocumentRows:
+    n = -(-layout.padded_length // multiple) * multiple
+    lengths = layout.cu_seqlens.diff()
+    if layout.is_rectangular and n == layout.padded_length:
+        rows = Rows(n, lengths, None, None, None)
+    else:
+        places = layout.document * n + layout.row_position
+        mask = torch.zeros(layout.batch_size * n, dtype=torch.bool, device=places.device)
+        mask[places] = True
+        rows = Rows(n, lengths, mask.view(layout.batch_size, n), None, places)
+    return DocumentRows([rows] if layout.num_tokens else [], None)
 
 
 def _group(layout: Layout, split_at: int) -> DocumentRows:
@@ -117,15 +115,13 @@ def _group(layout: Layout, split_at: int) -> DocumentRows:
 
 
 def _rows_of(layout: Layout, documents: list[int], whole: bool) -> Rows:
-    device = layout.document.device
-    chosen = torch.tensor(documents, device=device)
+    chosen = torch.tensor(documents, device=layout.document.device)
     lengths = layout.cu_seqlens.diff()[chosen]
     numbers = [layout.lengths[b] for b in documents]
     n = max(numbers)
-    inside = torch.arange(n, device=device) < lengths[:, None]  # [b, n]
-    tokens = None
-    if not whole:
-        tokens = (layout.cu_seqlens[chosen][:, None] + torch.arange(n, device=device))[inside]
+    place = torch.arange(n, device=chosen.device)
+    inside = place < lengths[:, None]  # [b, n]
+    tokens = None if whole else (layout.cu_seqlens[chosen][:, None] + place)[inside]
     if min(numbers) == n:
         return Rows(n, lengths, None, tokens, None)
     return Rows(n, lengths, inside, tokens, inside.flatten().nonzero().squeeze(1))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ponet.mixers.base import Mixer, register_mixer
+from ponet.mixers.by_document import mixing_dtype
 from ponet.ops.padded import AnyLayout, PaddedLayout
 
 
@@ -26,23 +27,16 @@ class FourierMixer(Mixer):
         self, hidden_states: Tensor, layout: AnyLayout, output_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """`[T, d]` -> `[T, d]`; there are no weights."""
-        x = hidden_states
-        if x.dtype in (torch.float16, torch.bfloat16):
-            x = x.float()  # the transforms don't support half precision
+        x = hidden_states.to(mixing_dtype(hidden_states.dtype))  # the transforms don't support half precision
         if isinstance(layout, PaddedLayout):
             return layout.unpad(_transform_rows(layout.rows(x), layout)).to(hidden_states.dtype), None
         if not layout.num_tokens:
             return hidden_states, None  # a transform of nothing is an error
         if layout.is_rectangular:
-            mixed = _transform(layout.pad(x)).reshape(x.shape)
+            mixed = torch.fft.fft2(layout.pad(x)).real.reshape(x.shape)
         else:
-            mixed = torch.cat([_transform(tokens) for tokens in x.split(layout.lengths) if len(tokens)])
+            mixed = torch.cat([torch.fft.fft2(tokens).real for tokens in x.split(layout.lengths) if len(tokens)])
         return mixed.to(hidden_states.dtype), None
-
-
-def _transform(x: Tensor) -> Tensor:
-    """`[..., n, d]` -> `[..., n, d]`."""
-    return torch.fft.fft2(x).real
 
 
 def _transform_rows(x: Tensor, layout: PaddedLayout) -> Tensor:

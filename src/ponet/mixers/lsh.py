@@ -73,8 +73,7 @@ class LSHMixer(DocumentAttention):
             mask = projected.new_ones((len(rows.lengths), n), dtype=torch.bool) if mask is None else mask
             mask = torch.nn.functional.pad(mask, (0, -n % c))
             projected = torch.nn.functional.pad(projected, (0, 0, 0, -n % c))
-        mixed = self._attend_to_buckets(projected, mask, rows.lengths)
-        return mixed[:, :, :n]
+        return self._attend_to_buckets(projected, mask, rows.lengths)[:, :, :n]
 
     def _attend_to_buckets(self, projected: Tensor, mask: Tensor | None, lengths: Tensor) -> Tensor:
         """`[2, b, h, n, e]`, n a multiple of the chunk length -> `[b, h, n, e]`."""
@@ -162,18 +161,12 @@ def _with_chunk_before(chunks: Tensor, before: Tensor) -> Tensor:
 def _attend(
     q: Tensor, k: Tensor, v: Tensor, places: Tensor, around: Tensor, real: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Attention in chunks.
+    """Attention in chunks: `[b, h, r, c, e]`, and the logarithm of what each softmax divides by, `[b, h, r, c]`.
 
     Args:
-        q: `[b, h, r, c, e]`.
-        k: `[b, h, r, s, e]`.
-        v: `[b, h, r, s, e]`.
-        places: `[b, h, r, c]`, the token that each query is.
-        around: `[b, h, r, s]`, the token that each key is.
+        q, k, v: `[b, h, r, c, e]`, and for keys and values `[b, h, r, s, e]`.
+        places, around: the tokens that queries and keys are, `[b, h, r, c]` and `[b, h, r, s]`.
         real: `[b, h, r, s]` bool, the keys that count; None for all.
-
-    Returns:
-        `[b, h, r, c, e]`, and the logarithm of the sum that each softmax divides by, `[b, h, r, c]`.
     """
     scores = q @ k.transpose(3, 4)
     if real is not None:

@@ -47,14 +47,15 @@ class PoolingMixer(Mixer):
         self.width = d
         parts = config.pooling_parts or PARTS
         self.has_stage_1, self.has_stage_2 = "ga1" in parts, "ga2" in parts
-        for name, needed in (
-            ("dense_local", "lmp" in parts),
-            ("dense_segment", "smp" in parts),
-            ("dense_q", self.has_stage_1),
-            ("dense_k", self.has_stage_2),
-            ("dense_o", "ga1" in parts or "smp" in parts),
-        ):
-            if needed:
+        needed = {
+            "dense_local": "lmp",
+            "dense_segment": "smp",
+            "dense_q": "ga1",
+            "dense_k": "ga2",
+            "dense_o": "ga1 smp",
+        }
+        for name, uses in needed.items():
+            if set(uses.split()) & set(parts):
                 self.add_module(name, nn.Linear(d, d))
 
     def forward(

@@ -78,11 +78,8 @@ def pool_chunks(
     """`segment_local_fusion` in chunks: yields `y [end - begin, d]` of each.
 
     Args:
-        read: hidden states.
         project: `[n, d]` -> `[n, 3 d]`, the projections `o | s | l`.
         g: `[B, d]`, the result of global aggregation.
-        layout: of all tokens.
-        bounds: of the chunks.
     """
     d = g.shape[1]
     split = _split_segments(layout, bounds)

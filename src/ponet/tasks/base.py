@@ -45,10 +45,9 @@ class Split:
 
 
 class Objective(Protocol):
-    """A loss of several parts, each a mean over something else, and their figures, which replace the model's own.
-
-    Everything is a sum, so that a step's loss and an evaluation's figures are the same however the examples are
-    spread over batches and processes.
+    """A loss of several parts, each a mean over something else, and their figures, which replace the model's own: sums,
+    so that a step's loss and an evaluation's figures are the same however examples are spread over batches and
+    processes.
     """
 
     def counts(self, batch: "dict[str, Tensor]") -> "Tensor":
@@ -80,25 +79,16 @@ class BatchStream(Protocol):
 
     def __len__(self) -> int: ...
 
-    def tokens_at(self, step: int) -> int:
-        """Real tokens read after that many optimizer steps, over all processes."""
-        ...
+    def tokens_at(self, step: int) -> int: ...
 
-    def epoch_at(self, step: int) -> float:
-        """Passes over the data after that many optimizer steps."""
-        ...
+    def epoch_at(self, step: int) -> float: ...
 
-    def epoch_steps(self) -> Container[int]:
-        """The steps at which to evaluate where nothing else is said; the last one too."""
-        ...
+    def epoch_steps(self) -> Container[int]: ...
 
 
-class MakeStream(Protocol):
-    """Makes the stream of a training from the recipe's options."""
-
-    def __call__(self, options: TrainingOptions, steps: int | None, process: int, processes: int) -> BatchStream:
-        """`steps`: optimizer steps, or None for `options.epochs`."""
-        ...
+MakeStream = Callable[[TrainingOptions, int | None, int, int], BatchStream]
+"""Makes the stream of a training from the recipe's options, the number of optimizer steps (None: `options.epochs`), and
+which of how many processes it is for."""
 
 
 @dataclass

@@ -32,11 +32,8 @@ def settle(tokenizer: "PoNetTokenizer", **values: Any) -> None:
 
 
 def open_tokenizer(name: str) -> "PoNetTokenizer":
-    """From a folder, a `vocab.txt`, a name in the data folder, a bundled checkpoint, or the hub.
-
-    Raises:
-        PoNetError: nothing there, or not a WordPiece tokenizer.
-    """
+    """From a folder, a `vocab.txt`, a name in the data folder, a bundled checkpoint, or the hub. Raises a PoNetError:
+    nothing there, or not a WordPiece tokenizer."""
     from ponet.models.tokenization_ponet import PoNetTokenizer
 
     place = _local(name)
@@ -69,11 +66,8 @@ def _local(name: str) -> Path:
 
 
 def new_model(kind: "type[Model]", fields: dict[str, Any]) -> "Model":
-    """A model of a class, with new weights, from its configuration's fields.
-
-    Raises:
-        PoNetError: fields that don't go together, or a model that is larger than this machine's memory.
-    """
+    """A model of a class, with new weights, from its configuration's fields. Raises a PoNetError: fields that don't go
+    together, or a model that is larger than this machine's memory."""
     from huggingface_hub.errors import StrictDataclassError
 
     from ponet.models.configuration_ponet import PoNetConfig
@@ -116,11 +110,8 @@ def lacking_weights(info: dict[str, Any]) -> list[str]:
 
 
 def check_memory(config: "PoNetConfig") -> None:
-    """Refuses sizes that this machine's memory can't hold, before anything of them is made.
-
-    Raises:
-        PoNetError: the embeddings and the feed-forward layers alone, in float32, are larger.
-    """
+    """Refuses sizes that this machine's memory can't hold, before anything of them is made. Raises a PoNetError: the
+    embeddings and the feed-forward layers alone, in float32, are larger."""
     import psutil
 
     width, rows = config.hidden_size, config.vocab_size + config.max_position_embeddings
@@ -139,7 +130,7 @@ def load_checkpoint(kind: "type[Model]", init: str, fields: dict[str, Any]) -> "
 
     Args:
         kind: the class; what it has and the checkpoint lacks is initialised.
-        init: a folder, a bundled checkpoint's name, or the hub's.
+        init: as `checkpoint_folder` takes it.
         fields: of the configuration, in the place of the checkpoint's own.
 
     Raises:
@@ -150,32 +141,22 @@ def load_checkpoint(kind: "type[Model]", init: str, fields: dict[str, Any]) -> "
     from ponet.models.loading import WeightsError
 
     place = checkpoint_folder(init)
+    how = {"ignore_mismatched_sizes": True, "key_mapping": {r"^bert\.": "ponet."}}
     try:
         with quiet():
-            loaded: Any = kind.from_pretrained(
-                place,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                key_mapping={r"^bert\.": "ponet."},
-                dtype=torch.float32,
-                **fields,
-            )
+            loaded: Any = kind.from_pretrained(place, dtype=torch.float32, output_loading_info=True, **how, **fields)
     except WeightsError as error:
         raise PoNetError(f"{error} It is damaged: start from another checkpoint.") from error
     except Exception as error:  # a cut or foreign file raises whatever its reader raises
         raise PoNetError(
             f"The checkpoint '{init}' can't be read ({brief(error)}): it is cut off, or of another kind."
         ) from error
-    model, info = loaded
-    return model, info
+    return tuple(loaded)
 
 
 def checkpoint_folder(init: str) -> Path:
-    """The folder of a checkpoint: a path, a name in the data folder, a bundled checkpoint's, or the hub's.
-
-    Raises:
-        PoNetError: no such checkpoint.
-    """
+    """The folder of a checkpoint: a path, a name in the data folder, a bundled checkpoint's, or the hub's. Raises a
+    PoNetError: no such checkpoint."""
     place = _local(init)
     if not place.exists():
         place = model_folder(init, MODEL_FILES)
@@ -185,16 +166,8 @@ def checkpoint_folder(init: str) -> Path:
 
 
 def finished_model(kind: "type[Model]", run: Path, **fields: Any) -> "Model":
-    """The model of a run folder, in float32, for inference, with every weight from its file.
-
-    Args:
-        kind: its class.
-        run: the folder.
-        fields: of the configuration, in the place of the saved ones; none that changes a weight's shape.
-
-    Raises:
-        PoNetError: the run has none yet, or a broken one.
-    """
+    """The model of a run folder, in float32, for inference, with every weight from its file. Fields, none that
+    changes a weight's shape, take the place of the saved ones. Raises a PoNetError for no model or a broken one."""
     import torch
 
     from ponet.models.loading import WeightsError, check_finite, check_weights, refuse_missing
@@ -214,16 +187,12 @@ def finished_model(kind: "type[Model]", run: Path, **fields: Any) -> "Model":
         raise PoNetError(
             f"The model in '{run}' can't be read ({brief(error)}): train it again with --overwrite."
         ) from error
-    finished: Model = model.eval()
-    return finished
+    return model.eval()
 
 
 def extend_positions(model: "PoNetPreTrainedModel", length: int, whose: str = "The checkpoint's") -> list[str]:
-    """Repeats a model's positions up to `length`, where it has fewer and doesn't restart them (`repeat_positions`).
-
-    Returns:
-        What to say about it: a sentence, or none.
-    """
+    """Repeats a model's positions up to `length`, where it has fewer and doesn't restart them (`repeat_positions`), and
+    returns what to say about it: a sentence, or none."""
     positions = model.config.max_position_embeddings
     if length <= positions or model.config.repeat_positions:
         return []
@@ -232,11 +201,8 @@ def extend_positions(model: "PoNetPreTrainedModel", length: int, whose: str = "T
 
 
 def model_digest(folder: Path) -> str:
-    """Identifies a saved model and its tokenizer by what is in their files.
-
-    Raises:
-        PoNetError: a file that can't be read.
-    """
+    """Identifies a saved model and its tokenizer by what is in their files. Raises a PoNetError: a file that can't be
+    read."""
     digest = hashlib.sha256()
     with explained(folder):
         for path in sorted(folder.iterdir()):
@@ -251,11 +217,8 @@ def vocabulary_size(tokenizer: "PoNetTokenizer") -> int:
 
 
 def check_vocabulary(tokenizer: "PoNetTokenizer", model: Any, name: str, advice: str) -> None:
-    """Refuses a tokenizer with ids that the model of the checkpoint or run `name` has no embedding for.
-
-    Raises:
-        PoNetError: with the advice.
-    """
+    """Refuses a tokenizer with ids that the model of the checkpoint or run `name` has no embedding for. Raises a
+    PoNetError with the advice."""
     size = vocabulary_size(tokenizer)
     if size > model.config.vocab_size:
         raise PoNetError(

@@ -26,11 +26,7 @@ def task_names() -> list[str]:
 
 
 def get_task(name: str) -> "Task":
-    """The task of that name.
-
-    Raises:
-        PoNetError: for an unknown name, with the nearest known one.
-    """
+    """The task of that name. Raises a PoNetError for an unknown name, with the nearest known one."""
     if name not in _TASKS:
         raise PoNetError(f"There is no task '{name}'.{suggest(str(name), _TASKS)}")
     module, _, attribute = _TASKS[name].partition(":")

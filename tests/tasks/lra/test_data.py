@@ -15,8 +15,7 @@ import pytest
 
 from ponet.artifacts import MANIFEST
 from ponet.config.lra import DataOptions
-from ponet.tasks.lra.cache import LraData, build, open_cache
-from ponet.tasks.lra.data import fresh_test, open_data
+from ponet.tasks.lra.data import LraData, build, fresh_test, open_cache, open_data
 from ponet.tasks.lra.spec import TASKS, DatasetSpec, ExampleSource, cache_folder, get_lra_task
 from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError

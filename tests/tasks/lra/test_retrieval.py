@@ -1,14 +1,14 @@
 """Retrieval: the published pairs of papers, whole and broken."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ponet.config.lra import DataOptions
-from ponet.tasks.lra import published, retrieval
-from ponet.tasks.lra.cache import LraData
-from ponet.tasks.lra.data import open_data
+from ponet.tasks.lra import published
+from ponet.tasks.lra.data import LraData, open_data
 from ponet.utils.errors import PoNetError
 
 ROWS = [f"{i % 2}.0\tP{i}\tQ{i}\tb'paper {i}'\tb'other {i}'{'y' * 4100 * (i == 3)}\n" for i in range(12)]
@@ -70,7 +70,7 @@ def test_a_cut_file_is_found_before_any_is_read(tmp_path: Path, monkeypatch: pyt
     path = archive(tmp_path) / "new_aan_pairs.test.tsv"
     path.write_text(path.read_text()[:-3])
     read: list[object] = []
-    monkeypatch.setattr(retrieval, "blocks", lambda path: read.append(path))
+    monkeypatch.setattr(published, "blocks", lambda path, header: read.append(path))
     with pytest.raises(PoNetError, match=r"test\.tsv', line 2, has no end"):
         opened(tmp_path)
     assert read == []
@@ -79,7 +79,7 @@ def test_a_cut_file_is_found_before_any_is_read(tmp_path: Path, monkeypatch: pyt
 def test_a_wrong_line_in_a_later_block_has_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = archive(tmp_path) / "new_aan_pairs.train.tsv"
     path.write_text("".join(ROWS[:7]) + "broken\n")
-    monkeypatch.setattr(retrieval, "blocks", lambda path: published.blocks(path, size=50))
+    monkeypatch.setattr(published, "blocks", partial(published.blocks, size=50))
     with pytest.raises(PoNetError, match=r"train\.tsv', line 8, has 1 columns"):
         opened(tmp_path)
 

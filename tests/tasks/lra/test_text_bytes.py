@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from ponet.config.lra import DataOptions
-from ponet.tasks.lra.cache import LraData
-from ponet.tasks.lra.data import fresh_test, open_data
+from ponet.tasks.lra.data import LraData, fresh_test, open_data
 from ponet.tasks.lra.image import to_gray
 from ponet.utils.errors import PoNetError
 

@@ -8,8 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ponet.config.lra import DataOptions
-from ponet.tasks.lra.cache import LraData
-from ponet.tasks.lra.data import open_data
+from ponet.tasks.lra.data import LraData, open_data
 from ponet.tasks.lra.wikipedia import neighbours, partners, read_articles
 from ponet.utils.errors import PoNetError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.tasks.pretraining.corpora import documents, files, prepared, vocabulary, write
 
-from ponet.tasks.pretraining.merge import merge
+from ponet.tasks.pretraining.prepare import merge
 from ponet.tasks.pretraining.shards import TokenCorpus
 from ponet.utils.errors import PoNetError
 

@@ -63,14 +63,13 @@ class DistillationCollator:
         places: list[np.ndarray] = []
         lengths: list[int] = []
         documents: list[int] = []
-        for number, example in enumerate(examples):
-            starts, text = self.windows(len(example["input_ids"]))
-            places.append(self._places(len(example["input_ids"]), starts, text) + sum(lengths))
-            for start in starts:
-                words = example["input_ids"][1 + start : 1 + start + text]
-                ids.append(np.concatenate([example["input_ids"][:1], words, example["input_ids"][-1:]]))
-                lengths.append(len(words) + SPECIAL_TOKENS)
-                documents.append(number)
+        for number, passage in enumerate(example["input_ids"] for example in examples):
+            starts, text = self.windows(len(passage))
+            places.append(self._places(len(passage), starts, text) + sum(lengths))
+            texts = (passage[1 + start : 1 + start + text] for start in starts)
+            ids += [np.concatenate([passage[:1], words, passage[-1:]]) for words in texts]
+            lengths += [text + SPECIAL_TOKENS] * len(starts)
+            documents += [number] * len(starts)
         return {
             "teacher_input_ids": torch.from_numpy(np.concatenate(ids))[None],
             "teacher_cu_seqlens": torch.from_numpy(np.cumsum([0, *lengths]).astype(np.int32)),

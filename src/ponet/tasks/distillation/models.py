@@ -31,8 +31,7 @@ def open_teacher(name: str) -> "PoNetModel":
     """
     from ponet.models.modeling_ponet import PoNetModel
 
-    folder = checkpoint_folder(name)
-    config = read_json(folder / "config.json")
+    config = read_json(checkpoint_folder(name) / "config.json")
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind != "bert":
         raise PoNetError(
@@ -56,11 +55,8 @@ def open_teacher(name: str) -> "PoNetModel":
 
 
 def matched_layers(options: DistillationOptions, student_layers: int, teacher_layers: int) -> list[int]:
-    """The teacher's layer, from 1, that each layer of the student matches.
-
-    Raises:
-        PoNetError: where `data.layers` doesn't fit.
-    """
+    """The teacher's layer, from 1, that each layer of the student matches. Raises a PoNetError where `data.layers`
+    doesn't fit."""
     if options.layers is None:
         if student_layers > teacher_layers:
             raise PoNetError(
@@ -139,10 +135,7 @@ def switch_dropout_off(model: nn.Module) -> None:
 
 def saved_projection(run: Path, student_width: int, teacher_width: int) -> nn.Module:
     """The map from a run's states to its teacher's: `teacher_projection` of a narrower student, else the identity.
-
-    Raises:
-        PoNetError: where a narrower student's isn't in the run's weights.
-    """
+    Raises a PoNetError where a narrower student's isn't in the run's weights."""
     if student_width == teacher_width:
         return nn.Identity()
     file = run / "model.safetensors"
@@ -173,13 +166,8 @@ def narrowed(student: "PoNetForPreTraining", teacher: "PoNetModel") -> nn.Linear
 
 @torch.no_grad()
 def take_over(student: "PoNetForPreTraining", teacher: "PoNetModel", layers: list[int]) -> int:
-    """Copies the teacher's weights to wherever the student has the same, layer by layer as matched.
-
-    A pooling mixer's projections begin as described at `VALUE_SCALE`.
-
-    Returns:
-        How many numbers were copied, or derived from the teacher's.
-    """
+    """Copies the teacher's weights to wherever the student has the same, layer by layer as matched; a pooling mixer's
+    projections begin as described at `VALUE_SCALE`. Returns how many numbers are or follow from the teacher's."""
     sources = dict(teacher.named_parameters())
     derived: dict[str, Tensor] = {}
     for index, layer in enumerate(layers):
@@ -188,10 +176,10 @@ def take_over(student: "PoNetForPreTraining", teacher: "PoNetModel", layers: lis
         if student.config.layer_mixers[index] != "pooling":
             continue
         for part in ("weight", "bias"):
+            value = sources[f"{mixer}value.{part}"]
             derived[f"{place}dense_q.{part}"] = sources[f"{mixer}query.{part}"]
-            derived[f"{place}dense_k.{part}"] = sources[f"{mixer}value.{part}"]
-            derived[f"{place}dense_segment.{part}"] = VALUE_SCALE * sources[f"{mixer}value.{part}"]
-            derived[f"{place}dense_local.{part}"] = VALUE_SCALE * sources[f"{mixer}value.{part}"]
+            derived[f"{place}dense_k.{part}"] = value
+            derived[f"{place}dense_segment.{part}"] = derived[f"{place}dense_local.{part}"] = VALUE_SCALE * value
         derived[f"{place}dense_o.bias"] = torch.full_like(sources[f"{mixer}value.bias"], OUTPUT_BIAS)
     count = 0
     for name, parameter in student.ponet.named_parameters():

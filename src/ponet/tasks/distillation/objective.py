@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from ponet.config.distillation import LOSSES, DistillationOptions
 from ponet.ops import Layout, mean_aggregation
-from ponet.tasks.pretraining.objective import TRAINING, forward_flops
+from ponet.tasks.pretraining.objective import INPUTS, TRAINING, forward_flops
 
 if TYPE_CHECKING:
     from ponet.models.configuration_ponet import PoNetConfig
@@ -52,8 +52,7 @@ class DistillationObjective:
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor], totals: Tensor) -> tuple[Tensor, Tensor]:
         """As `ponet.tasks.base.Objective`: the weighted sum of losses, and what figures are made of."""
-        inputs = ("input_ids", "segment_ids", "token_type_ids", "cu_seqlens", "prediction_positions")
-        output = model(**{name: batch[name] for name in inputs}, output_hidden_states=True)
+        output = model(**{name: batch[name] for name in INPUTS}, output_hidden_states=True)
         words, order = output.prediction_logits.float(), output.seq_relationship_logits.float()
         ends = batch["passage_cu_seqlens"]
         passages = len(ends) - 1
@@ -73,14 +72,9 @@ class DistillationObjective:
         mlm = cross_entropy(words, batch["labels"], reduction="sum")
         sso = cross_entropy(order[passages:], batch["sentence_labels"], reduction="sum")
         counts = totals.to(words).clamp(min=1)
-        losses = {
-            "hidden": torch.stack(errors).mean() / counts[0],
-            "last": errors[-1] / counts[0],
-            "cosine": distance / counts[1],
-            "mlm": mlm / counts[2],
-            "sso": sso / counts[3],
-        }
-        loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
+        hidden, last = torch.stack(errors).mean() / counts[0], errors[-1] / counts[0]
+        losses = (hidden, last, distance / counts[1], mlm / counts[2], sso / counts[3])
+        loss = torch.stack([self.weights[name] * value for name, value in zip(LOSSES, losses, strict=True)]).sum()
         loss = loss + 0.0 * (words.sum() + order.sum())  # every weight has a gradient, which DDP insists on
         right = [
             (scores.argmax(-1) == labels).sum()
@@ -94,19 +88,10 @@ class DistillationObjective:
         are pairs, `mlm_loss`, `mlm_accuracy`, `sso_loss`, `sso_accuracy`."""
         tokens, passages, masked, pairs, distance, mlm, sso, words, orders, *errors = sums.tolist()
         layers = [error / max(tokens, 1) for error in errors]
-        losses = {
-            "hidden": sum(layers) / len(layers),
-            "last": layers[-1],
-            "cosine": distance / max(passages, 1),
-            "mlm": mlm / max(masked, 1),
-            "sso": sso / max(pairs, 1),
-        }
-        found = {
-            "loss": sum(self.weights[name] * value for name, value in losses.items()),
-            "hidden_loss": losses["hidden"],
-            "last_loss": losses["last"],
-            "cosine": 1 - losses["cosine"],
-        }
+        means = (distance / max(passages, 1), mlm / max(masked, 1), sso / max(pairs, 1))
+        losses = dict(zip(LOSSES, (sum(layers) / len(layers), layers[-1], *means), strict=True))
+        found = {"loss": sum(self.weights[name] * value for name, value in losses.items())}
+        found |= {"hidden_loss": losses["hidden"], "last_loss": losses["last"], "cosine": 1 - losses["cosine"]}
         if pairs:
             found |= {"mlm_loss": losses["mlm"], "mlm_accuracy": words / max(masked, 1)}
             found |= {"sso_loss": losses["sso"], "sso_accuracy": orders / pairs}
@@ -124,20 +109,15 @@ def teacher_targets(
     teacher: "PoNetModel", layers: Sequence[int], batch: dict[str, Tensor]
 ) -> tuple[list[Tensor], Tensor]:
     """The teacher's states of each matched layer, `[t, d]` each, and its vectors of the passages, `[P, d]`."""
-    device = batch["input_ids"].device
-    if teacher.device != device:
-        nn.Module.to(teacher, device)
+    if teacher.device != batch["input_ids"].device:
+        nn.Module.to(teacher, batch["input_ids"].device)
     windowed = "teacher_places" in batch
     if windowed:
         ids, cu_seqlens = batch["teacher_input_ids"], batch["teacher_cu_seqlens"]
     else:
         cu_seqlens = batch["passage_cu_seqlens"]
         ids = batch["input_ids"][:, : int(cu_seqlens[-1])]
-    output = teacher(
-        input_ids=ids,
-        cu_seqlens=cu_seqlens,
-        output_hidden_states=True,
-    )
+    output = teacher(input_ids=ids, cu_seqlens=cu_seqlens, output_hidden_states=True)
     states = [output.hidden_states[layer][0].float() for layer in layers]
     vectors = mean_aggregation(output.last_hidden_state[0].float(), Layout.from_packed(cu_seqlens))
     vectors = nn.functional.normalize(vectors)

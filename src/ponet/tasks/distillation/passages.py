@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -36,7 +36,6 @@ def plan_passages(arrays: ShardArrays, max_length: int, short_share: float, key:
     """Divides the documents of a shard: every token is in exactly one passage, which ends with a sentence if it can.
 
     Args:
-        arrays: the shard.
         max_length: the most tokens in a passage, special ones included.
         short_share: the share of passages that aim at fewer, log-uniform between `SHORTEST` and the whole. Such a
             passage has a sentence at least.
@@ -70,15 +69,10 @@ def plan_passages(arrays: ShardArrays, max_length: int, short_share: float, key:
 
 
 class Passages(PlannedExamples[PassagePlan]):
-    """The passages of a corpus, indexed by `ponet.tasks.pretraining.examples.Key`.
+    """The passages of a corpus, as `plan_passages` divides it, indexed by `ponet.tasks.pretraining.examples.Key`.
 
     An example has `input_ids` and `segment_ids` (each special token and each sentence a segment, in order) and
     `token_type_ids` (0), `[n]` int64.
-
-    Args:
-        corpus, vocabulary: as `PlannedExamples`'s.
-        short_share: as in `plan_passages`.
-        seed: decides the passages.
     """
 
     def __init__(
@@ -105,14 +99,9 @@ class Passages(PlannedExamples[PassagePlan]):
 
 
 class WithPairs:
-    """Passages and masked pairs of spans, each from a random part of the same text, as one set of examples.
+    """Passages and masked pairs of spans of one corpus, each from a random part of the text, as one set of examples.
 
-    The shards of the corpus stand there twice: first for passages, then for pairs.
-
-    Args:
-        passages: the passages.
-        pairs: examples of pre-training from the same corpus.
-        share: of the text, for pairs.
+    The shards of the corpus stand there twice: first for passages, then for pairs, which get `share` of the text.
     """
 
     def __init__(self, passages: Passages, pairs: PretrainingExamples, share: float) -> None:
@@ -129,7 +118,7 @@ class WithPairs:
         kind, at = divmod(shard, len(self.corpus.corpus))
         plan = self.parts[kind].plan(length, epoch, at)
         rows = self._rows(len(plan.lengths), kind, (length, epoch, shard))
-        return type(plan)(*(getattr(plan, field.name)[rows] for field in fields(plan)))
+        return type(plan)(*(column[rows] for column in vars(plan).values()))
 
     def __getitem__(self, key: Any) -> Example:
         length, epoch, shard, row = key

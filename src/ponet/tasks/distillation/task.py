@@ -1,18 +1,18 @@
 """The task `distillation`: a teacher and prepared text -> a student with other mixers that gives the same states."""
 
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ponet.config.distillation import SPECIAL_TOKENS, DistillationOptions
 from ponet.tasks.base import Evaluation, Prepared, Split
 from ponet.tasks.distillation.collate import DistillationCollator
 from ponet.tasks.distillation.passages import Passages, WithPairs
+from ponet.tasks.models import open_tokenizer, settle
 from ponet.tasks.pretraining.examples import Drawing, PretrainingExamples
 from ponet.tasks.pretraining.shards import TRAIN, VALIDATION, JoinedCorpus
-from ponet.tasks.pretraining.stream import PretrainingStream, stream_maker
+from ponet.tasks.pretraining.stream import first_examples
+from ponet.tasks.pretraining.task import VALIDATION_SEED, open_run, prepared, prepared_split
 from ponet.tasks.pretraining.vocabulary import Vocabulary, fingerprint
 from ponet.utils.errors import PoNetError
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 Examples = Passages | WithPairs
 
-VALIDATION_SEED = 0
-"""Draws the passages of evaluations, whatever the run's seed: figures of two runs are over the same ones."""
 CALIBRATION_PASSAGES = 64
 """From so many the variance of the teacher's layers is taken, which the error is relative to."""
 
@@ -38,7 +36,6 @@ class DistillationTask:
 
         from ponet.tasks.distillation.models import build_student, matched_layers
         from ponet.tasks.distillation.objective import DistillationObjective, layer_variances
-        from ponet.tasks.models import settle
 
         data: DistillationOptions = recipe.data
         corpus, teacher = _open(data, TRAIN)
@@ -51,64 +48,44 @@ class DistillationTask:
         settle(tokenizer, model_max_length=longest, truncate_by_default=True)
         examples = _examples(data, corpus, vocabulary, recipe.seed)
         validation = _held_out(data, JoinedCorpus(data.path, VALIDATION, data.verify), vocabulary, VALIDATION_SEED)
-        if validation is None:
-            notices.append(
-                "No document is held out: the last checkpoint is kept, and nothing is measured on unseen text."
-            )
         collate = _collator(data, teacher)
         layers = matched_layers(data, student.config.num_hidden_layers, teacher.config.num_hidden_layers)
-        calibration = _first(
-            Passages(corpus, vocabulary, data.short_share, VALIDATION_SEED), data.lengths[0], CALIBRATION_PASSAGES
-        )
+        passages = Passages(corpus, vocabulary, data.short_share, VALIDATION_SEED)
+        few = first_examples(passages, data.lengths[0], CALIBRATION_PASSAGES)
+        calibration = collate([few.examples[index] for index in range(len(few))])
         # saved with the student: an evaluation on other text measures by the same yardstick
         student.config.distillation = {
             "teacher": Path(str(data.teacher)).name,  # not where it lies: the configuration is published
             "layers": layers,
-            "variances": layer_variances(
-                teacher, layers, collate([calibration.examples[index] for index in range(len(calibration))])
-            ),
+            "variances": layer_variances(teacher, layers, calibration),
         }
-
-        return Prepared(
-            model=student,
-            processing_class=tokenizer,
-            train=Split(examples, np.zeros(0, dtype=np.int64)),
-            validation=validation,
-            test=None,
-            collate=collate,
-            compute_metrics=None,
-            best_metric="loss",
-            greater_is_better=False,
-            notices=notices,
-            facts={
+        return prepared(
+            student,
+            tokenizer,
+            corpus,
+            examples,
+            data.phases(),
+            validation,
+            collate,
+            DistillationObjective(student.config, teacher, data),
+            {
                 "teacher": {"name": data.teacher, "parameters": teacher.num_parameters()},
-                "corpus": {"tokens": corpus.tokens, "documents": corpus.documents, "digest": corpus.digest()},
                 "vocab_size": student.config.vocab_size,
-                "validation": None
-                if validation is None
-                else {"examples": len(validation), "tokens": int(validation.lengths.sum())},
             },
-            objective=DistillationObjective(student.config, teacher, data),
-            stream=stream_maker(examples, data.phases()),
-            fingerprint=corpus.digest(),
+            notices,
         )
 
     def evaluation(
         self, run: Path, recipe: "Recipe", data: str | None, split: str, fresh_seed: int | None
     ) -> Evaluation:
         """As `ponet.tasks.base.Task.evaluation`: `validation` or `train` of prepared data, drawn with `fresh_seed`."""
-        from dataclasses import replace
-
         from ponet.tasks.distillation.models import saved_projection
         from ponet.tasks.distillation.objective import DistillationObjective
-        from ponet.tasks.pretraining.modelling import open_run
 
         options: DistillationOptions = recipe.data
         if data is not None:
             options = replace(options, path=[data])
-        split = VALIDATION if split == "test" else split  # "test" is what `ponet evaluate` asks for by itself
-        if split not in (VALIDATION, TRAIN):
-            raise PoNetError(f"Prepared data has the splits {VALIDATION} and {TRAIN}, no '{split}'.")
+        split = prepared_split(split)
         corpus, teacher = _open(options, split)
         model, own = open_run(run)
         if corpus.fingerprint != own:
@@ -133,7 +110,6 @@ class DistillationTask:
 
 def _open(data: DistillationOptions, split: str) -> "tuple[JoinedCorpus, PoNetModel]":
     from ponet.tasks.distillation.models import open_teacher
-    from ponet.tasks.models import open_tokenizer
 
     if data.teacher is None or not data.path:
         raise PoNetError(
@@ -173,10 +149,4 @@ def _held_out(data: DistillationOptions, corpus: JoinedCorpus, vocabulary: Vocab
     """The examples of an evaluation, of the first phase's length, made once. None where there is no text."""
     if corpus.tokens == 0:
         return None
-    return _first(_examples(data, corpus, vocabulary, seed), data.lengths[0], data.validation_examples)
-
-
-def _first(examples: Examples, length: int, count: int) -> Split:
-    order = PretrainingStream(examples, [(length, 1.0)], None, 1, steps=count).epoch(length, 0)
-    made = [examples[key] for (key,), _ in islice(order, count)]
-    return Split(made, np.array([len(example["input_ids"]) for example in made], dtype=np.int64))
+    return first_examples(_examples(data, corpus, vocabulary, seed), data.lengths[0], data.validation_examples)

@@ -47,9 +47,8 @@ class SequenceCollator:
 
         names = [name for name in ("input_ids", "input_ids_2") if name in examples[0]]
         documents = [example[name] for example in examples for name in names]
-        ids = np.concatenate(documents)
-        lengths = np.array([len(document) for document in documents])
-        ends = np.concatenate([[0], np.cumsum(lengths)])
+        ids, lengths = np.concatenate(documents), [len(document) for document in documents]
+        ends = np.cumsum([0, *lengths])
         positions = np.arange(len(ids)) - np.repeat(ends[:-1], lengths)
         return {
             "labels": _labels(examples),  # first: Hugging Face takes the first tensor for the batch size
@@ -91,11 +90,7 @@ def _labels(examples: Sequence[Example]) -> "Tensor":
 
 
 def segment_rule(task: LraTask, options: LraOptions, padded_length: int) -> Segments:
-    """The rule that a recipe asks for.
-
-    Args:
-        padded_length: `N`, the positions of the model, from which the published segment length follows.
-    """
+    """The rule that a recipe asks for; the published segment length follows from the model's positions `N`."""
     if options.segments == "fixed":
         return partial(fixed, length=padded_length // options.segment_num + 1)
     if task.images:
@@ -129,7 +124,6 @@ def lists(ids: Ids, positions: Ids) -> Ids:
     number = np.cumsum(opens)
     segments = np.zeros(len(ids), dtype=np.int64)
     for level in range(1, int(depth.max(initial=0)) + 1):
-        latest = np.maximum.accumulate(np.where(opens & (depth == level), number, 0))
         here = depth == level
-        segments[here] = latest[here]
+        segments[here] = np.maximum.accumulate(np.where(opens & here, number, 0))[here]
     return segments

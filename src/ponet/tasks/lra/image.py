@@ -5,33 +5,25 @@ the published pipeline's `tf.image.rgb_to_grayscale` does to 8-bit images.
 """
 
 import io
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ponet.config.lra import DataOptions
-from ponet.tasks.lra.published import identity, source_sizes
+from ponet.tasks.lra.published import Rows, identity, left_out, open_tables, source_sizes, table_source
 from ponet.tasks.lra.spec import DatasetSpec, ExampleSource
 from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
 from ponet.utils.extras import require
 
-if TYPE_CHECKING:
-    from ponet.data.tables import DataTable
-
 VERSION = 1
 DEFAULT = "cifar10"
 SIDE = 32
 WEIGHTS = (0.2989, 0.5870, 0.1140)
-_ROWS = 2_500
 _IMAGE_COLUMNS = ("img", "image")
 _CLASSES = 10
-
-Job = tuple[str, str, int, int]
-"""Source, split in it, first row and the one behind the last."""
 
 
 def spec(options: DataOptions) -> DatasetSpec:
@@ -39,30 +31,24 @@ def spec(options: DataOptions) -> DatasetSpec:
     source = options.source or DEFAULT
 
     def sources() -> list[ExampleSource]:
-        train = len(_table(source, "train"))
-        if train < 2:
-            raise PoNetError(f"'{source}' has {train} training images: it needs two, to keep some for validation.")
-        kept = max(1, min(train - 1, train * 9 // 10))
-        rows = {
-            "train": ("train", 0, kept),
-            "validation": ("train", kept, train),
-            "test": ("test", 0, len(_table(source, "test"))),
+        tables = open_tables(source, "CIFAR-10")
+        for table in tables.values():
+            if not set(_IMAGE_COLUMNS) & set(table.columns) or "label" not in table.columns:
+                raise PoNetError(f"'{table.origin}' has no columns 'img' and 'label', as CIFAR-10 has on the hub.")
+        train, test = tables.values()
+        if len(train) < 2:
+            raise PoNetError(f"'{source}' has {len(train)} training images: it needs two, to keep some for validation.")
+        kept = max(1, min(len(train) - 1, len(train) * 9 // 10))
+        splits = {
+            "train": Rows(train, 0, kept),
+            "validation": Rows(train, kept, len(train)),
+            "test": Rows(test, 0, len(test)),
         }
-        found = []
-        for split, (file, first, stop) in rows.items():
-            jobs = [(source, file, start, min(start + _ROWS, stop)) for start in range(first, stop, _ROWS)]
-            found.append(ExampleSource(_read, jobs, {split: None}, per_job=_ROWS, unit="images", parallel=False))
-        return found
+        return [table_source(split, rows, _read, "images") for split, rows in splits.items()]
 
     def remarks(notes: Mapping[str, int]) -> list[str]:
-        found = []
-        if notes.get("jpeg"):
-            found.append(
-                f"CIFAR-10, JPEG: {notes['jpeg']:,} images are compressed with loss; the published ones aren't."
-            )
-        if notes.get("empty"):
-            found.append(f"{notes['empty']:,} empty images left out.")
-        return found
+        lossy = f"CIFAR-10, JPEG: {notes['jpeg']:,} images are compressed with loss; the published ones aren't."
+        return [*([lossy] if notes["jpeg"] else []), *left_out(notes, "empty images")]
 
     return DatasetSpec(
         task="image",
@@ -83,58 +69,42 @@ def to_gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return (gray * np.float32(255.5)).astype(np.uint8)
 
 
-@lru_cache(maxsize=2)
-def _table(source: str, split: str) -> "DataTable":
-    from ponet.data.sources import open_source
-
-    tables = open_source(source).splits
-    if split not in tables:
-        raise PoNetError(f"'{source}' has no {split} split: it needs train and test, as CIFAR-10 has.")
-    table = tables[split]
-    if not any(name in table.columns for name in _IMAGE_COLUMNS) or "label" not in table.columns:
-        raise PoNetError(f"'{table.origin}' has no columns 'img' and 'label', as CIFAR-10 has on the hub.")
-    return table
-
-
-def _read(job: Job) -> Examples:
-    source, split, start, stop = job
-    table = _table(source, split)
-    column = next(name for name in _IMAGE_COLUMNS if name in table.columns)
-    rows = table.data.slice(start, stop - start)
+def _read(rows: Rows) -> Examples:
+    column = next(name for name in _IMAGE_COLUMNS if name in rows.table.columns)
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
     notes = {"jpeg": 0, "empty": 0}
-    for place, (image, label) in enumerate(zip(rows[column].to_pylist(), rows["label"].to_pylist(), strict=True)):
-        where = f"'{table.origin}', row {start + place:,},"
+    for where, image, label in rows.read(column):
         content = image.get("bytes") if isinstance(image, dict) else None
-        if not content:
-            notes["empty"] += 1
-            continue
-        if not isinstance(label, int) or not 0 <= label < _CLASSES:
-            raise PoNetError(f"{where} has the label {label!r}: CIFAR-10's are 0 to 9.")
-        gray = to_gray(_decode(content, where))
-        if not gray.any():  # black pixels are padding: nothing would be left of it
-            notes["empty"] += 1
-            continue
-        notes["jpeg"] += content.startswith(b"\xff\xd8")
-        images.append(gray)
-        labels.append(label)
-    pixels = np.stack(images) if images else np.empty(0, np.uint8)
-    return Examples(
-        [pixels.reshape(-1)], [np.full(len(labels), SIDE * SIDE, np.int64)], np.array(labels, np.uint8), notes
-    )
+        if content:
+            if not isinstance(label, int) or not 0 <= label < _CLASSES:
+                raise PoNetError(f"{where} has the label {label!r}: CIFAR-10's are 0 to 9.")
+            gray = to_gray(decode(content, "RGB", where, "copy the file again"))
+            if gray.any():  # black pixels are padding: of a black image nothing would be left
+                notes["jpeg"] += content.startswith(b"\xff\xd8")
+                images.append(gray)
+                labels.append(label)
+    notes["empty"] = rows.stop - rows.start - len(images)
+    return from_images(images, labels, notes)
 
 
-def _decode(content: bytes, where: str) -> NDArray[Any]:
-    """`[32, 32, 3]`"""
+def from_images(images: Sequence[NDArray[np.uint8]], labels: Sequence[int], notes: dict[str, int]) -> Examples:
+    """Examples of `[32, 32]` pixels each."""
+    pixels = np.stack(images).reshape(-1) if images else np.empty(0, np.uint8)
+    return Examples([pixels], [np.full(len(labels), SIDE * SIDE, np.int64)], np.array(labels, np.uint8), notes)
+
+
+def decode(content: bytes, mode: str, where: str, advice: str) -> NDArray[Any]:
+    """The pixels of an image file in a mode of Pillow's, `[32, 32, ...]`. Raises a PoNetError: not a whole image, or
+    not one of that size."""
     require("PIL", "images")
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(content)) as image:
-            pixels = np.asarray(image.convert("RGB"))
+            pixels = np.asarray(image.convert(mode))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise PoNetError(f"{where} is not a whole image: copy the file again.") from error
-    if pixels.shape != (SIDE, SIDE, 3):
-        raise PoNetError(f"{where} is an image of {pixels.shape[1]} x {pixels.shape[0]} pixels, not 32 x 32.")
+        raise PoNetError(f"{where} is not a whole image: {advice}.") from error
+    if pixels.shape[:2] != (SIDE, SIDE):
+        raise PoNetError(f"{where} is an image of {pixels.shape[1]} x {pixels.shape[0]} pixels, not {SIDE} x {SIDE}.")
     return pixels

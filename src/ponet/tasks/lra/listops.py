@@ -6,15 +6,13 @@ number of processes, and the same seed always gives the same data.
 """
 
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ponet.config.lra import DataOptions
-from ponet.tasks.lra.published import Block, blocks, find, sizes, wrong
-from ponet.tasks.lra.spec import TASKS, DatasetSpec, ExampleSource
+from ponet.tasks.lra.published import Block, tsv_spec, wrong
+from ponet.tasks.lra.spec import SPLITS, DatasetSpec, Fresh, generated_spec
 from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
 
@@ -27,11 +25,8 @@ VOCAB_SIZE = 32
 CLASSES = 10
 
 VERSION = 1
-FRESH = 1
-"""The stream of random numbers for new test data; 0 is for the data set itself."""
 _PER_BLOCK = 1_650
 """Expressions of fitting length in a block, about."""
-_FILES = {"train": "basic_train.tsv", "validation": "basic_val.tsv", "test": "basic_test.tsv"}
 _END_ID = TOKENS.index(END) + 1
 _DIGIT_ID = TOKENS.index("0") + 1
 _DIGIT_PROBABILITY = 0.75
@@ -137,9 +132,9 @@ def grow(seed: int, block: int, shape: Shape = LONG_RANGE_ARENA, split: int = 0,
     random = np.random.default_rng([seed, split, block])
     levels, lengths = _grow(random, shape, roots)
     kept = (lengths > shape.min_length) & (lengths < shape.max_length)
-    levels = _prune(levels, kept)
-    if not levels:
+    if not kept.any():
         return ListOps(np.empty(0, np.uint8), np.zeros(1, np.int64), np.empty(0, np.uint8))
+    levels = _prune(levels, kept)
     subtree_lengths, values = _measure(levels)
     starts = _starts(lengths[kept])
     return ListOps(_write(levels, subtree_lengths, starts), starts, values[0].astype(np.uint8))
@@ -208,18 +203,18 @@ def _prune(levels: list[_Level], kept: NDArray[np.bool_]) -> list[_Level]:
 
 def _measure(levels: list[_Level]) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
     """From the leaves up: tokens below and including each node, and its value."""
-    lengths: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(levels)
-    values: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(levels)
-    for depth in reversed(range(len(levels))):
-        level = levels[depth]
+    lengths: list[NDArray[np.int64]] = []
+    values: list[NDArray[np.int64]] = []
+    for level in reversed(levels):
         parents = np.flatnonzero(level.operator != _DIGIT)
-        lengths[depth] = _own_tokens(level.operator)
-        values[depth] = level.digit.astype(np.int64)
+        own, value = _own_tokens(level.operator), level.digit.astype(np.int64)
         if len(parents):
             first = _starts(level.arity)[:-1]
-            lengths[depth][parents] += np.add.reduceat(lengths[depth + 1], first)
-            values[depth][parents] = _apply(level.operator[parents], values[depth + 1], first, level.arity)
-    return lengths, values
+            own[parents] += np.add.reduceat(lengths[-1], first)
+            value[parents] = _apply(level.operator[parents], values[-1], first, level.arity)
+        lengths.append(own)
+        values.append(value)
+    return lengths[::-1], values[::-1]
 
 
 def _apply(
@@ -259,33 +254,13 @@ def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
-def spec(options: DataOptions) -> DatasetSpec:
-    """The whole data set."""
-    if options.source is not None:
-        return _published(options, options.source)
-    wanted = options.sizes(TASKS["listops"].official)
-    return DatasetSpec(
-        task="listops",
-        version=VERSION,
-        parameters={"source": "generated", "seed": options.seed, "sizes": wanted},
-        source="generated after the published script",
-        sources=lambda: [_source(options.seed, 0, wanted)],
-    )
-
-
-def fresh_spec(options: DataOptions, seed: int, count: int) -> DatasetSpec:
-    """New test data."""
-    return DatasetSpec(
-        task="listops-fresh",
-        version=VERSION,
-        parameters={"source": "generated", "seed": seed, "sizes": {"test": count}, "apart_from": options.seed},
-        source="generated after the published script",
-        sources=lambda: [_source(seed, FRESH, {"test": count})],
-    )
-
-
-def _source(seed: int, split: int, wanted: dict[str, int]) -> ExampleSource:
-    return ExampleSource(partial(_grow_examples, seed, split), None, wanted, per_job=_PER_BLOCK, distinct=True)
+def spec(options: DataOptions, fresh: Fresh | None = None) -> DatasetSpec:
+    """The whole data set, or new test data."""
+    if options.source is not None and fresh is None:
+        names = (f"listops-1000/basic_{name}.tsv" for name in ("train", "val", "test"))
+        files = dict(zip(SPLITS, names, strict=True))
+        return tsv_spec("listops", VERSION, options.source, options, read_block, files, header=True)
+    return generated_spec("listops", VERSION, _grow_examples, options, fresh, _PER_BLOCK)
 
 
 def _grow_examples(seed: int, split: int, block: int) -> Examples:
@@ -293,35 +268,10 @@ def _grow_examples(seed: int, split: int, block: int) -> Examples:
     return Examples([made.tokens], [made.lengths], made.labels)
 
 
-def _published(options: DataOptions, source: str) -> DatasetSpec:
-
-    def files() -> dict[str, Path]:
-        return {split: find(source, f"listops-1000/{name}") for split, name in _FILES.items()}
-
-    def sources() -> list[ExampleSource]:
-        return [
-            ExampleSource(read_block, blocks(path, header=True), {split: None}, per_job=32, unit="MB")
-            for split, path in files().items()
-        ]
-
-    return DatasetSpec(
-        task="listops",
-        version=VERSION,
-        parameters={"source": str(Path(source).expanduser().resolve())},
-        source="the published archive",
-        sources=sources,
-        inputs=lambda: sizes(files().values()),
-        shown=options.chosen,
-    )
-
-
 def read_block(block: Block) -> Examples:
     """Lines `source TAB target` of a published file; the parentheses in the source are left out, as everybody does.
-
-    Raises:
-        PoNetError: for a line that is something else, by its number.
-    """
-    tokens, lengths, labels = [], [], []
+    Raises a PoNetError for a line that is something else, by its number."""
+    expressions, labels = [], []
     for number, line in block.lines():
         source, tab, target = line.partition(b"\t")
         if not tab:
@@ -333,23 +283,13 @@ def read_block(block: Block) -> Examples:
         ids = source.translate(_TO_ID, b" ()")
         if not ids or b"\0" in ids:
             raise wrong(block.path, number, "is not an expression in ListOps' 15 tokens")
-        tokens.append(ids)
-        lengths.append(len(ids))
+        expressions.append(ids)
         labels.append(int(target))
-    return Examples(
-        [np.frombuffer(b"".join(tokens), np.uint8)], [np.array(lengths, np.int64)], np.array(labels, np.uint8)
-    )
+    lengths = np.array([len(ids) for ids in expressions], np.int64)
+    return Examples([np.frombuffer(b"".join(expressions), np.uint8)], [lengths], np.array(labels, np.uint8))
 
 
 _OPERATOR_BYTES = {operator.encode(): bytes([200 + place]) for place, operator in enumerate(OPERATORS)}
-
-
-def _id_table() -> bytes:
-    table = bytearray(256)  # 0 for whatever is no token
-    for place, token in enumerate(TOKENS):
-        table[_OPERATOR_BYTES.get(token.encode(), token.encode())[0]] = place + 1
-    return bytes(table)
-
-
-_TO_ID = _id_table()
+_TOKEN_BYTES = b"".join([*_OPERATOR_BYTES.values(), *(token.encode() for token in TOKENS[len(OPERATORS) :])])
+_TO_ID = bytes(_TOKEN_BYTES.find(byte) + 1 for byte in range(256))  # 0 for whatever is no token
 _DIGITS = {str(digit).encode() for digit in range(CLASSES)}

@@ -17,7 +17,7 @@ from ponet.tasks.base import Evaluation, Example, Prepared
 from ponet.tasks.lra.batches import SequenceCollator, segment_rule
 from ponet.tasks.lra.data import open_data
 from ponet.tasks.lra.spec import LraTask, get_lra_task
-from ponet.tasks.lra.task import begin_as_published, check_fields, make_split
+from ponet.tasks.lra.task import begin_as_published, check_fields, make_split, open_split
 from ponet.utils.errors import PoNetError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class MaskedArenaTask:
             compute_metrics=None,
             best_metric="loss",
             greater_is_better=False,
-            notices=list(data.notices),
+            notices=data.notices,
             facts=data.facts,
             objective=PretrainingObjective(model.config, second=None),
         )
@@ -75,17 +75,9 @@ class MaskedArenaTask:
         task, config = _task(options), PoNetConfig.from_pretrained(run)
         if data is not None or fresh_seed is not None:
             raise PoNetError("Masked tokens are measured on the task's own data: leave --data and a fresh seed out.")
-        found = open_data(task.name, options)
-        if split not in found.splits:
-            raise PoNetError(f"There is no split '{split}': choose {', '.join(found.splits)}.")
+        found, notices = open_split(task, options, split)
         collate = _collator(task, options, config.max_position_embeddings)
-        return Evaluation(
-            make_split(found.splits[split], task),
-            collate,
-            None,
-            list(found.notices),
-            PretrainingObjective(config, second=None),
-        )
+        return Evaluation(found, collate, None, notices, PretrainingObjective(config, second=None))
 
     def predictor(self, run: Path, recipe: "Recipe", **options: Any) -> "Predictor":
         """There are no labels yet."""
@@ -119,9 +111,8 @@ class MaskingCollator:
         count = max(1, round(self.rate * len(ids)))
         places = np.sort(generator.choice(len(ids), count, replace=False))
         kind, other = generator.random(count), generator.choice(ids, count)
-        seen = np.where(kind < MASKED, self.mask_id, np.where(kind < REPLACED, other, ids[places]))
         masked = ids.copy()
-        masked[places] = seen
+        masked[places] = np.where(kind < MASKED, self.mask_id, np.where(kind < REPLACED, other, ids[places]))
         return batch | {
             "input_ids": torch.from_numpy(masked)[None],
             "prediction_positions": torch.from_numpy(places),

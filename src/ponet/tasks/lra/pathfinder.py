@@ -7,28 +7,26 @@ generator of drewlinsley/pathfinder itself writes, an array of strings of the sa
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ponet.config.lra import DataOptions
+from ponet.tasks.lra.image import decode, from_images
 from ponet.tasks.lra.pathfinder_generator import Pathfinder, check_contour_length, generate
-from ponet.tasks.lra.pathfinder_shapes import PIXELS, SIDE
-from ponet.tasks.lra.published import find, sizes, wrong
-from ponet.tasks.lra.spec import TASKS, DatasetSpec, ExampleSource
+from ponet.tasks.lra.published import cut_off, find, left_out, sizes, wrong
+from ponet.tasks.lra.spec import SPLITS, DatasetSpec, ExampleSource, Fresh, generated_spec
 from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
 from ponet.utils.extras import require
-from ponet.utils.files import explain, replacing
+from ponet.utils.files import explained, replacing
 
 VERSION = 1
-FRESH = 1
-"""The stream of random numbers for new test data; 0 is for the data set itself."""
 _PER_BLOCK = 1_000
-_SOURCE = "generated after the published script"
 FOLDERS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
 _FIELDS = 4
 _ARRAY = b"\x93NUMPY"
@@ -41,57 +39,30 @@ _LINE = 22
 """Height of a heading."""
 
 
-def spec(options: DataOptions) -> DatasetSpec:
-    """The whole data set."""
+def spec(options: DataOptions, fresh: Fresh | None = None) -> DatasetSpec:
+    """The whole data set, or new test data."""
     check_contour_length(options.contour_length)
-    if options.source is not None:
+    if options.source is not None and fresh is None:
         return _published(options, options.source)
-    wanted = options.sizes(TASKS["pathfinder"].official)
-    return DatasetSpec(
-        task="pathfinder",
-        version=VERSION,
-        parameters={
-            "source": "generated",
-            "seed": options.seed,
-            "contour_length": options.contour_length,
-            "sizes": wanted,
-        },
-        source=_SOURCE,
-        sources=lambda: [_source(options.seed, 0, options.contour_length, wanted)],
-        remarks=lambda notes: _contour_remark(options),
+    made = generated_spec(
+        "pathfinder",
+        VERSION,
+        partial(_make, options.contour_length),
+        options,
+        fresh,
+        _PER_BLOCK,
+        "images",
+        contour_length=options.contour_length,
     )
+    return made if fresh else replace(made, remarks=lambda notes: _contour_remark(options))
 
 
-def fresh_spec(options: DataOptions, seed: int, count: int) -> DatasetSpec:
-    """New test data."""
-    check_contour_length(options.contour_length)
-    return DatasetSpec(
-        task="pathfinder-fresh",
-        version=VERSION,
-        parameters={
-            "source": "generated",
-            "seed": seed,
-            "contour_length": options.contour_length,
-            "sizes": {"test": count},
-            "apart_from": options.seed,
-        },
-        source=_SOURCE,
-        sources=lambda: [_source(seed, FRESH, options.contour_length, {"test": count})],
-    )
-
-
-def _source(seed: int, split: int, contour_length: int, wanted: Mapping[str, int | None]) -> ExampleSource:
-    make = partial(_make, seed, split, contour_length)
-    return ExampleSource(make, None, wanted, per_job=_PER_BLOCK, unit="images", distinct=True)
-
-
-def _make(seed: int, split: int, contour_length: int, block: int) -> Examples:
+def _make(contour_length: int, seed: int, split: int, block: int) -> Examples:
     made = generate(seed, block, _PER_BLOCK, contour_length, split)
-    return Examples([made.images.reshape(-1)], [np.full(len(made), PIXELS, np.int64)], made.labels)
+    return from_images(list(made.images), made.labels.tolist(), {})
 
 
 def _published(options: DataOptions, source: str) -> DatasetSpec:
-
     def sources() -> list[ExampleSource]:
         return [
             ExampleSource(read_images, jobs, {split: None}, per_job=_PER_BLOCK, unit="images")
@@ -99,21 +70,17 @@ def _published(options: DataOptions, source: str) -> DatasetSpec:
         ]
 
     def remarks(notes: Mapping[str, int]) -> list[str]:
-        found = _contour_remark(options)
-        if notes.get("empty"):
-            found.append(f"{notes['empty']:,} empty images left out; of the published set, one is known to be empty.")
-        found.append(
-            "The splits are cut in the order of the metadata; the published ones in TensorFlow Datasets' order."
-        )
-        return found
+        empty = left_out(notes, "empty images")
+        return [
+            *_contour_remark(options),
+            *(f"{each[:-1]}; of the published set, one is known to be empty." for each in empty),
+            "The splits are cut in the order of the metadata; the published ones in TensorFlow Datasets' order.",
+        ]
 
     return DatasetSpec(
         task="pathfinder",
         version=VERSION,
-        parameters={
-            "source": str(Path(source).expanduser().resolve()),
-            "contour_length": options.contour_length,
-        },
+        parameters={"source": str(Path(source).expanduser().resolve()), "contour_length": options.contour_length},
         source="the published archive",
         sources=sources,
         inputs=lambda: sizes(metadata_files(source, options.contour_length)),
@@ -138,11 +105,7 @@ class Rows:
 
 
 def metadata_files(source: str, contour_length: int) -> list[Path]:
-    """The metadata files in the order of their numbers.
-
-    Raises:
-        PoNetError: where there are none.
-    """
+    """The metadata files in the order of their numbers. Raises a PoNetError where there are none."""
     folder = find(source, f"pathfinder32/{FOLDERS[contour_length]}") / "metadata"
     files = list(folder.glob("*.npy"))
     if not files:
@@ -152,36 +115,26 @@ def metadata_files(source: str, contour_length: int) -> list[Path]:
 
 def row_jobs(source: str, contour_length: int, per_job: int) -> dict[str, list[Rows]]:
     """What to read for each split: 80, 10 and 10 hundredths of the images, in the order of the metadata."""
-    counts = [(path, len(read_metadata(path))) for path in metadata_files(source, contour_length)]
-    total = sum(count for _, count in counts)
-    ends = {"train": total * 8 // 10, "validation": total * 9 // 10, "test": total}
-    jobs: dict[str, list[Rows]] = {}
-    begin = 0
-    for split, end in ends.items():
-        jobs[split] = []
+    counts = {path: len(read_metadata(path)) for path in metadata_files(source, contour_length)}
+    total = sum(counts.values())
+    if total < 10:
+        raise PoNetError(f"'{source}' has {total} Pathfinder images, too few for three splits: it needs 10 or more.")
+    ends = [0, total * 8 // 10, total * 9 // 10, total]
+    jobs: dict[str, list[Rows]] = {split: [] for split in SPLITS}
+    for split, (begin, end) in zip(SPLITS, pairwise(ends), strict=True):
         place = 0
-        for path, count in counts:
+        for path, count in counts.items():
             low, high = max(begin, place) - place, min(end, place + count) - place
             jobs[split] += [Rows(path, start, min(start + per_job, high)) for start in range(low, high, per_job)]
             place += count
-        if not jobs[split]:
-            raise PoNetError(
-                f"'{source}' has {total} Pathfinder images, too few for three splits: it needs 10 or more."
-            )
-        begin = end
     return jobs
 
 
 def read_metadata(path: Path) -> list[tuple[str, int]]:
-    """Image, as a path from the data set's folder, and label of each line.
-
-    Raises:
-        PoNetError: for a line that is something else, by its number.
-    """
-    try:
+    """Image, as a path from the data set's folder, and label of each line. Raises a PoNetError for a line that is
+    something else, by its number."""
+    with explained(path):
         content = path.read_bytes()
-    except OSError as error:
-        raise explain(error, path) from error
     if content.startswith(_ARRAY):
         try:
             array = np.load(io.BytesIO(content), allow_pickle=False)
@@ -190,7 +143,7 @@ def read_metadata(path: Path) -> list[tuple[str, int]]:
         lines = [[str(field) for field in row] for row in np.atleast_2d(array)]
     else:
         if content and not content.endswith(b"\n"):
-            raise wrong(path, content.count(b"\n") + 1, "has no end: the file has been cut off")
+            raise cut_off(path, content.count(b"\n") + 1)
         lines = [line.decode(errors="replace").split() for line in content.splitlines()]
     rows = []
     for number, fields in enumerate(lines, 1):
@@ -202,51 +155,24 @@ def read_metadata(path: Path) -> list[tuple[str, int]]:
 
 def read_images(job: Rows) -> Examples:
     """The images of some lines. One without a byte, or without anything on it, is left out and counted as `empty`.
-
-    Raises:
-        PoNetError: for an image that is missing or isn't a whole one of 32 x 32, by its path.
-    """
+    Raises a PoNetError for an image that is missing or isn't a whole one of 32 x 32, by its path."""
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
-    empty = 0
-    for name, label in read_metadata(job.path)[job.start : job.stop]:
-        image = read_image(job.path.parent.parent / name)
-        if image is None or not image.any():
-            empty += 1
-            continue
-        images.append(image.reshape(-1))
-        labels.append(label)
-    pixels = np.concatenate(images) if images else np.empty(0, np.uint8)
-    return Examples([pixels], [np.full(len(labels), PIXELS, np.int64)], np.array(labels, np.uint8), {"empty": empty})
-
-
-def read_image(path: Path) -> NDArray[np.uint8] | None:
-    """`[32, 32]` gray, or None for a file without a byte."""
-    require("PIL", "images")
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise explain(error, path) from error
-    if not content:
-        return None
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            pixels = np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise PoNetError(f"'{path}' is not a whole image: copy it from its archive again.") from error
-    if pixels.shape != (SIDE, SIDE):
-        raise PoNetError(f"'{path}' is an image of {pixels.shape[1]} x {pixels.shape[0]} pixels, not {SIDE} x {SIDE}.")
-    return pixels
+    rows = read_metadata(job.path)[job.start : job.stop]
+    for name, label in rows:
+        path = job.path.parent.parent / name
+        with explained(path):
+            content = path.read_bytes()
+        image = decode(content, "L", f"'{path}'", "copy it from its archive again") if content else None
+        if image is not None and image.any():
+            images.append(image)
+            labels.append(label)
+    return from_images(images, labels, {"empty": len(rows) - len(labels)})
 
 
 def draw_sheet(out: Path, contour_length: int, seed: int, each: int) -> None:
-    """Writes `each` images with label 1 and as many with label 0 under headings, as a PNG file.
-
-    Raises:
-        PoNetError: for an unknown contour length, or a file that can't be written.
-    """
+    """Writes `each` images with label 1 and as many with label 0 under headings, as a PNG file. Raises a PoNetError for
+    an unknown contour length, or a file that can't be written."""
     require("PIL", "images")
     from PIL import Image, ImageDraw
 

@@ -60,17 +60,16 @@ class Pathfinder:
 
 
 def generate(seed: int, block: int, count: int, contour_length: int = 14, split: int = 0) -> Pathfinder:
-    """`count` images, a function of the arguments alone. `split` draws from another stream of the same seed.
-
-    Raises:
-        PoNetError: for a contour length other than 6, 9 or 14.
-    """
+    """`count` images, a function of the arguments alone. `split` draws from another stream of the same seed. Raises a
+    PoNetError for a contour length other than 6, 9 or 14."""
     check_contour_length(contour_length)
     random = np.random.default_rng([seed, split, contour_length, block])
     found: list[_Curves] = []
     while sum(map(len, found)) < count:
         found.append(_two_curves(random, count, contour_length))
-    curves = _concatenate(found, count)
+    curves = _Curves(
+        *(np.concatenate(parts)[:count] for parts in zip(*(vars(part).values() for part in found), strict=True))
+    )
     short = contour_length // 3
     others = _short_curves(random, curves.claims, short, 20 // short)
     labels = random.integers(2, size=count)
@@ -128,12 +127,9 @@ class _Curves:
         first = np.stack([begin[..., :1, :], (begin[..., 0, :] + to_far)[..., None, :]], axis=-2)
         return np.concatenate([first, np.stack([begin[..., 1:, :] + to_near, begin[..., 1:, :]], axis=-2)], axis=-3)
 
-    def ends(self) -> tuple[Integers, Integers]:
-        """`[n, 2, 2]` begin and end of each curve."""
-        return (
-            np.stack(np.divmod(self.begin[..., 0], SIDE), axis=-1),
-            np.stack(np.divmod(self.begin[..., -1], SIDE), axis=-1),
-        )
+    def ends(self) -> Integers:
+        """`[2, n, 2, 2]` begins and ends of the curves."""
+        return np.stack([np.stack(np.divmod(self.begin[..., end], SIDE), axis=-1) for end in (0, -1)])
 
 
 @dataclass
@@ -148,37 +144,36 @@ class _Others:
     """`[n, many, length]`"""
 
 
-def _concatenate(parts: list[_Curves], count: int) -> _Curves:
-    return _Curves(
-        np.concatenate([part.claims for part in parts])[:count],
-        np.concatenate([part.begin for part in parts])[:count],
-        np.concatenate([part.drawn for part in parts])[:count],
-    )
-
-
 def _two_curves(random: np.random.Generator, tries: int, length: int) -> _Curves:
     """The curves of the images, of that many, in which both reach their length."""
     claims = np.zeros((SIDE, SIDE), np.uint8)
     claims[:PADDING] = claims[-PADDING:] = claims[:, :PADDING] = claims[:, -PADDING:] = 255
     claims = np.tile(np.append(claims.reshape(-1), np.uint8(0)), (tries, 1))
-    growing = list(_two_first_dashes(random, tries))
-    begin = np.empty((tries, 2, length), np.int64)
-    drawn = np.empty((tries, 2, length), np.int64)
-    images = np.arange(tries)
+    growing = _two_first_dashes(random, tries)
+    images, begin, drawn = _grow(random, claims, np.arange(tries), growing, length)
+    return _Curves(claims[images], begin, drawn)
+
+
+def _grow(
+    random: np.random.Generator, claims: Bytes, images: Integers, growing: list[_Ends], length: int
+) -> tuple[Integers, Integers, Integers]:
+    """Grows `c` curves in each of these images dash by dash in turn: the images `[m]` in which all reach their length,
+    and there `begin` and `drawn`, `[m, c, length]`."""
+    begin = np.empty((len(claims), len(growing), length), np.int64)
+    drawn = np.empty_like(begin)
     for dash in range(length):
-        for curve in range(2):
+        for curve in range(len(growing)):
             if dash:
-                grown, fits = _extend(random, claims, images, growing[curve])
-                growing[curve] = grown
+                growing[curve], fits = _extend(random, claims, images, growing[curve])
                 images = images[fits]
                 growing = [ends[fits] for ends in growing]
             begin[images, curve, dash] = growing[curve].begin
             drawn[images, curve, dash] = growing[curve].drawn
-    _claim(claims, images, growing[1])  # the first curve's last dash claims nothing in the published script
-    return _Curves(claims[images], begin[images], drawn[images])
+    _claim(claims, images, growing[-1])  # the first curve's last dash claims nothing in the published script
+    return images, begin[images], drawn[images]
 
 
-def _two_first_dashes(random: np.random.Generator, count: int) -> tuple[_Ends, _Ends]:
+def _two_first_dashes(random: np.random.Generator, count: int) -> list[_Ends]:
     """The first dash of one curve near the middle, that of the other one at a distance from it, in any direction."""
     table = shapes()
     numbers = np.array([len(start) for start in table.starts])
@@ -189,7 +184,7 @@ def _two_first_dashes(random: np.random.Generator, count: int) -> tuple[_Ends, _
     angle = random.integers(_DEGREES, size=count) * np.pi / 180
     exact = start + SEED_DISTANCE * np.stack([np.sin(angle), np.cos(angle)], axis=-1)
     other = np.round(np.round(exact, 9)).astype(np.int64)
-    return _first(table, start, direction), _first(table, other, random.integers(_DEGREES, size=count))
+    return [_first(table, start, direction), _first(table, other, random.integers(_DEGREES, size=count))]
 
 
 def _first(table: Shapes, start: Integers, direction: Integers) -> _Ends:
@@ -231,36 +226,21 @@ def _claim(claims: Bytes, images: Integers, ends: _Ends) -> None:
 
 def _short_curves(random: np.random.Generator, claims: Bytes, length: int, many: int) -> _Others:
     """Up to `many` short curves in each image, where there is free space. They claim theirs in `claims`."""
-    count = len(claims)
-    others = _Others(
-        np.zeros((count, many), bool), np.zeros((count, many, length), int), np.zeros((count, many, length), int)
-    )
+    shape = (len(claims), many, length)
+    others = _Others(np.zeros(shape[:2], bool), np.zeros(shape, int), np.zeros(shape, int))
     for number in range(many):
-        left = np.arange(count)
+        left = np.arange(len(claims))
         for _ in range(_TRIES):
-            images, begin, drawn, after = _short_curve(random, claims[left], length)
+            tried = claims[left]
+            images, ends = _first_dash(random, tried)
+            images, begin, drawn = _grow(random, tried, images, [ends], length)
             placed = left[images]
-            claims[placed] = after
+            claims[placed] = tried[images]
             others.placed[placed, number] = True
-            others.begin[placed, number] = begin
-            others.drawn[placed, number] = drawn
+            others.begin[placed, number] = begin[:, 0]
+            others.drawn[placed, number] = drawn[:, 0]
             left = left[~others.placed[left, number]]
     return others
-
-
-def _short_curve(random: np.random.Generator, claims: Bytes, length: int) -> tuple[Integers, Integers, Integers, Bytes]:
-    """One try in each image: where it succeeds, `begin` and `drawn` `[m, length]` there, what is claimed then."""
-    images, ends = _first_dash(random, claims)
-    begin = np.empty((len(claims), length), np.int64)
-    drawn = np.empty((len(claims), length), np.int64)
-    for dash in range(length):
-        if dash:
-            ends, fits = _extend(random, claims, images, ends)
-            images, ends = images[fits], ends[fits]
-        begin[images, dash] = ends.begin
-        drawn[images, dash] = ends.drawn
-    _claim(claims, images, ends)
-    return images, begin[images], drawn[images], claims[images]
 
 
 def _first_dash(random: np.random.Generator, claims: Bytes) -> tuple[Integers, _Ends]:
@@ -303,17 +283,15 @@ def _draw(curves: _Curves, others: _Others, circles: Integers) -> Bytes:
     count = len(curves)
     canvas = np.zeros((count, PIXELS + 1), np.int16)
 
-    def add(images: Integers, begin: Integers, drawn: Integers, brightness: int) -> None:
-        rows, patch = images[:, None], table.patches[begin]
-        canvas[rows, patch] = np.maximum(canvas[rows, patch], table.lines[drawn].astype(np.int16) * brightness)
+    def add(images: Integers, curve: int, made: _Curves | _Others, brightness: int) -> None:
+        for begin, drawn in zip(made.begin[images, curve].T, made.drawn[images, curve].T, strict=True):
+            rows, patch = images[:, None], table.patches[begin]
+            canvas[rows, patch] = np.maximum(canvas[rows, patch], table.lines[drawn].astype(np.int16) * brightness)
 
     for curve in range(2):
-        for dash in range(curves.begin.shape[2]):
-            add(np.arange(count), curves.begin[:, curve, dash], curves.drawn[:, curve, dash], CURVE_BRIGHTNESS)
+        add(np.arange(count), curve, curves, CURVE_BRIGHTNESS)
     for number in range(others.placed.shape[1]):
-        there = np.flatnonzero(others.placed[:, number])
-        for dash in range(others.begin.shape[2]):
-            add(there, others.begin[there, number, dash], others.drawn[there, number, dash], OTHER_BRIGHTNESS)
+        add(np.flatnonzero(others.placed[:, number]), number, others, OTHER_BRIGHTNESS)
     pixels = canvas[:, :PIXELS]
     for circle in range(2):
         place = circles[:, circle, 0] * SIDE + circles[:, circle, 1]

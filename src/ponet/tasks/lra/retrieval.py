@@ -5,47 +5,30 @@ without a header. The texts are taken as they stand in the file, with `b'...'` a
 does.
 """
 
-from pathlib import Path
-
 from ponet.config.lra import DataOptions
-from ponet.tasks.lra.published import Block, blocks, check_end, find, left_out, sizes, wrong
-from ponet.tasks.lra.spec import DatasetSpec, ExampleSource
+from ponet.tasks.lra.published import Block, left_out, tsv_spec, wrong
+from ponet.tasks.lra.spec import SPLITS, DatasetSpec
 from ponet.tasks.lra.store import Examples
 from ponet.tasks.lra.text import from_texts
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import data_folder
 
 VERSION = 1
-_FILES = {"train": "new_aan_pairs.train.tsv", "validation": "new_aan_pairs.eval.tsv", "test": "new_aan_pairs.test.tsv"}
 _LABELS = {b"0": 0, b"1": 1, b"0.0": 0, b"1.0": 1}
 _COLUMNS = 5
 
 
 def spec(options: DataOptions) -> DatasetSpec:
     """The whole data set."""
-    source = options.source or _default()
-
-    def files() -> dict[str, Path]:
-        return {split: find(source, f"tsv_data/{name}") for split, name in _FILES.items()}
-
-    def sources() -> list[ExampleSource]:
-        found = files()
-        for path in found.values():
-            check_end(path)  # before hours are spent on what comes before the end
-        return [
-            ExampleSource(read_block, blocks(path), {split: None}, per_job=32, unit="MB")
-            for split, path in found.items()
-        ]
-
-    return DatasetSpec(
-        task="retrieval",
-        version=VERSION,
-        parameters={"source": str(Path(source).expanduser().resolve())},
-        source="the published archive",
-        sources=sources,
-        inputs=lambda: sizes(files().values()),
+    names = (f"tsv_data/new_aan_pairs.{name}.tsv" for name in ("train", "eval", "test"))
+    return tsv_spec(
+        "retrieval",
+        VERSION,
+        options.source or _default(),
+        options,
+        read_block,
+        dict(zip(SPLITS, names, strict=True)),
         shift=1,
-        shown=options.chosen,
         remarks=lambda notes: left_out(notes, "pairs with an empty text"),
     )
 
@@ -61,14 +44,9 @@ def _default() -> str:
 
 
 def read_block(block: Block) -> Examples:
-    """Lines `label, id, id, text, text` of a published file.
-
-    Raises:
-        PoNetError: for a line that is something else, by its number.
-    """
-    first: list[bytes] = []
-    second: list[bytes] = []
-    labels: list[int] = []
+    """Lines `label, id, id, text, text` of a published file. Raises a PoNetError for a line that is something else, by
+    its number."""
+    rows = []
     for number, line in block.lines():
         columns = line.split(b"\t")
         if len(columns) != _COLUMNS:
@@ -76,7 +54,6 @@ def read_block(block: Block) -> Examples:
         if columns[0] not in _LABELS:
             label = columns[0].decode(errors="replace")[:20]
             raise wrong(block.path, number, f"has the label '{label}', not 0.0 or 1.0")
-        labels.append(_LABELS[columns[0]])
-        first.append(columns[3])
-        second.append(columns[4])
-    return from_texts([first, second], labels)
+        rows.append(columns)
+    labels, _, _, first, second = zip(*rows, strict=True)
+    return from_texts([first, second], [_LABELS[label] for label in labels])

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,72 +40,29 @@ class LraTask:
     """Whether this is a task of our own."""
 
 
+def _sizes(*counts: int) -> dict[str, int]:
+    return dict(zip(SPLITS, counts, strict=True))
+
+
+_WIKIPEDIA = "whether two texts are of one Wikipedia article, byte by byte; not an official task"
+_PAPERS = "whether two papers (AAN) share citations, byte by byte"
+_PHOTOS = "classes of gray 32 x 32 images (CIFAR-10), pixel by pixel"
+_CURVES = "whether a dashed curve joins two circles, pixel by pixel"
 TASKS: dict[str, LraTask] = {
     task.name: task
     for task in (
-        LraTask(
-            "listops",
-            "the value of nested lists of digits",
-            vocab_size=32,
-            classes=10,
-            max_length=2000,
-            official={"train": 96_000, "validation": 2_000, "test": 2_000},
-        ),
-        LraTask(
-            "text",
-            "sentiment of film reviews (IMDb), byte by byte",
-            vocab_size=512,
-            classes=2,
-            max_length=4000,
-            official={"train": 25_000, "validation": 25_000, "test": 25_000},
-        ),
-        LraTask(
-            "retrieval",
-            "whether two papers (AAN) share citations, byte by byte",
-            vocab_size=512,
-            classes=2,
-            max_length=4000,
-            official={"train": 147_086, "validation": 18_090, "test": 17_437},
-            pairs=True,
-        ),
-        LraTask(
-            "retrieval-wikipedia",
-            "whether two texts are of one Wikipedia article, byte by byte; not an official task",
-            vocab_size=512,
-            classes=2,
-            max_length=4000,
-            official={"train": 40_000, "validation": 4_000, "test": 4_000},
-            pairs=True,
-            own=True,
-        ),
-        LraTask(
-            "image",
-            "classes of gray 32 x 32 images (CIFAR-10), pixel by pixel",
-            vocab_size=256,
-            classes=10,
-            max_length=1024,
-            official={"train": 45_000, "validation": 5_000, "test": 10_000},
-            images=True,
-        ),
-        LraTask(
-            "pathfinder",
-            "whether a dashed curve joins two circles, pixel by pixel",
-            vocab_size=256,
-            classes=2,
-            max_length=1024,
-            official={"train": 160_000, "validation": 20_000, "test": 20_000},
-            images=True,
-        ),
+        LraTask("listops", "the value of nested lists of digits", 32, 10, 2000, _sizes(96_000, 2_000, 2_000)),
+        LraTask("text", "sentiment of film reviews (IMDb), byte by byte", 512, 2, 4000, _sizes(25_000, 25_000, 25_000)),
+        LraTask("retrieval", _PAPERS, 512, 2, 4000, _sizes(147_086, 18_090, 17_437), pairs=True),
+        LraTask("retrieval-wikipedia", _WIKIPEDIA, 512, 2, 4000, _sizes(40_000, 4_000, 4_000), pairs=True, own=True),
+        LraTask("image", _PHOTOS, 256, 10, 1024, _sizes(45_000, 5_000, 10_000), images=True),
+        LraTask("pathfinder", _CURVES, 256, 2, 1024, _sizes(160_000, 20_000, 20_000), images=True),
     )
 }
 
 
 def get_lra_task(name: str) -> LraTask:
-    """The task of that name.
-
-    Raises:
-        PoNetError: for an unknown name, with the nearest known one.
-    """
+    """The task of that name. Raises a PoNetError for an unknown name, with the nearest known one."""
     if name not in TASKS:
         raise PoNetError(f"Long Range Arena has no task '{name}'.{suggest(str(name), TASKS)}")
     return TASKS[name]
@@ -167,3 +125,38 @@ class DatasetSpec:
         identity = {"format": FORMAT, "version": self.version, **self.parameters}
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         return f"{self.task}-{digest[:12]}"
+
+
+Fresh = tuple[int, int]
+"""Seed and number of new test examples."""
+
+
+def generated_spec(
+    task: str,
+    version: int,
+    make: Callable[[int, int, int], Examples],
+    options: DataOptions,
+    fresh: Fresh | None,
+    per_block: int,
+    unit: str = "examples",
+    **choices: Any,
+) -> DatasetSpec:
+    """A data set that is generated: all of it, or new test data.
+
+    Args:
+        make: the examples of a block, from the seed, the stream of random numbers (0 for the data set, 1 for new test
+            data) and the number of the block.
+        per_block: how many that are, about.
+        choices: further parameters.
+    """
+    if fresh is None:
+        seed, wanted = options.seed, options.sizes(TASKS[task].official)
+    else:
+        seed, wanted = fresh[0], {"test": fresh[1]}
+    parameters = {"source": "generated", "seed": seed, **choices, "sizes": wanted}
+    if fresh is not None:
+        parameters["apart_from"] = options.seed
+    made = partial(make, seed, int(fresh is not None))
+    source = ExampleSource(made, None, wanted, per_block, unit, distinct=True)
+    name = task if fresh is None else f"{task}-fresh"
+    return DatasetSpec(name, version, parameters, "generated after the published script", lambda: [source])

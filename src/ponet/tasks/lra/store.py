@@ -38,13 +38,12 @@ class Examples:
 
     def select(self, rows: NDArray[np.int64]) -> "Examples":
         """The examples of these row numbers, in this order, without the notes."""
-        tokens, lengths = [], []
-        for column, size in zip(self.tokens, self.lengths, strict=True):
+        lengths = [size[rows] for size in self.lengths]
+        tokens = []
+        for column, size, kept in zip(self.tokens, self.lengths, lengths, strict=True):
             starts = np.cumsum(size) - size
-            kept = size[rows]
             within = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
             tokens.append(column[np.repeat(starts[rows], kept) + within])
-            lengths.append(kept)
         return Examples(tokens, lengths, self.labels[rows])
 
     def split(self, count: int) -> "tuple[Examples, Examples]":
@@ -86,12 +85,9 @@ class TokenStore(Sequence[dict[str, Any]]):
         labels: NDArray[np.int64],
         shift: int = 0,
     ) -> None:
-        self._files = [Path(file) for file in files]
-        self._starts = list(starts)
-        self._lengths = list(lengths)
+        self._files, self._starts, self._lengths, self._shift = list(files), list(starts), list(lengths), shift
         self.labels = labels
         """`[n]` int64."""
-        self._shift = shift
         self._tokens = _map(self._files)
 
     @property
@@ -109,15 +105,13 @@ class TokenStore(Sequence[dict[str, Any]]):
     def __getitem__(self, index: int | slice) -> "dict[str, Any] | TokenStore":
         if isinstance(index, slice):
             return self.select(np.arange(len(self))[index])
-        example: dict[str, Any] = {}
-        for name, tokens, starts, lengths in zip(
-            ("input_ids", "input_ids_2"), self._tokens, self._starts, self._lengths, strict=False
-        ):
-            start = int(starts[index])
-            ids = tokens[start : start + int(lengths[index])].astype(np.int64)
-            example[name] = ids + self._shift if self._shift else ids
-        example["label"] = int(self.labels[index])
-        return example
+        texts = (text.astype(np.int64) + self._shift for text in self._texts(index))
+        return dict(zip(("input_ids", "input_ids_2"), texts, strict=False)) | {"label": int(self.labels[index])}
+
+    def _texts(self, index: int) -> list[Tokens]:
+        """What is stored of an example."""
+        spans = zip(self._tokens, self._starts, self._lengths, strict=True)
+        return [tokens[starts[index] : starts[index] + lengths[index]] for tokens, starts, lengths in spans]
 
     def select(self, rows: NDArray[np.int64]) -> "TokenStore":
         """The examples of these row numbers, in this order; nothing is copied on disk."""
@@ -137,11 +131,7 @@ class TokenStore(Sequence[dict[str, Any]]):
 
     def contents(self) -> set[bytes]:
         """The examples as stored, for telling whether another set has one of them."""
-        keys = set()
-        for row in range(len(self)):
-            spans = zip(self._tokens, self._starts, self._lengths, strict=True)
-            keys.add(b"".join(tokens[s[row] : s[row] + n[row]].tobytes() for tokens, s, n in spans))
-        return keys
+        return {b"".join(text.tobytes() for text in self._texts(index)) for index in range(len(self))}
 
     def digests(self) -> set[bytes]:
         """The digests of `contents`."""

@@ -1,9 +1,8 @@
 """The task `lra`: Long Range Arena's data sets with models of one encoder, for the training engine."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,8 +29,6 @@ BY_TASK = ("vocab_size", "num_labels", "id2label", "label2id", "problem_type", "
 class ArenaTask:
     """Classification of long sequences: one of six data sets, read from the cache or made on the first call."""
 
-    options: type = LraOptions
-
     def prepare(self, recipe: "Recipe") -> Prepared:
         """As `ponet.tasks.base.Task.prepare`."""
         from transformers import set_seed
@@ -42,6 +39,7 @@ class ArenaTask:
         model = build_model(recipe.model, task)  # before the data, which may take minutes to make
         init = recipe.model.get("init")
         facts = {} if init is None else {"self_pretraining": take_encoder(model, str(init))}
+        new = [name for name, _ in model.named_parameters() if init is not None and name.startswith("classifier.")]
         data = open_data(task.name, options)
         return Prepared(
             model=model,
@@ -52,11 +50,9 @@ class ArenaTask:
             collate=collator(task, options, model.config.max_position_embeddings),
             compute_metrics=accuracy,
             best_metric="accuracy",
-            notices=list(data.notices),
+            notices=data.notices,
             facts=data.facts | facts,
-            new_weights=frozenset(
-                name for name, _ in model.named_parameters() if init is not None and name.startswith("classifier.")
-            ),
+            new_weights=frozenset(new),
         )
 
     def evaluation(
@@ -74,24 +70,18 @@ class ArenaTask:
             size = options.fresh_size or options.sizes(task.official)["test"]
             made = fresh_test(task.name, options, fresh_seed, size)
             return Evaluation(make_split(made, task), collate, accuracy)
-        opened = open_data(task.name, options if data is None else replace(options, source=data))
-        if split not in opened.splits:
-            raise PoNetError(f"There is no split '{split}': choose {', '.join(opened.splits)}.")
-        return Evaluation(make_split(opened.splits[split], task), collate, accuracy, list(opened.notices))
+        found, notices = open_split(task, options if data is None else replace(options, source=data), split)
+        return Evaluation(found, collate, accuracy, notices)
 
     def predictor(self, run: Path, recipe: "Recipe", **options: Any) -> "Predictor":
-        """Not for these models, which are there to be measured.
-
-        Raises:
-            PoNetError: always.
-        """
+        """Not for these models, which are there to be measured."""
         raise PoNetError(
             "A Long Range Arena model is there to be measured: `ponet evaluate RUN` does so, on a split or, with "
             "--fresh-test-seed, on new test data."
         )
 
 
-class Labelled(Sequence[Example]):
+class Labelled:
     """A store's examples under the names that the model knows."""
 
     def __init__(self, store: "TokenStore") -> None:
@@ -100,13 +90,7 @@ class Labelled(Sequence[Example]):
     def __len__(self) -> int:
         return len(self.store)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Labelled": ...
-    def __getitem__(self, index: "int | slice") -> "Example | Labelled":
-        if isinstance(index, slice):
-            return Labelled(self.store[index])
+    def __getitem__(self, index: int) -> Example:
         example = self.store[index]
         example["labels"] = example.pop("label")
         return example
@@ -118,6 +102,14 @@ def make_split(store: "TokenStore", task: LraTask) -> Split:
     if task.images:
         lengths = np.fromiter((np.count_nonzero(store[index]["input_ids"]) for index in range(len(store))), np.int64)
     return Split(Labelled(store), lengths)
+
+
+def open_split(task: LraTask, options: LraOptions, split: str) -> tuple[Split, list[str]]:
+    """A split of a task's data by name, and what to say about the data."""
+    opened = open_data(task.name, options)
+    if split not in opened.splits:
+        raise PoNetError(f"There is no split '{split}': choose {', '.join(opened.splits)}.")
+    return make_split(opened.splits[split], task), opened.notices
 
 
 def collator(task: LraTask, options: LraOptions, padded_length: int) -> Collate:
@@ -134,32 +126,21 @@ def accuracy(prediction: "EvalPrediction") -> dict[str, float]:
 
 
 def build_model(values: dict[str, Any], task: LraTask) -> "PoNetForSequenceClassification":
-    """The classifier that the recipe's `model` section describes, with new weights.
-
-    Raises:
-        PoNetError: as `check_fields`.
-    """
+    """The classifier that the recipe's `model` section describes, with new weights. Raises a PoNetError as
+    `check_fields`."""
     from ponet.models.modeling_ponet import PoNetForSequenceClassification
     from ponet.tasks.models import new_model
 
-    settled = {
-        **check_fields(values, task),
-        "vocab_size": task.vocab_size,
-        "num_labels": task.classes,
-        "classifier_pairs": task.pairs,
-        "problem_type": "single_label_classification",
-    }
-    model = new_model(PoNetForSequenceClassification, settled)
+    fields = check_fields(values, task) | {"problem_type": "single_label_classification"}
+    fields |= {"vocab_size": task.vocab_size, "num_labels": task.classes, "classifier_pairs": task.pairs}
+    model = new_model(PoNetForSequenceClassification, fields)
     begin_as_published(model)
     return model
 
 
 def check_fields(values: dict[str, Any], task: LraTask) -> dict[str, Any]:
-    """The configuration's fields in a recipe's `model` section, with positions for the data.
-
-    Raises:
-        PoNetError: fields that the data set decides, or too few positions.
-    """
+    """The configuration's fields in a recipe's `model` section, with positions for the data. Raises a PoNetError:
+    fields that the data set decides, or too few positions."""
     for name in BY_TASK:
         if name in values:
             raise PoNetError(f"model.{name} follows from the data set '{task.name}': leave it out.")
@@ -208,13 +189,8 @@ def take_encoder(model: "PoNetForSequenceClassification", init: str) -> dict[str
     except WeightsError as error:
         raise PoNetError(f"{error} Train that run again with --overwrite.") from error
     result = read_json(run / "result.json")
-    recipe, train = result.get("recipe") or {}, result.get("train") or {}
-    return {
-        "name": recipe.get("name"),
-        "seed": recipe.get("seed"),
-        "steps": train.get("steps"),
-        "seconds": train.get("seconds"),
-    }
+    wanted = {"name": "recipe", "seed": "recipe", "steps": "train", "seconds": "train"}
+    return {name: (result.get(section) or {}).get(name) for name, section in wanted.items()}
 
 
 def begin_as_published(model: "nn.Module") -> None:
@@ -228,12 +204,8 @@ def begin_as_published(model: "nn.Module") -> None:
 
     from ponet.mixers.external import ExternalMixer
 
-    memories = {
-        memory
-        for mixer in model.modules()
-        if isinstance(mixer, ExternalMixer)
-        for memory in (mixer.memory_key, mixer.memory_value)
-    }
+    mixers = [module for module in model.modules() if isinstance(module, ExternalMixer)]
+    memories = {memory for mixer in mixers for memory in (mixer.memory_key, mixer.memory_value)}
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d) and module not in memories:
             module.reset_parameters()

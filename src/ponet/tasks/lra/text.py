@@ -1,30 +1,21 @@
 """Text: IMDb's film reviews as bytes, negative 0 and positive 1. The published validation split is the test split."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ponet.config.lra import DataOptions
-from ponet.tasks.lra.published import identity, left_out, source_sizes
+from ponet.tasks.lra.published import Rows, identity, left_out, open_tables, source_sizes, table_source
 from ponet.tasks.lra.spec import DatasetSpec, ExampleSource
 from ponet.tasks.lra.store import Examples
 from ponet.utils.errors import PoNetError
-
-if TYPE_CHECKING:
-    from ponet.data.tables import DataTable
 
 VERSION = 1
 LIMIT = 4_000
 """Bytes kept of a text. The id of a byte is its value plus 1, which `DatasetSpec.shift` adds."""
 DEFAULT = "imdb"
-_ROWS = 2_500
 _LABELS = {"neg": 0, "pos": 1, "negative": 0, "positive": 1, "0": 0, "1": 1}
 _UNLABELLED = ("unsup", "-1")
-
-Job = tuple[str, str, int]
-"""Source, split, first row."""
 
 
 def spec(options: DataOptions) -> DatasetSpec:
@@ -32,12 +23,12 @@ def spec(options: DataOptions) -> DatasetSpec:
     source = options.source or DEFAULT
 
     def sources() -> list[ExampleSource]:
-        found = []
-        for split in ("train", "test"):
-            rows = len(_table(source, split))
-            jobs = [(source, split, start) for start in range(0, rows, _ROWS)]
-            found.append(ExampleSource(_read, jobs, {split: None}, per_job=_ROWS, unit="reviews", parallel=False))
-        return found
+        tables = open_tables(source, "IMDb")
+        for table in tables.values():
+            for name in ("text", "label"):
+                if name not in table.columns:
+                    raise PoNetError(f"'{table.origin}' has no column '{name}': IMDb's are text and label.")
+        return [table_source(split, Rows(table, 0, len(table)), _read, "reviews") for split, table in tables.items()]
 
     return DatasetSpec(
         task="text",
@@ -53,38 +44,17 @@ def spec(options: DataOptions) -> DatasetSpec:
     )
 
 
-@lru_cache(maxsize=2)
-def _table(source: str, split: str) -> "DataTable":
-    from ponet.data.sources import open_source
-
-    tables = open_source(source).splits
-    if split not in tables:
-        raise PoNetError(f"'{source}' has no {split} split: it needs train and test, as IMDb has.")
-    table = tables[split]
-    missing = [name for name in ("text", "label") if name not in table.columns]
-    if missing:
-        raise PoNetError(f"'{table.origin}' has no column '{missing[0]}': IMDb's are text and label.")
-    return table
-
-
-def _read(job: Job) -> Examples:
-    source, split, start = job
-    table = _table(source, split)
-    rows = table.data.slice(start, _ROWS)
+def _read(rows: Rows) -> Examples:
     texts: list[bytes] = []
     labels: list[int] = []
-    for place, (text, label) in enumerate(zip(rows["text"].to_pylist(), rows["label"].to_pylist(), strict=True)):
+    for where, text, label in rows.read("text"):
         if str(label) in _UNLABELLED:
             continue
+        if str(label) not in _LABELS:
+            raise PoNetError(f"{where} has the label {label!r}: IMDb's are 0 (negative) and 1 (positive).")
         texts.append((text or "").encode())
-        labels.append(_label(label, table.origin, start + place))
+        labels.append(_LABELS[str(label)])
     return from_texts([texts], labels)
-
-
-def _label(value: Any, origin: str, row: int) -> int:
-    if str(value) not in _LABELS:
-        raise PoNetError(f"'{origin}', row {row:,}, has the label {value!r}: IMDb's are 0 (negative) and 1 (positive).")
-    return _LABELS[str(value)]
 
 
 def from_texts(columns: Sequence[Sequence[bytes]], labels: Sequence[int]) -> Examples:

@@ -7,19 +7,18 @@ the comparison does. No article is in two splits.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ponet.config.lra import DataOptions
-from ponet.tasks.lra.published import identity, source_sizes
+from ponet.tasks.lra.published import identity, located, source_sizes
 from ponet.tasks.lra.spec import TASKS, DatasetSpec, ExampleSource
 from ponet.tasks.lra.store import Examples, digest
 from ponet.tasks.lra.text import LIMIT, from_texts
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import data_folder
 
 VERSION = 1
 DEFAULT = "wikipedia"
@@ -47,24 +46,18 @@ def spec(options: DataOptions) -> DatasetSpec:
 
     def sources() -> list[ExampleSource]:
         articles = read_articles(source, options.seed, max(sum(wanted.values()) // 2, 2 * len(wanted)))
+        make = partial(_make, articles, options.seed)
         found = []
         for split, numbers in _shares(articles, wanted, source).items():
             rows = make_pairs(articles, numbers, wanted[split], options.seed)
             jobs = [rows[start : start + _PER_JOB] for start in range(0, len(rows), _PER_JOB)]
-            make = partial(_make, articles, options.seed)
-            found.append(
-                ExampleSource(make, jobs, {split: wanted[split]}, per_job=_PER_JOB, unit="pairs", parallel=False)
-            )
+            found.append(ExampleSource(make, jobs, {split: wanted[split]}, _PER_JOB, "pairs", parallel=False))
         return found
 
     return DatasetSpec(
         task="retrieval-wikipedia",
         version=VERSION,
-        parameters={
-            "source": identity(source),
-            "seed": options.seed,
-            "sizes": wanted,
-        },
+        parameters={"source": identity(source), "seed": options.seed, "sizes": wanted},
         source=f"Wikipedia from '{source}'",
         sources=sources,
         inputs=lambda: source_sizes(source),
@@ -76,11 +69,11 @@ def spec(options: DataOptions) -> DatasetSpec:
     )
 
 
+@dataclass(frozen=True)
 class Articles:
     """The articles that are used: all in memory, since their number is no more than that of the pairs."""
 
-    def __init__(self, bodies: list[bytes]) -> None:
-        self.bodies = bodies
+    bodies: list[bytes]
 
     def __len__(self) -> int:
         return len(self.bodies)
@@ -96,8 +89,7 @@ class Articles:
         low, high = (0, middle - LIMIT) if half == 0 else (middle, len(body) - LIMIT)
         starts = [start for start in _paragraphs(body) if low <= start <= high]
         if not starts:
-            space = body.find(b" ", low, high) + 1
-            starts = [space or low]
+            starts = [body.find(b" ", low, high) + 1 or low]
         chosen = np.random.default_rng([seed, 1, number, half, round_]).integers(len(starts))
         start = starts[int(chosen)]
         return body[start : start + LIMIT]
@@ -113,10 +105,7 @@ def _paragraphs(body: bytes) -> list[int]:
 
 def read_articles(source: str, seed: int, most: int) -> Articles:
     """Up to `most` different articles long enough for two texts, a random choice from all; read in constant memory.
-
-    Raises:
-        PoNetError: as the readers of files do.
-    """
+    Raises a PoNetError as the readers of files do."""
     seen: set[bytes] = set()
     fitting = []
     for number, text in enumerate(_texts(source)):
@@ -143,23 +132,14 @@ def _body(text: str) -> bytes:
 
 def _texts(source: str) -> Iterator[str]:
     from ponet.data.corpora import TextCorpus
-
-    path = Path(source).expanduser()
-    data = data_folder()
-    if not path.exists() and data is not None and (data / source).exists():
-        path = data / source
-    if not path.exists():
-        yield from _from_hub(source)
-        return
-    corpus = TextCorpus([path])
-    for file in corpus.files:
-        for text, _ in corpus.documents(file, limit=1 << 24):
-            yield text
-
-
-def _from_hub(source: str) -> Iterator[str]:
     from ponet.data.sources import open_source
 
+    if path := located(source):
+        corpus = TextCorpus([path])
+        for file in corpus.files:
+            for text, _ in corpus.documents(file, limit=1 << 24):
+                yield text
+        return
     if source == DEFAULT:
         raise PoNetError(
             "There is no folder 'wikipedia' in the data folder ($PONET_DATA): name a folder or a hub data set of "
@@ -239,12 +219,8 @@ def partners(nearest: NDArray[np.int64], chosen: NDArray[np.int64], random: np.r
     """`[m]` for each of the `chosen` texts another one of them, of like topic; every one is taken exactly once.
 
     In random order, each takes the nearest that is left. That no text is taken more often than another one matters:
-    else a model could recognise pairs by one of their texts alone.
-
-    Args:
-        nearest: as `neighbours` gives them.
-        chosen: `[m]` two or more different numbers.
-        random: where the order comes from.
+    else a model could recognise pairs by one of their texts alone. `nearest` is as `neighbours` gives it, and `chosen`
+    two or more different numbers.
     """
     free = np.zeros(len(nearest), bool)
     free[chosen] = True

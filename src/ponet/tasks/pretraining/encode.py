@@ -70,22 +70,17 @@ class Block:
 
 
 def usual_fraction(size: int) -> float:
-    """The share of documents to hold out of a corpus of `size` bytes: of a large one 0.005 is plenty, of a small one it
-    may be no document at all."""
+    """The share to hold out of a corpus of `size` bytes: of a small one 0.005 may be no document at all."""
     return min(0.1, max(0.005, HELD_OUT_BYTES / max(1, size)))
 
 
 class BlockReader:
-    """Reads a corpus, and a validation corpus before it, block by block.
+    """Reads a corpus, and a validation corpus before it, block by block; `count` is the number of all, once read.
 
     Args:
-        corpus: where the training text is.
-        validation: where the held-out text is; may be empty.
+        corpus, validation: where the training and the held-out text is.
         fraction: the share of `corpus` to hold out, where there is no validation corpus; None: `usual_fraction`.
         characters: the size of a block.
-
-    Attributes:
-        count: the number of all blocks, once they are read.
     """
 
     def __init__(
@@ -149,12 +144,7 @@ class BlockReader:
 
 
 class BlockEncoder:
-    """Splits, tokenizes and writes blocks.
-
-    Args:
-        tokenizer: a `tokenizer.json`.
-        folder: where the shards go.
-    """
+    """Splits and tokenizes blocks with a `tokenizer.json`, and writes them as shards to a folder."""
 
     def __init__(self, tokenizer: str | Path, folder: Path) -> None:
         self.path, self.folder = tokenizer, folder
@@ -172,11 +162,8 @@ class BlockEncoder:
     def __call__(self, block: Block) -> tuple[Shard, int]:
         """Writes the shard of a block; returns it, and the bytes of files that were read for the block."""
         left_out = {"without_text": 0, "too_short": 0, "in_validation": block.held_out}
-        splits = {}
-        for split in SPLITS:
-            documents = [document for document in block.documents if document.split == split]
-            if documents:
-                splits[split] = self._encode(documents, left_out)
+        documents = {split: [each for each in block.documents if each.split == split] for split in SPLITS}
+        splits = {split: self._encode(some, left_out) for split, some in documents.items() if some}
         return write_shard(self.folder, f"{block.number:06d}", splits, left_out), block.file_bytes
 
     def _encode(self, documents: list[Document], left_out: dict[str, int]) -> Encoded:
@@ -206,27 +193,25 @@ class BlockEncoder:
             joined,
             _offsets(sentence_lengths),
             _offsets(document_lengths),
-            np.frombuffer(hashes, dtype=np.uint64) if hashes else np.zeros(0, np.uint64),
+            np.array(hashes, dtype=np.uint64),
             counts,
         )
 
 
-def _batches(documents: list[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
+def _batches(documents: list[Document]) -> list[list[Document]]:
+    batches: list[list[Document]] = []
     size = 0
     for document in documents:
-        if batch and size + len(document.text) > BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-        batch.append(document)
+        if not batches or size + len(document.text) > BATCH_CHARACTERS:
+            batches.append([])
+            size = 0
+        batches[-1].append(document)
         size += len(document.text)
-    if batch:
-        yield batch
+    return batches
 
 
 def _offsets(lengths: "array[int]") -> np.ndarray:
-    ends = np.cumsum(np.array(lengths, dtype=np.int64))
-    return np.concatenate([[0], ends]).astype(np.uint32)
+    return np.cumsum([0, *lengths], dtype=np.int64).astype(np.uint32)
 
 
 def paragraphs(text: str) -> Iterator[str]:

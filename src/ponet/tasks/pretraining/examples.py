@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -98,11 +99,7 @@ class ChunkPlan:
 
 
 def plan_chunks(
-    arrays: ShardArrays,
-    max_length: int,
-    short_share: float,
-    objective: Objective,
-    key: tuple[int, ...],
+    arrays: ShardArrays, max_length: int, short_share: float, objective: Objective, key: tuple[int, ...]
 ) -> ChunkPlan:
     """Parts the documents of a shard (paper, section 4 and appendix; StructBERT).
 
@@ -111,7 +108,6 @@ def plan_chunks(
     which no example can be made.
 
     Args:
-        arrays: the shard.
         max_length: the most tokens in an example, special ones included.
         short_share: the share of chunks with a shorter goal, uniform between 2 and the whole.
         objective: decides the classes.
@@ -122,10 +118,7 @@ def plan_chunks(
     whole = max_length - SPECIAL_TOKENS
     kinds = CLASSES[objective]
     draws = np.random.default_rng(key).random((max(1, len(offsets) - 1), 6)).tolist()  # a chunk has a sentence or more
-    count = len(documents) - 1
-    for document in range(count):
-        begin, stop = documents[document], documents[document + 1]
-        first = begin
+    for document, (first, stop) in enumerate(pairwise(documents)):
         while first < stop:
             short, size, at, which, where, start = draws[len(rows)]
             goal = whole if short >= short_share else SHORTEST + int(size * (whole - SHORTEST + 1))
@@ -156,9 +149,8 @@ def plan_chunks(
             else:
                 two = offsets[end] - offsets[first] - one
                 following = end
-            rows.append(
-                (first, split, end, kind, goal, other, other_end, inside, SPECIAL_TOKENS + min(goal, one + two))
-            )
+            length = SPECIAL_TOKENS + min(goal, one + two)
+            rows.append((first, split, end, kind, goal, other, other_end, inside, length))
             first = following
     table = np.array(rows, dtype=np.int64).reshape(-1, 9)
     return ChunkPlan(*(np.ascontiguousarray(column) for column in table.T))
@@ -201,16 +193,13 @@ def mask_tokens(
     whole_words: bool,
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the model reads, and what it is to say.
+    """What the model reads, and what it is to say (`IGNORED` where nothing): ids and labels `[n]`, both int64.
 
     Args:
         ids: `[n]`.
         text: `[n]` bool, False at special tokens, which are never chosen.
         rate: the share of text tokens to choose; one at least.
         whole_words: choose words, with all their pieces, until so many tokens are chosen.
-
-    Returns:
-        `[n]` ids and `[n]` labels (`IGNORED` where nothing is to be said), both int64.
     """
     places = np.flatnonzero(text)
     wanted = max(1, round(rate * len(places)))
@@ -245,13 +234,8 @@ def _words(places: np.ndarray, continues: np.ndarray, wanted: int, generator: np
 
 
 class PlannedExamples(ABC, Generic[Plan]):
-    """Examples of a corpus, indexed by `Key`, whose lengths are planned shard by shard before any is made.
-
-    Args:
-        corpus: the prepared data.
-        vocabulary: of its tokenizer.
-        seed: decides the examples and their order.
-    """
+    """Examples of a corpus, indexed by `Key`, whose lengths are planned shard by shard before any is made; the seed
+    decides them and their order."""
 
     def __init__(self, corpus: TokenCorpus | JoinedCorpus, vocabulary: Vocabulary, seed: int) -> None:
         self.corpus, self.vocabulary, self.seed = corpus, vocabulary, seed
@@ -287,10 +271,6 @@ class PretrainingExamples(PlannedExamples[ChunkPlan]):
     An example has `input_ids`, `segment_ids` (each special token and each sentence a segment, in order),
     `token_type_ids` (0 to the first [SEP], then 1) and `labels` (word ids, -100 where nothing is to be said), `[n]`
     int64 each, and the class `sentence_label`.
-
-    Args:
-        corpus, vocabulary: as `PlannedExamples`'s.
-        drawing: how examples are drawn.
     """
 
     def __init__(self, corpus: TokenCorpus | JoinedCorpus, vocabulary: Vocabulary, drawing: Drawing) -> None:
@@ -312,11 +292,9 @@ class PretrainingExamples(PlannedExamples[ChunkPlan]):
         if kind == SWAPPED:
             first, second = second, first
         goal = int(plan.goal[row])
-        sizes = (len(first[0]), len(second[0]))
-        kept = cut_lengths(*sizes, goal)
-        first, second = (
-            _drop(span, size - keep, generator) for span, size, keep in zip((first, second), sizes, kept, strict=True)
-        )
+        one, two = len(first[0]), len(second[0])
+        left, right = cut_lengths(one, two, goal)
+        first, second = _drop(first, one - left, generator), _drop(second, two - right, generator)
         return self._assembled(first, second, self.labels[kind], generator)
 
     def _assembled(self, first: "Span", second: "Span", label: int, generator: np.random.Generator) -> Example:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ponet.artifacts import replacing_folder
 from ponet.models.checkpoints import POOLING_FOLDER, write_modules
 from ponet.tasks.pretraining.export_card import Stage, export_card
-from ponet.tasks.pretraining.modelling import open_run
+from ponet.tasks.pretraining.task import open_run
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import MODEL_FILES, check_utf8_name, explain, read_json, write_json, write_text
 
@@ -33,7 +33,7 @@ def export(
     most_mb: float = MOST_MB,
     notice: str = "",
 ) -> int:
-    """Writes a run's model as a checkpoint, whole or not at all.
+    """Writes a run's model as a checkpoint, whole or not at all; returns the folder's bytes.
 
     Weights are rounded to half precision (fp16), and `config.json` says that they open as float32, in which everything
     is computed. `README.md` has data, steps, tokens, hardware, curves and held-out figures, from the run's own files.
@@ -46,9 +46,6 @@ def export(
         overwrite: whether a folder that is there is replaced.
         most_mb: the most megabytes that the folder may have.
         notice: what the card has to say of the teacher's origin and licence.
-
-    Returns:
-        The folder's bytes.
 
     Raises:
         PoNetError: not a complete run of these tasks, weights that half precision can't hold, too many bytes, a folder
@@ -83,17 +80,10 @@ def _check_replaceable(folder: Path) -> None:
         return
     pooling = folder / POOLING_FOLDER
     ours = {folder / "README.md", pooling, pooling / "config.json"}
-    other = (
-        [folder.name]
-        if not folder.is_dir()
-        else [
-            path.name
-            for path in folder.rglob("*")
-            if path not in ours and not (path.parent == folder and MODEL_FILES.fullmatch(path.name))
-        ]
-    )
-    if other:
-        raise PoNetError(f"'{folder}' isn't a checkpoint alone ('{other[0]}'): move it away, or choose another place.")
+    for path in folder.rglob("*") if folder.is_dir() else [folder]:
+        if path not in ours and not (path.parent == folder and MODEL_FILES.fullmatch(path.name)):
+            alone = f"'{folder}' isn't a checkpoint alone ('{path.name}')"
+            raise PoNetError(f"{alone}: move it away, or choose another place.")
     config = read_json(folder / "config.json")
     if not isinstance(config, dict) or config.get("model_type") != "ponet":
         raise PoNetError(f"'{folder}' isn't a checkpoint of PoNet: move it away, or choose another place.")
@@ -135,11 +125,7 @@ def _evaluations(run: Path) -> list[dict[str, Any]]:
 
 
 def _to_half(model: "PoNetForPreTraining", run: Path) -> None:
-    """Rounds the weights, tied ones staying tied.
-
-    Raises:
-        PoNetError: one isn't finite, in half precision or at all.
-    """
+    """Rounds the weights, tied ones staying tied. Raises a PoNetError for one that isn't finite in half precision."""
     import torch
 
     for name, weight in model.named_parameters():

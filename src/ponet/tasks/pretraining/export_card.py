@@ -42,15 +42,12 @@ def export_card(name: str, stages: list[Stage], config: "PoNetConfig", data: str
     """Markdown with the head that the Hugging Face hub reads.
 
     Args:
-        name: the checkpoint's.
-        stages: the runs, the last of which has its weights.
-        config: the model's.
+        stages: the runs, the last of which has the checkpoint's weights.
         data: what the corpus is.
         notice: of the teacher's origin and licence.
     """
-    last = stages[-1]
-    result, teachers = last.result, [stage.result["recipe"]["data"]["teacher"] for stage in stages if stage.distilled]
-    tag = "feature-extraction" if teachers else "fill-mask"
+    result, distilled = stages[-1].result, any(stage.distilled for stage in stages)
+    tag = "feature-extraction" if distilled else "fill-mask"
     parts = [
         *("---", "library_name: transformers", f"pipeline_tag: {tag}", "tags: [ponet]", "---", ""),
         *(f"# {plain(name)}", ""),
@@ -65,7 +62,7 @@ def export_card(name: str, stages: list[Stage], config: "PoNetConfig", data: str
         parts += [title, "", *_training(stage.result, data), ""]
         if stage.evaluations:
             parts += [*_curve(stage), ""]
-    return "\n".join([*parts, *_use(name, bool(teachers)), "", *_origin(stages), ""])
+    return "\n".join([*parts, *_use(name, distilled), "", *_origin(stages), ""])
 
 
 def _objective(stages: list[Stage]) -> str:
@@ -83,10 +80,9 @@ def _objective(stages: list[Stage]) -> str:
 
 
 def _shape(result: dict[str, Any], config: "PoNetConfig") -> str:
-    known = [f"{config.num_hidden_layers} layers", f"d {config.hidden_size}"]
     parameters = (result.get("model") or {}).get("parameters")
-    known += [f"{parameters / 1e6:.1f} million weights"] if parameters else []
-    return ", ".join([*known, f"{config.vocab_size:,} word pieces"])
+    weights = f"{parameters / 1e6:.1f} million weights, " if parameters else ""
+    return f"{config.num_hidden_layers} layers, d {config.hidden_size}, {weights}{config.vocab_size:,} word pieces"
 
 
 def _reach(result: dict[str, Any], config: "PoNetConfig") -> str:
@@ -103,9 +99,9 @@ def _figures(result: dict[str, Any]) -> list[str]:
     lines += [f"| {name} | {_number(key, validation[key], ' %')} |" for key, name in NAMES.items() if key in validation]
     examples = ((result.get("data") or {}).get("validation") or {}).get("examples")
     best = result.get("best") or {}
-    said = [f"Over {examples:,} examples." if examples else ""]
-    said += [f"The checkpoint is that of step {best['step']:,}." if best.get("step") else ""]
-    return [*lines, *(["", " ".join(part for part in said if part)] if any(said) else [])]
+    said = [f"Over {examples:,} examples."] if examples else []
+    said += [f"The checkpoint is that of step {best['step']:,}."] if best.get("step") else []
+    return [*lines, *(["", " ".join(said)] if said else [])]
 
 
 def _number(name: str, value: float | None, unit: str = "") -> str:
@@ -120,10 +116,9 @@ def _lengths(data: dict[str, Any]) -> str:
         shares = data.get("shares") or [1 / len(lengths)] * len(lengths)
         each = [f"{length} in {100 * share:.0f} % of the steps" for length, share in zip(lengths, shares, strict=True)]
         return ", then ".join(each) if len(each) > 1 else str(lengths[0])
-    last = data.get("last_length")
-    return str(data["max_length"]) + (
-        f", then {last} in the last {100 * data['last_share']:.0f} % of the steps" if last else ""
-    )
+    if not (last := data.get("last_length")):
+        return str(data["max_length"])
+    return f"{data['max_length']}, then {last} in the last {100 * data['last_share']:.0f} % of the steps"
 
 
 def _training(result: dict[str, Any], data: str) -> list[str]:

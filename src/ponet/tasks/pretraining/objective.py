@@ -68,15 +68,11 @@ class PretrainingObjective:
 
 
 def forward_flops(config: "PoNetConfig", lengths: Sequence[int], predicted: int) -> float:
-    """Floating-point operations of one forward pass, matrix products and FFTs only; 0 where a mixer isn't counted.
+    """Floating-point operations of one forward pass over documents of these lengths, with so many words scored over the
+    vocabulary; matrix products and FFTs only, 0 where a mixer isn't counted.
 
     A multiplication and an addition are two. Pooling is counted as it is computed here, with three projections (the
     published five would flatter it).
-
-    Args:
-        config: the model's.
-        lengths: tokens of each document.
-        predicted: words that are scored over the vocabulary.
     """
     d, tokens = config.hidden_size, sum(lengths)
     dense = 2 * d * d * tokens

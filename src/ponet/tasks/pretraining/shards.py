@@ -12,6 +12,7 @@ shards/000000/       for each split that the shard has documents of, four arrays
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -52,7 +53,7 @@ class Counts:
 
     def add(self, other: "Counts") -> None:
         """Adds another's counts to these."""
-        for name, value in asdict(other).items():
+        for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
 
@@ -126,10 +127,9 @@ class Manifest:
     @property
     def left_out(self) -> dict[str, int]:
         """Documents left out, by reason."""
-        reasons: dict[str, int] = {}
+        reasons = Counter[str]()
         for shard in self.shards:
-            for reason, count in shard.left_out.items():
-                reasons[reason] = reasons.get(reason, 0) + count
+            reasons.update(shard.left_out)
         return reasons
 
     def write(self, folder: Path) -> None:
@@ -182,22 +182,28 @@ class Manifest:
             raise PoNetError(f"'{folder / MANIFEST}' is incomplete: prepare the data again elsewhere.") from error
 
 
-def check_files(folder: Path, manifest: Manifest, contents: bool) -> None:
-    """Compares the files of all shards with the manifest.
+def check_files(folder: Path, shards: Sequence[Shard], contents: bool, split: str = "", again: str = "it") -> None:
+    """Compares the files of shards with the manifest.
 
     Args:
         contents: whether their SHA-256 too, which reads all of them.
+        split: whose files alone.
+        again: what is to be prepared again where they differ.
 
     Raises:
         PoNetError: one is missing, cut off or changed; it is named.
     """
-    for shard in manifest.shards:
+    for shard in shards:
         for name, facts in shard.files.items():
             path = folder / SHARDS / shard.name / name
-            if found := damage(path, facts["bytes"], facts["sha256"] if contents else None):
-                raise PoNetError(
-                    f"The shard '{path.parent}' is damaged: '{name}' {found}. Delete '{folder}' and prepare it again."
-                )
+            if name.startswith(split) and (
+                found := damage(path, facts["bytes"], facts["sha256"] if contents else None)
+            ):
+                raise _damaged(path.parent, f": '{name}' {found}", folder, again)
+
+
+def _damaged(shard: Path, how: str, folder: Path, again: str) -> PoNetError:
+    return PoNetError(f"The shard '{shard}' is damaged{how}. Delete '{folder}' and prepare {again} again.")
 
 
 @dataclass(frozen=True)
@@ -216,7 +222,6 @@ class TokenCorpus:
     """One split of a folder that `ponet pretrain prepare` made. Can be pickled: a worker process opens its own maps.
 
     Args:
-        folder: the prepared data.
         split: "train" or "validation".
         contents: whether the SHA-256 of every array is compared, which reads all of it once; sizes always are.
 
@@ -228,10 +233,7 @@ class TokenCorpus:
         self.folder, self.split = Path(folder), split
         self.manifest = Manifest.read(self.folder)
         self.shards = [shard for shard in self.manifest.shards if shard.splits.get(split) is not None]
-        for shard in self.shards:
-            for name, facts in shard.files.items():
-                if name.startswith(f"{split}."):
-                    self._check(self.folder / SHARDS / shard.name / name, facts, contents)
+        check_files(self.folder, self.shards, contents, f"{split}.", "the data")
         self.tokens = sum(shard.splits[split].tokens for shard in self.shards)
         self.documents = sum(shard.splits[split].documents for shard in self.shards)
         self._open: dict[int, ShardArrays] = {}
@@ -242,19 +244,9 @@ class TokenCorpus:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": {}}
 
-    def _check(self, path: Path, facts: dict[str, Any], contents: bool) -> None:
-        if found := damage(path, facts["bytes"], facts["sha256"] if contents else None):
-            raise PoNetError(f"The shard '{path.parent}' is damaged: '{path.name}' {found}. {self._again()}")
-
-    def _again(self) -> str:
-        return f"Delete '{self.folder}' and prepare the data again."
-
     def shard(self, index: int) -> ShardArrays:
-        """The arrays of one shard; tokens stay on disk until they are read.
-
-        Raises:
-            PoNetError: where they can't be read.
-        """
+        """The arrays of one shard; tokens stay on disk until they are read. Raises a PoNetError where they can't be
+        read."""
         if index not in self._open:
             folder = self.folder / SHARDS / self.shards[index].name
             try:
@@ -265,7 +257,7 @@ class TokenCorpus:
             except OSError as error:
                 raise explain(error, folder) from error
             except ValueError as error:
-                raise PoNetError(f"The shard '{folder}' is damaged. {self._again()}") from error
+                raise _damaged(folder, "", self.folder, "the data") from error
             self._open[index] = ShardArrays(tokens, sentences, documents)
         return self._open[index]
 
@@ -277,11 +269,7 @@ class TokenCorpus:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def tokenizer(self) -> "PoNetTokenizer":
-        """The tokenizer that the data was made with.
-
-        Raises:
-            PoNetError: where the one in the folder is another.
-        """
+        """The tokenizer that the data was made with. Raises a PoNetError where the one in the folder is another."""
         from ponet.tasks.models import open_tokenizer
 
         tokenizer = open_tokenizer(str(self.folder / TOKENIZER))
@@ -296,13 +284,7 @@ class TokenCorpus:
 class JoinedCorpus:
     """One split of several folders of prepared data, as one sequence of shards; a folder may stand there repeatedly.
 
-    Args:
-        folders: what `ponet pretrain prepare` made, all with one tokenizer.
-        split: "train" or "validation".
-        contents: as `TokenCorpus`'s.
-
-    Raises:
-        PoNetError: as `TokenCorpus`, or where the tokenizers differ.
+    Arguments and errors are those of `TokenCorpus`; also a PoNetError where the tokenizers differ.
     """
 
     def __init__(self, folders: Sequence[str], split: str, contents: bool) -> None:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain, count, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from torch.utils.data import Sampler
 
 from ponet.config.training import COUNTED_EPOCHS, check_steps
+from ponet.tasks.base import Indexed, Split
 from ponet.tasks.pretraining.examples import Key
 
 if TYPE_CHECKING:
@@ -23,16 +24,13 @@ EVALUATIONS = 10
 """Of a training that doesn't say how often."""
 
 
-class Planned(Protocol):
-    """Examples whose lengths are known before they are made, shard by shard."""
+class Planned(Indexed, Protocol):
+    """Examples, by `Key`, whose lengths are known before they are made, shard by shard."""
 
     corpus: Any
     """Has `tokens`, and as many shards as its `len`."""
-
-    @property
-    def seed(self) -> int:
-        """Decides the order."""
-        ...
+    seed: int
+    """Decides the order."""
 
     def plan(self, length: int, epoch: int, shard: int) -> Any:
         """Has `lengths [C]`: the tokens of each example that the shard gives in this epoch, at most `length` each."""
@@ -43,19 +41,17 @@ def stream_maker(examples: Planned, phases: Sequence[tuple[int, float]]) -> "Mak
     """What `ponet.tasks.base.Prepared.stream` wants: a function from a recipe's training options to the stream."""
 
     def make(options: "TrainingOptions", steps: int | None, process: int, processes: int) -> "PretrainingStream":
-        return PretrainingStream(
-            examples,
-            phases,
-            options.batch_tokens,
-            options.batch_size,
-            steps,
-            options.epochs,
-            options.gradient_accumulation,
-            process,
-            processes,
-        )
+        sizes, accumulation = (options.batch_tokens, options.batch_size), options.gradient_accumulation
+        return PretrainingStream(examples, phases, *sizes, steps, options.epochs, accumulation, process, processes)
 
     return make
+
+
+def first_examples(examples: Planned, length: int, count: int) -> Split:
+    """The first examples of a pass over the corpus, made once: the same ones for every evaluation."""
+    order = PretrainingStream(examples, [(length, 1.0)], None, 1, steps=count).epoch(length, 0)
+    made = [examples[key] for (key,), _ in islice(order, count)]
+    return Split(made, np.array([len(example["input_ids"]) for example in made], dtype=np.int64))
 
 
 class PretrainingStream(Sampler[list[Key]]):
@@ -73,9 +69,6 @@ class PretrainingStream(Sampler[list[Key]]):
         epochs: passes over the corpus's tokens.
         accumulation: batches to a step, for each process.
         process, processes: the part of the stream that this process takes.
-
-    Attributes:
-        phases: `[(length, the batch with which the phase ends)]`.
     """
 
     def __init__(
@@ -97,7 +90,7 @@ class PretrainingStream(Sampler[list[Key]]):
         self._tokens = [0]  # tokens up to and with each batch, as far as the stream has been read
         self.steps = steps if steps is not None else self._steps_of(epochs, phases[0][0])
         self.batches = self.steps * self.group
-        self.phases: list[tuple[int, int]] = []
+        self.phases: list[tuple[int, int]] = []  # lengths, and the batch with which each phase ends
         for (length, _), share in zip(phases, accumulate(share for _, share in phases), strict=True):
             if self.phases and self.phases[-1][0] == length:
                 self.phases.pop()  # of the same length it would be the first examples once more
@@ -124,7 +117,7 @@ class PretrainingStream(Sampler[list[Key]]):
                     break
 
     def tokens_at(self, step: int) -> int:
-        """Tokens read after that many optimizer steps, over all processes, once the stream is there."""
+        """As `ponet.tasks.base.BatchStream.tokens_at`, once the stream is there."""
         return self._tokens[min(step * self.group, self.batches, len(self._tokens) - 1)]
 
     def epoch_at(self, step: int) -> float:
@@ -136,10 +129,7 @@ class PretrainingStream(Sampler[list[Key]]):
         return sorted({-(-self.steps * part // EVALUATIONS) for part in range(1, EVALUATIONS + 1)})
 
     def _endless(self, length: int) -> Iterator[tuple[list[Key], int]]:
-        epoch = 0
-        while True:
-            yield from self.epoch(length, epoch)
-            epoch += 1
+        return chain.from_iterable(self.epoch(length, epoch) for epoch in count())
 
     def epoch(self, length: int, epoch: int) -> Iterator[tuple[list[Key], int]]:
         """The batches of one pass over the corpus, each with its tokens."""

@@ -40,17 +40,13 @@ class Vocabulary:
 
     @classmethod
     def of(cls, tokenizer: "PoNetTokenizer") -> "Vocabulary":
-        """The vocabulary of a tokenizer.
-
-        Raises:
-            PoNetError: where it has no [CLS], [SEP] or [MASK], or no words.
-        """
+        """The vocabulary of a tokenizer. Raises a PoNetError where it has no [CLS], [SEP] or [MASK], or no words."""
         pieces = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=True)
         ids: dict[str, int] = {}
-        for name in ("cls_token", "sep_token", "mask_token"):
-            token = getattr(tokenizer, name)
+        for name in ("cls", "sep", "mask"):
+            token = getattr(tokenizer, f"{name}_token")
             if token not in pieces:
-                raise PoNetError(f"The tokenizer has no {name}: pre-training needs [CLS], [SEP] and [MASK].")
+                raise PoNetError(f"The tokenizer has no {name}_token: pre-training needs [CLS], [SEP] and [MASK].")
             ids[name] = pieces[token]
         size = max(pieces.values()) + 1
         special = np.array(sorted(set(tokenizer.all_special_ids)), dtype=np.int64)
@@ -62,9 +58,7 @@ class Vocabulary:
         word[special] = False
         if not word.any():
             raise PoNetError("The tokenizer's vocabulary has no words, only special tokens.")
-        return cls(
-            size, ids["cls_token"], ids["sep_token"], ids["mask_token"], special, np.flatnonzero(word), continues
-        )
+        return cls(size, **ids, special=special, words=np.flatnonzero(word), continues=continues)
 
 
 def fingerprint(tokenizer: "PoNetTokenizer") -> str:
@@ -79,16 +73,15 @@ def fingerprint(tokenizer: "PoNetTokenizer") -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
 class CorpusSample:
     """About `SAMPLE_BYTES` of the corpus, whole documents chosen by their hash; can be read again and again."""
 
-    def __init__(self, sources: "Sequence[CorpusSource]", advance: Callable[[int], None]) -> None:
-        self.sources = sources
-        self.advance = advance
+    sources: "Sequence[CorpusSource]"
+    advance: Callable[[int], None]
 
     def __iter__(self) -> Iterator[str]:
-        total = sum(source.size(i) for source in self.sources for i in range(len(source.files)))
-        share = min(1.0, SAMPLE_BYTES / max(total, 1))  # of Parquet the text is larger than the file: a fair sample
+        share = min(1.0, SAMPLE_BYTES / max(_bytes(self.sources), 1))  # of Parquet the text is larger: a fair sample
         for source in self.sources:
             for index in range(len(source.files)):
                 done = 0
@@ -99,16 +92,16 @@ class CorpusSample:
                     done = position
 
 
-def learn_vocabulary(sources: "Sequence[CorpusSource]", vocab_size: int, lowercase: bool) -> "PoNetTokenizer":
-    """A tokenizer with a WordPiece vocabulary of so many pieces at most, learned from the corpus.
+def _bytes(sources: "Sequence[CorpusSource]") -> int:
+    return sum(source.size(index) for source in sources for index in range(len(source.files)))
 
-    Raises:
-        PoNetError: for a corpus that can't be read or holds no text, and too small a vocabulary for its characters.
-    """
+
+def learn_vocabulary(sources: "Sequence[CorpusSource]", vocab_size: int, lowercase: bool) -> "PoNetTokenizer":
+    """A tokenizer with a WordPiece vocabulary of so many pieces at most, learned from the corpus. Raises a PoNetError
+    for a corpus that can't be read or holds no text, and too small a vocabulary for its characters."""
     from ponet.data.tokenizer_training import PASSES, train_wordpiece
 
-    total = sum(source.size(index) for source in sources for index in range(len(source.files)))
-    with progress("Learning a vocabulary", PASSES * total, "bytes") as advance:
+    with progress("Learning a vocabulary", PASSES * _bytes(sources), "bytes") as advance:
         return train_wordpiece(CorpusSample(sources, advance), vocab_size, lowercase)
 
 
