@@ -126,6 +126,7 @@ def test_a_frozen_encoder_leaves_a_small_adapter(articles, tmp_path) -> None:
     train(made, tmp_path / "run", show=False)
     facts = adapters.save_adapter(tmp_path / "run", tmp_path / "adapter")
     assert facts["bytes"] < 400_000
+    assert len({file.stat().st_mode for file in (tmp_path / "adapter").iterdir()}) == 1  # readable alike
     text = "The river rose. It fell again. The train left. Nobody was in it."
     whole, small = (next(SentenceScorer("segmentation", tmp_path / name).stream([text])) for name in ("run", "adapter"))
     np.testing.assert_allclose(whole.probabilities, small.probabilities, atol=2e-3)

@@ -171,6 +171,7 @@ def save_adapter(run: Path, out: Path) -> dict[str, Any]:
         save_file(kept, made / WEIGHTS)
         facts["bytes"] = (made / WEIGHTS).stat().st_size
         write_json(made / FILE, facts)
+        (made / WEIGHTS).chmod((made / FILE).stat().st_mode & 0o777)  # safetensors writes for the owner alone
         card = (run / "README.md").read_text(encoding="utf-8") if (run / "README.md").is_file() else ""
         write_text(made / "README.md", card + f"\nThis folder holds what the model has beside {code(base)}.\n")
     return facts
