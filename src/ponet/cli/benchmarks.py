@@ -209,7 +209,7 @@ def long(
     """
     from ponet.benchmarks import long as measuring
     from ponet.benchmarks.common import numbers, stage
-    from ponet.report.long_inference import long_tables
+    from ponet.report.rows import long_tables
 
     machine = _machine("cpu", dtype, threads)
     chosen = numbers(lengths, "--lengths") if lengths else measuring.LENGTHS
@@ -248,7 +248,7 @@ def embeddings(
     """
     from ponet.benchmarks.common import stage
     from ponet.benchmarks.embeddings import EmbeddingsPlan, measure_embeddings
-    from ponet.report.embeddings import embeddings_tables
+    from ponet.report.rows import embeddings_tables
 
     plan = EmbeddingsPlan(tuple(models), limit or None, rounds, seed, dtype)
     path = json_file(json, "embeddings")
@@ -277,7 +277,7 @@ def fill_mask(
     """
     from ponet.benchmarks.common import stage
     from ponet.benchmarks.fill_mask import FillMaskPlan, measure_fill_mask
-    from ponet.report.fill_mask import fill_mask_tables
+    from ponet.report.rows import fill_mask_tables
 
     path = json_file(json, "fill-mask")
     console = make_console()

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from ponet.demo.race import MODELS
-from ponet.report.results import save_figure
+from ponet.report.efficiency import COLOURS
+from ponet.report.results import log_axes, save_figure
 from ponet.report.tables import ABSENT, Table, count, memory, percent, seconds
 from ponet.utils.extras import pyplot
 
 _INSTEAD = {"timeout": "too slow", "out_of_memory": "out of memory", "error": "failed"}
-COLOURS = {"pooling": "#0072b2", "attention": "#d55e00"}
 
 
 def table(result: dict[str, Any]) -> Table:
@@ -44,28 +44,19 @@ def _ratio(values: list[float | None]) -> str:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Time and memory of a training step by length, one curve a model, on logarithmic axes."""
-    plt = pyplot()
-    from matplotlib import ticker
-
     lengths = result["scaling"]["lengths"]
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    figure, axes = pyplot().subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     panels = (
         ("time", "median_seconds", 1e3, "time of a training step, ms"),
         ("memory", "peak_bytes", 2**-20, "peak memory of a training step, MiB"),
     )
-    for axis, (kind, figure_name, scale, title) in zip(axes, panels, strict=True):
-        for mixer, name in MODELS.items():
-            cells = result["models"][mixer][kind]
-            measured = [(n, cell) for n, cell in zip(lengths, cells, strict=True) if figure_name in cell]
-            points = [(n, cell[figure_name] * scale) for n, cell in measured]
+    for axis, (kind, name, scale, title) in zip(axes, panels, strict=True):
+        for mixer, model in MODELS.items():
+            cells = zip(lengths, result["models"][mixer][kind], strict=True)
+            points = [(n, cell[name] * scale) for n, cell in cells if name in cell]
             if points:
-                axis.plot(*zip(*points, strict=True), marker="o", label=name, color=COLOURS[mixer])
-        axis.set_xscale("log", base=2)
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,g}"))
-        axis.yaxis.set_minor_formatter(ticker.NullFormatter())
-        axis.set_xticks(lengths, [f"{n:,}" for n in lengths])
+                axis.plot(*zip(*points, strict=True), marker="o", label=model, color=COLOURS[mixer])
+        log_axes(axis, lengths)
         axis.set_xlabel("tokens in the document")
         axis.set_title(title)
         axis.grid(alpha=0.3, which="both")

@@ -1,9 +1,8 @@
 """Report `headline`: the few figures of the README, published beside measured, out of the other suites' results."""
 
 from pathlib import Path
-from typing import Any
 
-from ponet.report.benchmarks import load_benchmarks, machine_note
+from ponet.report.benchmarks import Values, load_benchmarks, machine_note
 from ponet.report.documents import documents
 from ponet.report.lra import lra
 from ponet.report.published import LRA_TRAINING_STEP
@@ -19,12 +18,8 @@ MODELS = {"PoNet": "pooling", "Transformer": "attention"}
 
 
 def headline(results: Path) -> list[Table]:
-    """One table: accuracy, and speed and memory of a training step. What isn't measured is shown as missing.
-
-    Args:
-        results: the folder of all results.
-    """
-    arena, *_ = lra(load_results(results, "lra"))
+    """One table: accuracy, and speed and memory of a training step. What isn't measured is shown as missing."""
+    arena, *_ = lra(results)
     [imdb] = [table for table in documents(load_results(results, "documents")) if table.title == "IMDb"]
     measured = load_benchmarks(results, "efficiency", "variants").get(BENCHMARK)
     columns = [f"{name}, {how}" for name in MODELS for how in ("published", "measured")]
@@ -54,7 +49,7 @@ def headline(results: Path) -> list[Table]:
     return [table]
 
 
-def _note(measured: dict[str, Any]) -> str:
+def _note(measured: Values) -> str:
     """Ratios, what the two Transformers are, and where this was measured."""
     texts = [
         "Speed and memory, published: on a GPU, with attention that stores its weights; measured: with fused attention."
@@ -78,14 +73,12 @@ def _cell(table: Table, row: str, column: str) -> str:
     return next((cells[place] for cells in table.rows if cells[0] == row), ABSENT)
 
 
-def _training(measured: dict[str, Any] | None, variant: str) -> dict[str, Any]:
+def _training(measured: Values | None, variant: str) -> Values:
     """A variant's cell of a training step; empty where it wasn't measured."""
-    cell: dict[str, Any] = (
-        (measured or {}).get("variants", {}).get(variant, {}).get("training", {}).get(str(LENGTH), {})
-    )
+    cell: Values = (measured or {}).get("variants", {}).get(variant, {}).get("training", {}).get(str(LENGTH), {})
     return cell
 
 
-def _speed(cell: dict[str, Any]) -> str:
+def _speed(cell: Values) -> str:
     speed = cell.get("steps_per_second")
     return ABSENT if speed is None else f"{speed:.2g}"

@@ -1,19 +1,8 @@
 """Suite `ops`: each op against the time to copy the bytes that it must move."""
 
-from pathlib import Path
-
-from ponet.report.benchmarks import (
-    Values,
-    absent,
-    collect,
-    greatest_spread,
-    machine_note,
-    made_by,
-    spread,
-)
+from ponet.report.benchmarks import Values, absent, greatest_spread, machine_note, made_by, spread
 from ponet.report.tables import ABSENT, Table, seconds
 
-SUITE = "ops"
 SIZES = ("heads", "documents", "segments", "tokens")
 BACKENDS = {"numba": "Numba", "triton": "Triton", "reference": "Reference"}
 MIXER = {
@@ -21,11 +10,6 @@ MIXER = {
     "published": "PoNet, published form, eager",
     "product": "its one matrix product alone",
 }
-
-
-def ops(results: Path) -> list[Table]:
-    """The tables of every result file."""
-    return collect(results, SUITE, "Ops", ops_tables, "layouts", "groups")
 
 
 def ops_tables(values: Values) -> list[Table]:
