@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -145,6 +145,21 @@ KERNELS = ("numba", "triton")
 """Packages whose version decides how fast the ops are."""
 
 
+def check_writable(folder: Path, named: Path) -> None:
+    """Makes the folder, before minutes of work and not after; nothing where `named` is a device or an open file.
+
+    Raises:
+        PoNetError: it can't be written to, said of `named`.
+    """
+    try:
+        if not is_stream(named):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        raise explain(error, named) from error
+
+
 class BenchmarkInterruptedError(PoNetError):
     """A benchmark that was stopped by hand.
 
@@ -164,21 +179,16 @@ class Record:
         values: what is known before measuring; more is put into `values` as it comes.
 
     Raises:
-        PoNetError: where the folder can't be written to: before minutes of work, not after.
+        PoNetError: where the folder can't be written to.
     """
 
     def __init__(self, path: Path, seed: int, values: dict[str, Any]) -> None:
         self.path = path
         self.values = values
-        try:
-            if not is_stream(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryFile(dir=path.parent):
-                    pass
-        except OSError as error:
-            raise explain(error, path) from error
+        check_writable(path.parent, path)
         self._origin = origin(seed)
-        self._origin["versions"] |= {name: _version(name) for name in KERNELS}
+        found = {name: next((each.version for each in distributions(name=name)), None) for name in KERNELS}
+        self._origin["versions"] |= found
         self._complete = self._saved = False
 
     @property
@@ -193,29 +203,16 @@ class Record:
         self._saved = True
 
     @contextmanager
-    def keeping(self) -> Iterator[None]:
-        """Around the measuring: Ctrl-C becomes one sentence that says where the figures so far are.
+    def keeping(self) -> Iterator["Record"]:
+        """Around the measuring, behind which the file is complete; Ctrl-C becomes one sentence that says where the
+        figures so far are.
 
         Raises:
             BenchmarkInterruptedError: on Ctrl-C.
         """
         try:
-            yield
+            yield self
+            self.save(complete=True)
         except KeyboardInterrupt as error:
             kept = f"What was measured until then is in '{self.path}'." if self._saved else "Nothing was measured yet."
             raise BenchmarkInterruptedError(f"Stopped. {kept}") from error
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def run_title(run: str) -> str:
-    """What a table calls a run: by its recipe's name, else its folder's."""
-    from ponet.config.recipe import load_recipe
-
-    recipe = Path(run, "recipe.yaml")
-    return load_recipe(recipe).name if recipe.is_file() else Path(run).name

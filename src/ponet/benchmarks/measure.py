@@ -19,12 +19,13 @@ from dataclasses import asdict, dataclass, field
 from multiprocessing import get_all_start_methods, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import psutil
 
 from ponet.utils.allocator import keep_nothing_back
 
+Name = TypeVar("Name")
 Status = Literal["ok", "timeout", "out_of_memory", "error"]
 
 clock = time.perf_counter
@@ -87,14 +88,14 @@ class PeakMemory:
 
 
 def interleave(
-    candidates: Mapping[str, Callable[[], object]],
+    candidates: Mapping[Name, Callable[[], object]],
     rounds: int = 10,
     warm_up: int = 2,
     budget: float | None = None,
     patience: float | None = None,
     synchronize: Callable[[], object] | None = None,
     least: int = 1,
-) -> dict[str, Timing]:
+) -> dict[Name, Timing]:
     """Times each candidate once a round, in turns.
 
     Args:

@@ -1,7 +1,9 @@
 """`ponet benchmark ops`: each op of each backend against the time to copy the bytes that it must move."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,11 @@ from ponet.models.configuration_ponet import PoNetConfig
 from ponet.ops import Layout, backends, mean_aggregation, segment_local_fusion, softmax_aggregation, use_backend
 from ponet.utils.errors import PoNetError
 
-OPS = ("mean_aggregation", "softmax_aggregation", "segment_local_fusion")
+OPS: dict[str, Callable[..., Any]] = {
+    "mean_aggregation": mean_aggregation,
+    "softmax_aggregation": softmax_aggregation,
+    "segment_local_fusion": segment_local_fusion,
+}
 DIRECTIONS = ("forward", "backward")
 ROUNDS, QUICK_ROUNDS = 15, 3
 ROW_SECONDS, QUICK_ROW_SECONDS = 10.0, 2.0
@@ -50,22 +56,16 @@ class OpsPlan:
             return QUICK_CASES if self.quick else CASES
         scale = 1 if self.quick else GPU_SCALE
         return {
-            key: Case(
-                case.name,
-                case.documents * (scale if case.segments != "one" else 1),
-                case.length * (scale if case.segments == "one" else 1),
-                case.width,
-                case.heads,
-                case.segments,
-            )
+            key: replace(case, length=case.length * scale)
+            if case.segments == "one"
+            else replace(case, documents=case.documents * scale)
             for key, case in CASES.items()
         }
 
     @property
     def backends(self) -> list[str]:
         """Those of this machine that compute on the device, the fused one first."""
-        fused = self.fused
-        return [*([fused] if fused in backends() else []), "reference"]
+        return [*(name for name in backends() if name == self.fused), "reference"]
 
     @property
     def fused(self) -> str:
@@ -89,14 +89,7 @@ class OpsPlan:
 
 
 def _repeat(run: Callable[[], object], calls: int) -> Callable[[], object]:
-    if calls == 1:
-        return run
-
-    def repeated() -> None:
-        for _ in range(calls):
-            run()
-
-    return repeated
+    return run if calls == 1 else lambda: [run() for _ in range(calls)]
 
 
 def count_rows(plan: OpsPlan) -> int:
@@ -109,50 +102,36 @@ def measure_ops(plan: OpsPlan, path: Path, advance: Advance = lambda word, amoun
 
     Args:
         plan: what to measure.
-        path: the JSON file.
+        path: as `Record` takes it; the same errors.
         advance: called after each row.
 
     Returns:
         What the file holds.
-
-    Raises:
-        PoNetError: where the file can't be written.
-        BenchmarkInterruptedError: on Ctrl-C; the file then holds what was measured until then.
     """
     machine = plan.machine
-    with machine.threaded():
-        head: dict[str, Any] = {
-            "setup": {"device": machine.device, "dtype": machine.dtype, "fused": plan.fused},
-            "backends": plan.backends,
-            "layouts": {},
-            "groups": {},
-        }
-        record = Record(path, plan.seed, head)
-        values = record.values
-        with record.keeping():
-            for key, case in plan.cases.items():
-                layout = case.layout(plan.seed, machine.device)
-                values["layouts"][key] = _describe(case, layout)
-                values["groups"][key] = rows = {}
-                for op in OPS:
-                    for direction in DIRECTIONS:
-                        rows[f"{op} {direction}"] = _row(plan, op, direction, case, layout)
-                        advance(f"{case.name}: {op} {direction}")
-                record.save()
-            values["groups"]["mixer"] = rows = {}
-            for direction, measured in _mixer(plan).items():
-                rows[direction] = plan.interleave(measured)
-                advance(f"one mixer: {direction}")
-            tokens = QUICK_MIXER_TOKENS if plan.quick else MIXER_TOKENS
-            values["setup"]["mixer"] = {"tokens": tokens, "operations": 6 * tokens * 768 * 768}
-            record.save(complete=True)
+    head: dict[str, Any] = {
+        "setup": {"device": machine.device, "dtype": machine.dtype, "fused": plan.fused},
+        "backends": plan.backends,
+        "layouts": {},
+        "groups": {},
+    }
+    with machine.threaded(), Record(path, plan.seed, head).keeping() as record:
+        for key, case in plan.cases.items():
+            layout = case.layout(plan.seed, machine.device)
+            sizes = {"documents": case.documents, "tokens": case.tokens, "width": case.width, "heads": case.heads}
+            head["layouts"][key] = {"name": case.name, **sizes, "segments": layout.num_segments}
+            head["groups"][key] = rows = {}
+            for op, direction in product(OPS, DIRECTIONS):
+                rows[f"{op} {direction}"] = _row(plan, op, direction, case, layout)
+                advance(f"{case.name}: {op} {direction}")
+            record.save()
+        head["groups"]["mixer"] = rows = {}
+        for direction, measured in _mixer(plan).items():
+            rows[direction] = plan.interleave(measured)
+            advance(f"one mixer: {direction}")
+        tokens = QUICK_MIXER_TOKENS if plan.quick else MIXER_TOKENS
+        head["setup"]["mixer"] = {"tokens": tokens, "operations": 6 * tokens * 768 * 768}
     return record.content
-
-
-def _describe(case: Case, layout: Layout) -> dict[str, Any]:
-    """A case for the result file."""
-    sizes = {"documents": case.documents, "tokens": case.tokens, "width": case.width, "heads": case.heads}
-    return {"name": case.name, **sizes, "segments": layout.num_segments}
 
 
 def _row(plan: OpsPlan, op: str, direction: str, case: Case, layout: Layout) -> dict[str, Any]:
@@ -187,11 +166,8 @@ def _row(plan: OpsPlan, op: str, direction: str, case: Case, layout: Layout) -> 
 
 def _forward(op: str, backend: str, inputs: tuple[Tensor, ...], layout: Layout) -> Callable[[], Tensor]:
     def run() -> Tensor:
-        if op == "mean_aggregation":
-            return mean_aggregation(inputs[0], layout, backend=backend)
-        if op == "softmax_aggregation":
-            return softmax_aggregation(inputs[0], inputs[1], layout, backend=backend)[0]
-        return segment_local_fusion(inputs[0], inputs[1], layout, backend=backend)
+        found = OPS[op](*inputs, layout, backend=backend)
+        return found[0] if isinstance(found, tuple) else found
 
     return run
 
@@ -227,33 +203,23 @@ def _mixer(plan: OpsPlan) -> dict[str, dict[str, Callable[[], object]]]:
         }
         weight = torch.randn(3 * case.width, case.width).to(device, dtype)
     leaf = x.clone().requires_grad_()
-    weight_leaf = weight.clone().requires_grad_()
+    weight.requires_grad_()
+    weights = {name: list(module.parameters()) for name, module in modules.items()} | {"product": [weight]}
+    gradients = {"product": torch.randn(case.tokens, 3 * case.width).to(device, dtype)}
 
-    def product(x: Tensor) -> Tensor:
-        return F.linear(x, weight_leaf)
-
-    def mixed(name: str, x: Tensor) -> Tensor:
-        backend = "reference" if name == "published" else "auto"
-        with use_backend(backend):
+    def run(name: str, x: Tensor) -> Tensor:
+        if name == "product":
+            return F.linear(x, weight)
+        with use_backend("reference" if name == "published" else "auto"):
             y: Tensor = modules[name](x, layout)[0]
         return y
 
-    def forward(run: Callable[[Tensor], Tensor]) -> Callable[[], object]:
-        def once() -> object:
-            with torch.inference_mode():
-                return run(x)
+    def forward(name: str) -> object:
+        with torch.inference_mode():
+            return run(name, x)
 
-        return once
+    def both(name: str) -> object:
+        return torch.autograd.grad(run(name, leaf), [leaf, *weights[name]], gradients.get(name, gradient))
 
-    def both(run: Callable[[Tensor], Tensor], back: Tensor, weights: list[Tensor]) -> Callable[[], object]:
-        return lambda: torch.autograd.grad(run(leaf), [leaf, *weights], back)
-
-    of = {name: (lambda x, name=name: mixed(name, x)) for name in modules}
-    wide = torch.randn(case.tokens, 3 * case.width).to(device, dtype)
-    return {
-        "forward": {**{name: forward(run) for name, run in of.items()}, "product": forward(product)},
-        "forward and backward": {
-            **{name: both(run, gradient, list(modules[name].parameters())) for name, run in of.items()},
-            "product": both(product, wide, [weight_leaf]),
-        },
-    }
+    directions = {"forward": forward, "forward and backward": both}
+    return {key: {name: partial(direction, name) for name in weights} for key, direction in directions.items()}

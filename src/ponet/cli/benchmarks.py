@@ -322,7 +322,7 @@ def _documents(
     read = measuring.read_documents(plan)
     total = 2 * plan.seconds + 10
     console.print(f"{len(read.ids):,} documents, {plan.setup.name}; {_where(machine)}. That will take {_about(total)}.")
-    with stage(console, "measuring", measuring.count_kinds()) as advance:
+    with stage(console, "measuring", len(measuring.KINDS)) as advance:
         values = measuring.measure_documents(plan, read, path, advance)
     show_tables(console, efficiency_tables(values), [path])
 

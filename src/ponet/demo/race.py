@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ponet.benchmarks import encoders
 from ponet.benchmarks.measure import PeakMemory, Timing, interleave, peak_memory
 from ponet.mixers import mixer_title
-from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
 from ponet.tasks.lra.listops import CLASSES, TOKENS, VOCAB_SIZE, ListOps, Shape, generate
 
@@ -24,28 +24,9 @@ SEGMENT_LENGTH = 16
 
 def build(mixer: str, positions: int, seed: int) -> PoNetForSequenceClassification:
     """An untrained encoder of 2 layers, d 64, for documents of up to `positions` tokens."""
-    config = PoNetConfig(
-        vocab_size=VOCAB_SIZE,
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=128,
-        max_position_embeddings=positions,
-        type_vocab_size=0,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        layer_norm_eps=1e-5,
-        embedding_norm=False,
-        norm_position="pre",
-        clsgsepg=False,
-        mixer_types=mixer,
-        classifier_pooling="mean",
-        classifier_hidden_size=128,
-        num_labels=CLASSES,  # type: ignore[call-arg] # one of the keywords that every configuration takes
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return PoNetForSequenceClassification(config)
+    dropout = {f"{name}_dropout_prob": 0.0 for name in ("hidden", "attention_probs", "activation")}
+    sizes = {"vocab_size": VOCAB_SIZE, "num_labels": CLASSES}
+    return encoders.build(encoders.SETUPS["lra"], encoders.Variant(mixer, mixer), positions, seed, **dropout, **sizes)
 
 
 def batch(data: ListOps, indices: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -55,14 +36,8 @@ def batch(data: ListOps, indices: NDArray[np.int64]) -> dict[str, Tensor]:
 
 
 def pack(documents: list[NDArray[np.int64]]) -> dict[str, Tensor]:
-    """Documents of token ids `[n]`, end to end: `input_ids` and `segment_ids` `[1, T]`, `cu_seqlens` `[B + 1]`."""
-    lengths = [len(document) for document in documents]
-    segments = [np.arange(length) // SEGMENT_LENGTH for length in lengths]
-    return {
-        "input_ids": torch.from_numpy(np.concatenate(documents))[None],
-        "segment_ids": torch.from_numpy(np.concatenate(segments))[None],
-        "cu_seqlens": torch.tensor(np.cumsum([0, *lengths]), dtype=torch.int32),
-    }
+    """As `encoders.pack`, with segments of `SEGMENT_LENGTH` tokens."""
+    return encoders.pack(documents, [encoders.fixed_ids(len(document), SEGMENT_LENGTH) for document in documents])
 
 
 SHAPE = Shape(min_length=63, max_length=257, max_depth=4, max_args=10)
