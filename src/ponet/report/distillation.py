@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ponet.report.results import LearningCurve, Runs, draw_curve, learning_curve, save_figure
-from ponet.report.tables import ABSENT, Table, decimal, mean
+from ponet.report.results import LearningCurve, Runs, draw_curve, learning_curve, save_figure, written
+from ponet.report.tables import ABSENT, Table
 from ponet.utils.extras import pyplot
 
 PLOT = "distillation.png"
@@ -39,18 +39,10 @@ def _at_the_end(teacher: str, results: Runs) -> Table:
     for student in dict.fromkeys(result.mixer for result in results):
         runs = results.of(mixer=student)
         minutes = runs.mean("train.seconds")
-        table.rows.append(
-            [
-                student,
-                runs.mean_count("model.layers"),
-                runs.mean_count("model.hidden_size"),
-                str(len(runs)),
-                runs.mean_count("train.tokens"),
-                ABSENT if minutes is None else f"{minutes / 60:.0f}",
-                runs.mean_count("train.tokens_per_second"),
-                *(decimal(runs.mean(f"validation.{name}")) for name in FIGURES),
-            ]
-        )
+        shape, rate = runs.cells("model.layers", "model.hidden_size"), runs.cell("train.tokens_per_second")
+        took = [runs.cell("train.tokens"), ABSENT if minutes is None else f"{minutes / 60:.0f}", rate]
+        figures = runs.cells(*(f"validation.{name}" for name in FIGURES))
+        table.rows.append([student, *shape, str(len(runs)), *took, *figures])
     table.notes.append(
         "On held-out passages: the squared error of the student's hidden states over the variance of the teacher's, "
         "the mean of all layers and of the last; the cosine of the student's mean vector with the teacher's."
@@ -67,9 +59,8 @@ def _after_equal_tokens(teacher: str, curves: list[LearningCurve]) -> list[Table
     table = Table(f"Students of {teacher} after {tokens / 1e6:.1f} million tokens each", ("Student", *FIGURES.values()))
     for student in students:
         mine = [curve for curve in curves if curve.mixer == student]
-        table.rows.append(
-            [student, *(decimal(mean([curve.at(tokens, name, "tokens") for curve in mine])) for name in FIGURES)]
-        )
+        figures = (written(name, [curve.at(tokens, name, "tokens") for curve in mine]) for name in FIGURES)
+        table.rows.append([student, *figures])
     table.notes.append(
         "Interpolated between two evaluations. Where the learning rate of a longer run hadn't decayed by then, that "
         "run is at a disadvantage."

@@ -4,27 +4,37 @@ from dataclasses import dataclass, field
 
 from ponet.mixers import mixer_title
 from ponet.report.published import PRETRAINED_BASE_F1
-from ponet.report.results import Result, Runs
+from ponet.report.results import TRAINING, Result, Runs, seeds
 from ponet.report.tables import ABSENT, Table, percent
 
 
 @dataclass(frozen=True)
-class _Task:
+class DocumentSet:
+    """A data set of this suite or of `long`."""
+
     title: str
     f1: str
-    """The F1 of this task among the metrics."""
+    """The F1 of this task among the metrics: the published one where there is one."""
     seeds: int
     """Runs that make the row of a model with random weights complete."""
     variants: dict[str, str] = field(default_factory=dict)
     """Further folders with PoNet's results on the same data in another form, and the names of their rows."""
+    draws: bool = False
+    """Whether each seed has splits of its own, so that the deterministic model differs too."""
+
+    def scores(self, runs: Runs, deterministic: bool) -> list[str]:
+        """Accuracy, F1, and how many runs."""
+        if not runs:
+            return ["missing", ABSENT, ABSENT]
+        wanted = 1 if deterministic and not self.draws else self.seeds
+        return [*runs.cells("test.accuracy", f"test.{self.f1}"), seeds(wanted, runs)]
 
 
-TASKS = {
-    "hnd": _Task(
-        "Hyperpartisan News Detection (HND)", "f1", seeds=5, variants={"hnd-published-split": "PoNet, published split"}
-    ),
-    "imdb": _Task("IMDb", "f1", seeds=1),
-    "20newsgroups": _Task("20 Newsgroups", "f1_macro", seeds=1),
+HND = "Hyperpartisan News Detection (HND)"
+SETS = {
+    "hnd": DocumentSet(HND, "f1", seeds=5, variants={"hnd-published-split": "PoNet, published split"}),
+    "imdb": DocumentSet("IMDb", "f1", seeds=1),
+    "20newsgroups": DocumentSet("20 Newsgroups", "f1_macro", seeds=1),
 }
 MIXERS = {name: mixer_title(name) for name in ("pooling", "attention", "fourier")}
 MIXERS["tfidf"] = "TF-IDF + logistic regression"
@@ -36,13 +46,13 @@ COLUMNS = ("Model", "Acc. %", "F1 %", "Runs", "Steps", "Tokens", "Time", "Tokens
 def documents(results: Runs) -> list[Table]:
     """A table for each data set, with a row for each mixer, also where nothing was measured yet."""
     tables: list[Table] = []
-    for key, task in TASKS.items():
-        table = Table(task.title, COLUMNS)
+    for key, each in SETS.items():
+        table = Table(each.title, COLUMNS)
         rows = [(key, mixer, name) for mixer, name in MIXERS.items()]
-        rows += [(folder, "pooling", name) for folder, name in task.variants.items()]
+        rows += [(folder, "pooling", name) for folder, name in each.variants.items()]
         for folder, mixer, name in rows:
-            runs, wanted = results.of(folder, mixer), 1 if mixer == DETERMINISTIC else task.seeds
-            table.rows.append([name, *(_figures(runs, task.f1, wanted) if runs else ["missing", *[ABSENT] * 7])])
+            runs = results.of(folder, mixer)
+            table.rows.append([name, *each.scores(runs, mixer == DETERMINISTIC), *runs.cells(*TRAINING)])
         if key in PRETRAINED_BASE_F1:
             published = percent([PRETRAINED_BASE_F1[key]])
             table.rows.append(["Published: PoNet-Base, pre-trained", ABSENT, published, *[ABSENT] * 6])
@@ -57,19 +67,6 @@ def documents(results: Runs) -> list[Table]:
         "Made by `ponet train documents/<data>/<mixer>`; printed by `ponet report documents`.",
     ]
     return tables
-
-
-def _figures(runs: Runs, f1: str, wanted: int) -> list[str]:
-    return [
-        runs.percent("test.accuracy"),
-        runs.percent(f"test.{f1}"),
-        runs.seeds(wanted),
-        runs.mean_count("train.steps"),
-        runs.mean_count("train.tokens"),
-        runs.seconds(),
-        runs.mean_count("train.tokens_per_second"),
-        runs.memory(),
-    ]
 
 
 def _machine(result: Result) -> str | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ponet.report.published import GLUE_AVERAGE, GLUE_PONET
-from ponet.report.results import Result, Runs, load_results
+from ponet.report.results import Result, Runs, load_results, seeds
 from ponet.report.tables import ABSENT, Table, mean, percent
 from ponet.report.targets import target_table
 from ponet.utils.files import read_json
@@ -82,13 +82,10 @@ def _row(key: str, each: GlueSet, runs: Runs) -> list[str]:
     values = {model: _figures(each, found) for model, found in mine.items()}
     means = {model: average for model, found in values.items() if (average := mean(found)) is not None}
     cells = [percent(found) if found else "missing" for found in values.values()]
-    seeds = " / ".join(str(len(found)) for found in mine.values())
-    if any(len(found) < each.seeds for found in mine.values()):
-        seeds += f" of {each.seeds}"
     measured = " and ".join(METRICS[metric] for metric in each.metrics)
     reduced = REDUCED if any(_is_reduced(each, run) for found in mine.values() for run in found) else ""
     published = f"{GLUE_PONET[key]:.2f}" if key in GLUE_PONET else ABSENT
-    return [f"{each.title}{reduced}, {measured}", *cells, *_ratios(means), seeds, published]
+    return [f"{each.title}{reduced}, {measured}", *cells, *_ratios(means), seeds(each.seeds, *mine.values()), published]
 
 
 def _ratios(means: dict[str, float]) -> list[str]:

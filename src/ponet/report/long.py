@@ -1,8 +1,8 @@
 """Suite `long`: whole documents of up to 4,096 tokens, pre-trained models of equal size and a linear baseline."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from ponet.report.documents import DETERMINISTIC, HND, DocumentSet
 from ponet.report.published import PRETRAINED_BASE_F1
 from ponet.report.results import Result, Runs, load_results
 from ponet.report.tables import ABSENT, Table, count, mean, percent, seconds
@@ -17,8 +17,6 @@ MODELS = {
     "tfidf": "TF-IDF + logistic regression",
 }
 """Variant of each recipe -> the name of its row. Results of other variants have rows of their own names."""
-DETERMINISTIC = "tfidf"
-"""The model that comes out the same with every seed."""
 COLUMNS = (
     "Model",
     "Acc. %",
@@ -33,25 +31,12 @@ COLUMNS = (
 HOW = "Made by `ponet train long/<data>/<model>` (`--grid` chooses the learning rate on validation) and `ponet file`"
 
 
-@dataclass(frozen=True)
-class LongSet:
-    """A data set of the suite."""
-
-    title: str
-    f1: str
-    """The published F1's name among the metrics."""
-    seeds: int
-    """Runs that make a row complete."""
-    draws: bool = False
-    """Whether each seed has splits of its own, so that the baseline differs too."""
-
-
 SETS = {
-    "hnd": LongSet("Hyperpartisan News Detection (HND), split anew", "f1", seeds=5, draws=True),
-    "imdb": LongSet("IMDb", "f1", seeds=1),
-    "20newsgroups": LongSet("20 Newsgroups", "f1_macro", seeds=3),
-    "yelp5": LongSet("Yelp-5", "f1_micro", seeds=1),
-    "arxiv11": LongSet("Arxiv-11", "f1_micro", seeds=1),
+    "hnd": DocumentSet(f"{HND}, split anew", "f1", seeds=5, draws=True),
+    "imdb": DocumentSet("IMDb", "f1", seeds=1),
+    "20newsgroups": DocumentSet("20 Newsgroups", "f1_macro", seeds=3),
+    "yelp5": DocumentSet("Yelp-5", "f1_micro", seeds=1),
+    "arxiv11": DocumentSet("Arxiv-11", "f1_micro", seeds=1),
 }
 """Recipe below `long/` -> data set."""
 
@@ -80,31 +65,20 @@ def long(results: Path) -> list[Table]:
     return tables
 
 
-def _table(key: str, each: LongSet, models: dict[str, Runs]) -> Table:
+def _table(key: str, each: DocumentSet, models: dict[str, Runs]) -> Table:
     table = Table(each.title, COLUMNS)
     for model, runs in models.items():
-        wanted = 1 if model == DETERMINISTIC and not each.draws else each.seeds
-        figures = _figures(runs, each.f1, wanted) if runs else ["missing", *[ABSENT] * 7]
-        table.rows.append([MODELS.get(model, model), *figures])
+        scores = each.scores(runs, model == DETERMINISTIC)
+        tokens, time = (mean([_a_text(run, figure) for run in runs]) for figure in ("tokens", "seconds"))
+        speed = [count(tokens), runs.cell("train.seconds"), seconds(time), runs.cell("train.peak_memory_bytes")]
+        rates = dict.fromkeys(run.number("recipe.training.learning_rate") for run in runs if model != DETERMINISTIC)
+        shown = ", ".join(f"{rate:g}" for rate in rates if rate is not None) or ABSENT
+        table.rows.append([MODELS.get(model, model), *scores, *speed, shown])
     if key in PRETRAINED_BASE_F1:
         table.rows.append(["Published: PoNet-Base", ABSENT, percent([PRETRAINED_BASE_F1[key]]), *[ABSENT] * 6])
     return table
 
 
-def _figures(runs: Runs, f1: str, wanted: int) -> list[str]:
-    rates = dict.fromkeys(run.number("recipe.training.learning_rate") for run in runs if run.mixer != DETERMINISTIC)
-    return [
-        runs.percent("test.accuracy"),
-        runs.percent(f"test.{f1}"),
-        runs.seeds(wanted),
-        count(mean([_a_text(run, "inference.tokens") for run in runs])),
-        runs.seconds(),
-        seconds(mean([_a_text(run, "inference.seconds") for run in runs])),
-        runs.memory(),
-        ", ".join(f"{rate:g}" for rate in rates if rate is not None) or ABSENT,
-    ]
-
-
 def _a_text(run: Result, figure: str) -> float | None:
-    whole, texts = run.number(figure), run.number("inference.examples")
+    whole, texts = run.number(f"inference.{figure}"), run.number("inference.examples")
     return None if whole is None or not texts else whole / texts

@@ -10,6 +10,7 @@ from ponet.config.files import read_recipe
 from ponet.mixers import mixer_title
 from ponet.report.published import LRA, LRA_BEYOND, LRA_TASKS
 from ponet.report.results import (
+    TRAINING,
     LearningCurve,
     Result,
     Runs,
@@ -93,7 +94,7 @@ def _arena(cells: list[_Cell]) -> Table:
         mine = {cell.task: cell for cell in cells if cell.mixer == mixer and cell.task in LRA_TASKS}
         if mine:
             row = [
-                mine[task].runs.percent("test.accuracy") + mine[task].mark if task in mine else ABSENT
+                mine[task].runs.cell("test.accuracy") + mine[task].mark if task in mine else ABSENT
                 for task in LRA_TASKS
             ]
             average = percent([mean([cell.runs.mean("test.accuracy") for cell in mine.values()])])
@@ -122,24 +123,14 @@ def _measured(task: str, cells: list[_Cell]) -> Table:
     for mixer, runs in here.items():
         published = LRA.get(MIXERS[mixer])
         figure = None if published is None or task not in LRA_TASKS else published[LRA_TASKS.index(task)]
-        table.rows.append(
-            [
-                MIXERS[mixer],
-                runs.percent("test.accuracy"),
-                *([percent([accuracy for accuracy, _ in fresh.get(mixer, [])])] if fresh else []),
-                runs.percent("validation.accuracy"),
-                _published(figure),
-                str(len(runs)),
-                runs.mean_count("train.steps"),
-                seconds(mean([run.step_seconds for run in runs])),
-                runs.seconds(),
-                runs.mean_count("train.tokens_per_second"),
-                runs.memory(),
-            ]
-        )
+        newly = [percent([accuracy for accuracy, _ in fresh.get(mixer, [])])] if fresh else []
+        scores = [runs.cell("test.accuracy"), *newly, runs.cell("validation.accuracy"), _published(figure)]
+        steps, _, *training = runs.cells(*TRAINING)
+        step = seconds(mean([run.step_seconds for run in runs]))
+        table.rows.append([MIXERS[mixer], *scores, str(len(runs)), steps, step, *training])
     every = Runs(run for runs in here.values() for run in runs)
     notes = [f"Published: {count(_published_steps(task))} steps."]
-    if any(every.numbers("train.timed_step_seconds")):
+    if every.mean("train.timed_step_seconds"):
         notes.append("Step: timed before the training, where a time and not a number of steps was given.")
     if fresh:
         sizes = sorted({f"{examples:,}" for found in fresh.values() for _, examples in found})
@@ -231,21 +222,17 @@ def _self_pretraining(runs: Runs, scratch: Runs) -> list[Table]:
     for task in ("listops", "text"):
         for mixer in ("pooling", "fourier", "attention"):
             if mine := runs.of(task, mixer):
-                beside, first = scratch.of(task, mixer), mine.mean("data.self_pretraining.seconds")
-                second = mine.mean("train.seconds")
-                table.rows.append(
-                    [
-                        f"{TITLES[task]}, {mixer_title(mixer)}",
-                        mine.percent("test.accuracy"),
-                        beside.percent("test.accuracy"),
-                        runs.of(f"{task}-inputs", mixer).percent("validation.mlm_accuracy"),
-                        str(len(mine)),
-                        mine.mean_count("train.steps"),
-                        seconds(first),
-                        ABSENT if first is None or second is None else seconds(first + second),
-                        beside.seconds(),
-                    ]
-                )
+                beside, inputs = scratch.of(task, mixer), runs.of(f"{task}-inputs", mixer)
+                scores = [
+                    mine.cell("test.accuracy"),
+                    beside.cell("test.accuracy"),
+                    inputs.cell("validation.mlm_accuracy"),
+                ]
+                first, second = mine.mean("data.self_pretraining.seconds"), mine.mean("train.seconds")
+                whole = ABSENT if first is None or second is None else seconds(first + second)
+                times = [seconds(first), whole, beside.cell("train.seconds")]
+                name = f"{TITLES[task]}, {mixer_title(mixer)}"
+                table.rows.append([name, *scores, str(len(mine)), mine.cell("train.steps"), *times])
     table.notes = [
         "The encoder learns masked tokens of the task's own training inputs first, without labels, then the task. Mean "
         "± standard deviation over seeds of the second part. Masked tokens: accuracy on validation inputs. Times are "

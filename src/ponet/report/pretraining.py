@@ -13,8 +13,9 @@ from ponet.report.results import (
     draw_curve,
     learning_curve,
     save_figure,
+    written,
 )
-from ponet.report.tables import ABSENT, Table, count, decimal, mean, percent
+from ponet.report.tables import ABSENT, Table, count, mean
 from ponet.utils.extras import pyplot
 
 PLOT = "pretraining.png"
@@ -124,19 +125,11 @@ def _at_the_end(size: str, results: Runs) -> Table:
         runs = results.of(mixer=mixer)
         times = [_seconds(run) for run in runs]
         minutes = mean([None if time is None else time / 60 for time in times])
-        table.rows.append(
-            [
-                name_of(mixer),
-                runs.mean_count("recipe.model.num_hidden_layers"),
-                runs.mean_count("recipe.model.hidden_size"),
-                str(len(runs)),
-                runs.mean_count("train.steps"),
-                runs.mean_count("train.tokens"),
-                ABSENT if minutes is None else f"{minutes:.1f}",
-                count(mean([_speed(run, time) for run, time in zip(runs, times, strict=True)])),
-                *_cells([{name: _final(run, name) for name in FIGURES} for run in runs]),
-            ]
-        )
+        shape = runs.cells("recipe.model.num_hidden_layers", "recipe.model.hidden_size")
+        took = [*runs.cells("train.steps", "train.tokens"), ABSENT if minutes is None else f"{minutes:.1f}"]
+        speed = count(mean([_speed(run, time) for run, time in zip(runs, times, strict=True)]))
+        figures = (written(name, [_final(run, name) for run in runs]) for name in FIGURES)
+        table.rows.append([name_of(mixer), *shape, str(len(runs)), *took, speed, *figures])
     table.notes.append(
         "Loss and accuracy on held-out documents, at the last step: of masked words (MLM), and of whether the second "
         "span follows the first, precedes it or is from elsewhere (SSO); examples and masks are the same for all. "
@@ -159,23 +152,14 @@ def _after_equal(size: str, lines: list[LearningCurve], along: Along, decays: bo
     for mixer in mixers:
         mine = [line for line in lines if line.mixer == mixer]
         needed = mean([line.other_axis_at(place, along) for line in mine])
-        figures = [{name: line.at(place, name, along) for name in FIGURES} for line in mine]
+        figures = (written(name, [line.at(place, name, along) for line in mine]) for name in FIGURES)
         shown = ABSENT if needed is None else f"{needed / 60:.1f}" if along == "tokens" else count(needed)
-        table.rows.append([name_of(mixer), shown, *_cells(figures)])
+        table.rows.append([name_of(mixer), shown, *figures])
     rates = ". The learning rate is constant after its warm-up, so that any point of a curve can be compared."
     if decays:
         rates = "; the learning rate of the others hadn't decayed to 0 by then, which costs them something."
     table.notes.append(f"Between two evaluations in proportion. The {what} is the shortest run's{rates}")
     return [table]
-
-
-def _cells(figures: list[dict[str, float | None]]) -> list[str]:
-    """`FIGURES` of several runs: losses as means, accuracies in percent with their deviation."""
-    cells = []
-    for name in FIGURES:
-        values = [each[name] for each in figures]
-        cells.append(percent(values) if name.endswith("accuracy") else decimal(mean(values)))
-    return cells
 
 
 def _final(run: Result, name: str) -> float | None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 FIGURES = ("test", "validation", "train")
 """Where a run's result has its figures; it has one of them at least."""
+WRITTEN: dict[str, Callable[[float | None], str]] = {
+    "seconds": tables.seconds,
+    "peak_memory_bytes": tables.memory,
+    **dict.fromkeys(("hidden_loss", "last_loss", "cosine", "mlm_loss", "sso_loss"), tables.decimal),
+    **dict.fromkeys(("steps", "tokens", "tokens_per_second"), tables.count),
+    **dict.fromkeys(("layers", "num_hidden_layers", "hidden_size"), tables.count),
+}
+"""How the mean of a figure is written, by its name; all others are shares."""
+TRAINING = ("train.steps", "train.tokens", "train.seconds", "train.tokens_per_second", "train.peak_memory_bytes")
+"""What a training took."""
 
 
 @dataclass(frozen=True)
@@ -72,44 +82,40 @@ class Result:
 
 
 class Runs(list[Result]):
-    """Runs, and their figures as a table shows them; a figure is named by its dotted path."""
+    """Runs, and their figures as a table shows them; a figure is named by its dotted path (`test.accuracy`)."""
 
     def of(self, task: str | None = None, mixer: str | None = None) -> "Runs":
         """Those of a task, of a mixer, or of both."""
         return Runs(run for run in self if task in (None, run.task) and mixer in (None, run.mixer))
 
-    def numbers(self, path: str) -> list[float | None]:
-        """Each run's figure."""
-        return [run.number(path) for run in self]
-
     def mean(self, path: str) -> float | None:
         """Over the runs that have it."""
-        return tables.mean(self.numbers(path))
+        return tables.mean([run.number(path) for run in self])
 
-    def percent(self, path: str) -> str:
-        """A share."""
-        return tables.percent(self.numbers(path))
+    def cell(self, *paths: str) -> str:
+        """A figure over all runs; of several paths each run has one."""
+        values = [next((v for path in paths if (v := run.number(path)) is not None), None) for run in self]
+        return written(paths[0].rpartition(".")[2], values)
 
-    def mean_count(self, path: str) -> str:
-        """The mean of a number."""
-        return tables.count(self.mean(path))
-
-    def seconds(self, path: str = "train.seconds") -> str:
-        """The mean of a time, by default that of the training."""
-        return tables.seconds(self.mean(path))
-
-    def memory(self) -> str:
-        """The mean of the training's peak."""
-        return tables.memory(self.mean("train.peak_memory_bytes"))
-
-    def seeds(self, wanted: int) -> str:
-        """`3`, or `3 of 5`."""
-        return str(len(self)) if len(self) >= wanted else f"{len(self)} of {wanted}"
+    def cells(self, *paths: str) -> list[str]:
+        """Several figures."""
+        return [self.cell(path) for path in paths]
 
     def on(self) -> str:
         """` On X; Y.`, the machines; nothing where no run says."""
         machines = sorted({run.machine for run in self} - {""})
         return f" On {'; '.join(machines)}." if machines else ""
+
+
+def written(name: str, values: Sequence[float | None]) -> str:
+    """A figure of several runs, by its name."""
+    return WRITTEN[name](tables.mean(values)) if name in WRITTEN else tables.percent(values)
+
+
+def seeds(wanted: int, *runs: Runs) -> str:
+    """`3`, or `3 of 5`; of several models `3 / 5 of 5`."""
+    counts = " / ".join(str(len(each)) for each in runs)
+    return f"{counts} of {wanted}" if any(len(each) < wanted for each in runs) else counts
 
 
 def load_results(folder: Path, suite: str) -> Runs:

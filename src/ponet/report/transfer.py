@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ponet.report.results import Runs
+from ponet.report.results import Runs, seeds
 from ponet.report.tables import ABSENT, Table
 
 REFERENCE = "BERT-Tiny"
@@ -75,14 +75,11 @@ def transfer(results: Runs) -> list[Table]:
 
 def _figures(each: TransferSet, metric: str, sides: list[Runs]) -> list[str]:
     path = f"{each.split}.{metric}"
-    cells = [runs.percent(path) if runs else "missing" for runs in sides]
+    cells = [runs.cell(path) if runs else "missing" for runs in sides]
     pretrained, scratch = (runs.mean(path) for runs in sides)
     difference = ABSENT if pretrained is None or scratch is None else f"{100 * (pretrained - scratch):+.1f}"
-    seeds = " / ".join(str(len(runs)) for runs in sides)
-    if any(len(runs) < each.seeds for runs in sides):
-        seeds += f" of {each.seeds}"
     published = f"{each.reference[metric]:.1f}" if metric in each.reference else ABSENT
-    return [*cells, difference, seeds, published]
+    return [*cells, difference, seeds(each.seeds, *sides), published]
 
 
 def _rates(known: Runs) -> list[str]:
