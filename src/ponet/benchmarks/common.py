@@ -3,7 +3,7 @@
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import distributions
@@ -32,6 +32,13 @@ MOST_THREADS = 1024
 DTYPES = ("float32", "bfloat16", "float16")
 
 
+def check_known(what: str, name: str, known: Iterable[str]) -> None:
+    """Raises a PoNetError, with the nearest one, for what isn't known; `what` says of which kind it is."""
+    known = list(known)
+    if name not in known:
+        raise PoNetError(f"There is no {what}'{name}' to measure.{suggest(name, known)}")
+
+
 def numbers(text: str, option: str) -> tuple[int, ...]:
     """`512,1024,4k` as whole numbers in the given order; `k` stands for 1024.
 
@@ -39,13 +46,12 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
         PoNetError: for anything else, naming the option.
     """
     found = []
-    for part in text.split(","):
-        word = part.strip().lower().replace("_", "")
-        scale = 1024 if word.endswith("k") else 1
+    for part in map(str.strip, text.split(",")):
+        word = part.lower().replace("_", "")
         digits = word.removesuffix("k")
         if not digits.isdecimal() or int(digits) < 1:
-            raise PoNetError(f"{option} should be whole numbers, as in 512,1024 or 4k; '{part.strip()}' isn't one.")
-        found.append(int(digits) * scale)
+            raise PoNetError(f"{option} should be whole numbers, as in 512,1024 or 4k; '{part}' isn't one.")
+        found.append(int(digits) * (1 if digits == word else 1024))
     return tuple(found)
 
 

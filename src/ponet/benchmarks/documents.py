@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ponet.benchmarks.common import Advance, Machine, Record
+from ponet.benchmarks.common import Advance, Machine, Record, check_known
 from ponet.benchmarks.encoders import (
     ALL,
     KINDS,
@@ -27,7 +27,7 @@ from ponet.benchmarks.encoders import (
     pack,
 )
 from ponet.benchmarks.measure import Timing, classify, interleave
-from ponet.utils.errors import PoNetError, suggest
+from ponet.utils.errors import PoNetError
 from ponet.utils.files import data_folder
 
 BATCH = 16
@@ -73,8 +73,7 @@ class DocumentsPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.config not in SETUPS:
-            raise PoNetError(f"There is no configuration '{self.config}' to measure.{suggest(self.config, SETUPS)}")
+        check_known("configuration ", self.config, SETUPS)
         if self.max_length < 8:
             raise PoNetError(f"--max-length must be at least 8 tokens, not {self.max_length}.")
         if self.batches < 1:

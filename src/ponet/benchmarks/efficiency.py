@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ponet.benchmarks.common import Advance, Machine, Record
+from ponet.benchmarks.common import Advance, Machine, Record, check_known
 from ponet.benchmarks.encoders import (
     KINDS,
     SETUPS,
@@ -21,7 +21,7 @@ from ponet.benchmarks.encoders import (
     variants,
 )
 from ponet.benchmarks.measure import HELD, PeakMemory, allocated_peak, classify, interleave, peak_memory
-from ponet.utils.errors import PoNetError, suggest
+from ponet.utils.errors import PoNetError
 from ponet.utils.extras import require
 
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
@@ -65,8 +65,7 @@ class EfficiencyPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.config not in SETUPS:
-            raise PoNetError(f"There is no configuration '{self.config}' to measure.{suggest(self.config, SETUPS)}")
+        check_known("configuration ", self.config, SETUPS)
         if not self.lengths or list(self.lengths) != sorted(set(self.lengths)) or self.lengths[0] < 3:
             raise PoNetError("--lengths must rise, from 3 tokens on: for example 512,1024,2048.")
         for name, value in (("rounds", self.rounds), ("batch-tokens", self.batch_tokens)):
@@ -76,8 +75,7 @@ class EfficiencyPlan:
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise PoNetError(f"--{name} must be more than 0, not {value:g}.")
         for kind in self.kinds or ():
-            if kind not in KINDS:
-                raise PoNetError(f"There is no '{kind}' to measure.{suggest(kind, KINDS)}")
+            check_known("", kind, KINDS)
         for dtype in self.dtypes:
             replace(self.machine, dtype=dtype)  # checks it
         found = choose_variants(self.mixers, self.setup, self.measured)

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ponet.benchmarks.common import check_known
 from ponet.mixers import mixer_names
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
 from ponet.onnx.graph import LOGITS, Exportable, open_session, quantize_graph, write_graph
 from ponet.ops import use_backend
-from ponet.utils.errors import PoNetError, suggest
 
 SENTENCE = 25
 """Mean tokens of a text-like segment; they are uniform from 5 to 45, as sentences are long and short."""
@@ -197,8 +197,7 @@ def choose_variants(names: Sequence[str] | None, setup: Setup, kinds: Sequence[s
     """
     known = variants()
     for name in names or ():
-        if name not in known and name != ALL:
-            raise PoNetError(f"There is no mixer or variant '{name}' to measure.{suggest(name, [*known, ALL])}")
+        check_known("mixer or variant ", name, [*known, ALL])
     if names is None:
         usual = (name for name, each in known.items() if not each.attention_layers and not each.infers_only)
         names = MAIN if setup.main_only else tuple(usual)

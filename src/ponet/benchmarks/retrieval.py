@@ -63,12 +63,10 @@ class BM25:
         self.tokens = partial(self.library.tokenize, stopwords="en", show_progress=False)
 
     def index(self, passages: Passages) -> None:
-        """As `Method`."""
         self.engine = self.library.BM25()
         self.engine.index(self.tokens(passages.sections()), show_progress=False)
 
     def scores(self, queries: Sequence[str]) -> np.ndarray:
-        """As `Method`."""
         return np.stack([self.engine.get_scores(each) for each in self.tokens(list(queries), return_ids=False)])
 
 
@@ -87,11 +85,9 @@ class Apart:
         self.title = f"{Path(model).name}, section by section"
 
     def index(self, passages: Passages) -> None:
-        """As `Method`."""
         self.vectors = self.embedder.embed(passages.sections())
 
     def scores(self, queries: Sequence[str]) -> np.ndarray:
-        """As `Method`."""
         found: np.ndarray = self.embedder.embed(queries) @ self.vectors.T
         return found
 
@@ -104,7 +100,6 @@ class InOnePass(Apart):
         self.title = f"{Path(model).name}, articles in one pass"
 
     def index(self, passages: Passages) -> None:
-        """As `Method`."""
         found = self.embedder.stream_segments(passages.texts, passages.spans)
         self.vectors = np.concatenate([each.segments for each in found])
 

@@ -137,7 +137,6 @@ class TrainedModel(SentenceModel):
     task = "segmentation"
 
     def __call__(self, documents: list[LabelledDocument]) -> list[np.ndarray]:
-        """As `Method`."""
         found = []
         for document, (scored, probabilities) in zip(documents, self.scored(documents), strict=True):
             ends = np.zeros(len(document.spans), dtype=bool)

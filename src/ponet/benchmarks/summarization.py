@@ -56,7 +56,6 @@ class FirstSentences(Method):
     title = "First sentences"
 
     def __call__(self, documents: list[LabelledDocument], most: int) -> list[list[int]]:
-        """As `Method`."""
         return [list(range(min(most, len(document.spans)))) for document in documents]
 
 
@@ -66,7 +65,6 @@ class Oracle(Method):
     title = "Oracle"
 
     def __call__(self, documents: list[LabelledDocument], most: int) -> list[list[int]]:
-        """As `Method`."""
         return [oracle(document.sentences(), document.reference, most) for document in documents]
 
 
@@ -139,7 +137,6 @@ class TrainedModel(SentenceModel):
     task = "summarization"
 
     def __call__(self, documents: list[LabelledDocument], most: int) -> list[list[int]]:
-        """As `Method`."""
         found = []
         for document, (scored, probabilities) in zip(documents, self.scored(documents), strict=True):
             scores = np.zeros(len(document.spans))

@@ -35,12 +35,6 @@ SHORTEST = 400
 def show_checkpoint(console: Console, out: Path, seed: int, quick: bool) -> dict[str, Any]:
     """Shows and returns what the best bundled checkpoint says, and trains a classifier from it in `out / "classifier"`.
 
-    Args:
-        console: for the figures.
-        out: an existing folder.
-        seed: draws the documents, and the training.
-        quick: fewer documents.
-
     Returns:
         `words`, `similarity`, `classifier` and `checkpoint`, for `result.json`.
     """
