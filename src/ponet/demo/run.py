@@ -200,8 +200,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
             if points:
                 axis.plot(*zip(*points, strict=True), marker="o", label=model, color=COLOURS[mixer])
         log_axes(axis, lengths)
-        axis.set_xlabel("tokens in the document")
-        axis.set_title(title)
+        axis.set(xlabel="tokens in the document", title=title)
         axis.grid(alpha=0.3, which="both")
         axis.legend()
     save_figure(figure, path, dpi=150)

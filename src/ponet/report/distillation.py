@@ -69,11 +69,8 @@ def _after_equal_tokens(teacher: str, curves: list[LearningCurve]) -> list[Table
 
 
 def plot(results: Runs, folder: Path) -> Path | None:
-    """Draws error and cosine of the students over tokens into `folder/distillation.png`.
-
-    Returns:
-        The file, or None, and nothing is drawn, where there are no curves.
-    """
+    """Draws error and cosine of the students over tokens into `folder/distillation.png`; nothing, and None, where
+    there are no curves."""
     curves = _curves(results)
     if not curves:
         return None
@@ -83,11 +80,9 @@ def plot(results: Runs, folder: Path) -> Path | None:
     for axis, metric in zip(axes, ("hidden_loss", "cosine"), strict=True):
         for curve in curves:
             label = f"{curve.mixer} ({curve.task})" if several else curve.mixer
-            millions, colour = [tokens / 1e6 for tokens in curve.tokens], names.index((curve.task, curve.mixer))
-            draw_curve(axis, millions, curve.figures[metric], label, color=f"C{colour}")
-        axis.set_xlabel("million tokens")
+            draw_curve(axis, curve, "tokens", metric, label, color=f"C{names.index((curve.task, curve.mixer))}")
+        axis.set(xlabel="million tokens", xscale="log")
         axis.set_title(f"held-out passages: {FIGURES[metric].lower()}", fontsize=10)
-        axis.set_xscale("log")
         axis.grid(alpha=0.3, which="both")
         axis.legend(fontsize=8)
     return save_figure(figure, Path(folder) / PLOT)

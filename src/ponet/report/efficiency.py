@@ -163,8 +163,7 @@ def _draw(values: Values, figure: Callable[[Values], float | None], label: str, 
                 axis.plot(x, y, style, marker="o", markersize=4, label=variant["name"], color=colour)
         log_axes(axis, lengths)
         axis.minorticks_off()
-        axis.set_xlabel("tokens in each document")
-        axis.set_title(f"{KINDS[kind].lower()}: {label}")
+        axis.set(xlabel="tokens in each document", title=f"{KINDS[kind].lower()}: {label}")
         axis.grid(alpha=0.3)
     handles = {text: line for axis in axes[0] for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
     drawing.legend(handles.values(), handles.keys(), loc="outside right center", fontsize="small")

@@ -27,17 +27,15 @@ def headline(results: Path) -> list[Table]:
     for task in ("ListOps", "Text"):
         table.rows.append([f"Long Range Arena, {task}: accuracy %", *(_cell(arena, name, task) for name in columns)])
     published = _cell(imdb, "Published: PoNet-Base, pre-trained", "F1 %")
-    table.rows.append(
-        ["IMDb: F1 %", published, _cell(imdb, "PoNet", "F1 %"), ABSENT, _cell(imdb, "Transformer", "F1 %")]
-    )
+    ponet, transformer = (_cell(imdb, name, "F1 %") for name in MODELS)
+    table.rows.append(["IMDb: F1 %", published, ponet, ABSENT, transformer])
     step = f"Training step at {LENGTH:,} tokens"
-    speeds: list[str] = []
-    peaks: list[str] = []
+    speeds, peaks = [], []
     for name, variant in MODELS.items():
         steps, gigabytes = LRA_TRAINING_STEP[name]
         cell = _training(measured, variant)
         speeds += [f"{steps:.1f}", _speed(cell)]
-        peaks += [f"{gigabytes:.1f} GB", memory(cell.get("memory", {}).get("peak_bytes"))]
+        peaks += [f"{gigabytes:.1f} GB", _peak(cell)]
     table.rows += [[f"{step}: steps/s", *speeds], [f"{step}: peak memory", *peaks]]
     table.notes.append(
         "*: fewer steps than published. Arena: each model had about the same training time on one CPU core. IMDb, "
@@ -56,8 +54,8 @@ def _note(measured: Values) -> str:
     ]
     ponet, transformer, eager = (_training(measured, variant) for variant in (*MODELS.values(), "attention-eager"))
     if "steps_per_second" in eager:
-        peak = memory(eager.get("memory", {}).get("peak_bytes"))
-        texts.append(f"The same Transformer with attention that stores its weights: {_speed(eager)} steps/s, {peak}.")
+        figures = f"{_speed(eager)} steps/s, {_peak(eager)}"
+        texts.append(f"The same Transformer with attention that stores its weights: {figures}.")
     if "steps_per_second" in ponet and "steps_per_second" in transformer:
         here = ponet["steps_per_second"] / transformer["steps_per_second"]
         published = LRA_TRAINING_STEP["PoNet"][0] / LRA_TRAINING_STEP["Transformer"][0]
@@ -77,6 +75,10 @@ def _training(measured: Values | None, variant: str) -> Values:
     """A variant's cell of a training step; empty where it wasn't measured."""
     cell: Values = (measured or {}).get("variants", {}).get(variant, {}).get("training", {}).get(str(LENGTH), {})
     return cell
+
+
+def _peak(cell: Values) -> str:
+    return memory(cell.get("memory", {}).get("peak_bytes"))
 
 
 def _speed(cell: Values) -> str:

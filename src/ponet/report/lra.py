@@ -1,7 +1,6 @@
 """Suites `lra` and `self-pretraining`: Long Range Arena, published beside measured, and what each mixer gives for a
 fixed time; and after masked tokens of its own inputs, beside training from scratch."""
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,34 +50,21 @@ def _published_steps(task: str) -> int:
     return steps
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """All seeds of one mixer on one task."""
-
-    task: str
-    mixer: str
-    runs: Runs
-
-    @property
-    def mark(self) -> str:
-        steps = self.runs.mean("train.steps")
-        return SHORT if steps is not None and steps < _published_steps(self.task) else ""
+def _mark(task: str, runs: Runs) -> str:
+    steps = runs.mean("train.steps")
+    return SHORT if steps is not None and steps < _published_steps(task) else ""
 
 
 def lra(results: Path) -> list[Table]:
-    """What `measured` gives, and a table of self-pre-training where that was measured.
-
-    Args:
-        results: the folder of all results.
-    """
+    """What `measured` gives, and a table of self-pre-training where that was measured."""
     scratch = load_results(results, "lra")
     return [*measured(scratch), *_self_pretraining(load_results(results, "self-pretraining"), scratch)]
 
 
 def measured(results: Runs) -> list[Table]:
     """The published table with measured rows; for each task what was measured; and accuracies after fixed times."""
-    cells = [_Cell(task, mixer, runs) for task in TITLES for mixer in MIXERS if (runs := results.of(task, mixer))]
-    tables = [_arena(cells), *(_measured(task, cells) for task in TITLES if any(cell.task == task for cell in cells))]
+    tables = [_arena(results), *(_measured(task, results.of(task)) for task in TITLES)]
+    tables = [table for table in tables if table.rows]
     tables += _after_fixed_times(results)
     tables[-1].notes.append(
         "Made by `ponet train lra/<task>/<mixer>` and `ponet file`; shown by `ponet report lra` (`--plots docs`)."
@@ -86,20 +72,17 @@ def measured(results: Runs) -> list[Table]:
     return tables
 
 
-def _arena(cells: list[_Cell]) -> Table:
+def _arena(results: Runs) -> Table:
     table = Table("Long Range Arena, accuracy %", ("Model", *(TITLES[task] for task in LRA_TASKS), "AVG"))
     for mixer, name in MIXERS.items():
         if name in LRA:
             table.rows.append([f"{name}, published", *map(_published, LRA[name])])
-        mine = {cell.task: cell for cell in cells if cell.mixer == mixer and cell.task in LRA_TASKS}
-        if mine:
-            row = [
-                mine[task].runs.cell("test.accuracy") + mine[task].mark if task in mine else ABSENT
-                for task in LRA_TASKS
-            ]
-            average = percent([mean([cell.runs.mean("test.accuracy") for cell in mine.values()])])
-            average += max(cell.mark for cell in mine.values())
-            table.rows.append([f"{name}, measured", *row, average if len(mine) == len(LRA_TASKS) else ABSENT])
+        if mine := {task: runs for task in LRA_TASKS if (runs := results.of(task, mixer))}:
+            marks = {task: _mark(task, runs) for task, runs in mine.items()}
+            cells = {task: runs.cell("test.accuracy") + marks[task] for task, runs in mine.items()}
+            average = percent([mean([runs.mean("test.accuracy") for runs in mine.values()])]) + max(marks.values())
+            row = [*(cells.get(task, ABSENT) for task in LRA_TASKS), average if len(mine) == len(LRA_TASKS) else ABSENT]
+            table.rows.append([f"{name}, measured", *row])
     table.sections.append(len(table.rows))
     table.rows += [[f"{name}, beyond the paper", *map(_published, row)] for name, row in LRA_BEYOND.items()]
     table.notes.append(
@@ -113,10 +96,10 @@ def _published(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.2f}"
 
 
-def _measured(task: str, cells: list[_Cell]) -> Table:
+def _measured(task: str, every: Runs) -> Table:
     columns = ("Model", "Test %", "Validation %", "Published %", "Seeds", "Steps", "Step", "Time", "Tokens/s", "Memory")
     table = Table(f"{TITLES[task]}: measured", columns)
-    here = {cell.mixer: cell.runs for cell in cells if cell.task == task}
+    here = {mixer: runs for mixer in MIXERS if (runs := every.of(mixer=mixer))}
     fresh = {mixer: found for mixer, runs in here.items() if (found := [each for run in runs if (each := _fresh(run))])}
     if fresh:
         table.columns = (*columns[:2], "Fresh test %", *columns[2:])
@@ -200,11 +183,10 @@ def plot(results: Runs, folder: Path) -> Path | None:
     for axis, key in zip(axes.flat, panels, strict=False):
         for curve in found[key]:
             if curve.mixer in MIXERS:
-                minutes, accuracy = [time / 60 for time in curve.seconds], [100 * v for v in curve.figures["accuracy"]]
-                draw_curve(axis, minutes, accuracy, MIXERS[curve.mixer], color=colours[curve.mixer], linewidth=1.3)
+                style = {"color": colours[curve.mixer], "linewidth": 1.3}
+                draw_curve(axis, curve, "seconds", "accuracy", MIXERS[curve.mixer], **style)
         axis.set_title(f"{TITLES[key[0]]} ({key[1]})" if key[1] else TITLES[key[0]], fontsize=10)
-        axis.set_xlabel("minutes in training steps")
-        axis.set_ylabel("validation accuracy, %")
+        axis.set(xlabel="minutes in training steps", ylabel="validation accuracy, %")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     for axis in axes.flat[len(panels) :]:

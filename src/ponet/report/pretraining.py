@@ -2,7 +2,7 @@
 
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ponet.report.results import (
     Along,
@@ -61,30 +61,25 @@ def _order(mixer: str) -> tuple[int, str]:
 
 
 def plot(results: Runs, folder: Path) -> Path | None:
-    """Draws MLM and SSO accuracy over tokens and over minutes into `folder/pretraining.png`.
-
-    Returns:
-        The file, or None, and nothing is drawn, where there are no curves.
-    """
+    """Draws MLM and SSO accuracy over tokens and over minutes into `folder/pretraining.png`; nothing, and None, where
+    there are no curves."""
     found = _curves(results)
     if not found:
         return None
-    plt = pyplot()
     groups = sorted(found)
     mixers = sorted({curve.mixer for lines in found.values() for curve in lines}, key=_order)
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7.6), sharey="row", squeeze=False)
+    figure, axes = pyplot().subplots(2, 2, figsize=(11, 7.6), sharey="row", squeeze=False)
     for row, (name, title) in enumerate((("mlm_accuracy", "masked words"), ("sso_accuracy", "sentence order"))):
-        for axis, along in zip(axes[row], ("tokens", "minutes"), strict=True):
+        for axis, along in zip(axes[row], get_args(Along), strict=True):
             for style, key in zip(cycle(("-", "--", ":", "-.")), groups, strict=False):
                 for curve in sorted(found[key], key=lambda each: _order(each.mixer)):
                     if name not in curve.figures:
                         continue
                     label = name_of(curve.mixer) + (f", {_group(key, groups)}" if len(groups) > 1 else "")
-                    x = [t / 1e6 for t in curve.tokens] if along == "tokens" else [s / 60 for s in curve.seconds]
-                    y = [100 * value for value in curve.figures[name]]
-                    draw_curve(axis, x, y, label, style, color=f"C{mixers.index(curve.mixer)}", linewidth=1.4)
-            axis.set_xlabel("million tokens" if along == "tokens" else "minutes in training steps")
-            axis.set_ylabel(f"held-out accuracy, {title}, %")
+                    colour = f"C{mixers.index(curve.mixer)}"
+                    draw_curve(axis, curve, along, name, label, linestyle=style, color=colour, linewidth=1.4)
+            x = "million tokens" if along == "tokens" else "minutes in training steps"
+            axis.set(xlabel=x, ylabel=f"held-out accuracy, {title}, %")
             axis.grid(alpha=0.3)
             if axis.has_data():
                 axis.legend(fontsize=8)

@@ -237,10 +237,12 @@ def by_machine(found: Iterable[Found]) -> dict[tuple[str, str], list[Found]]:
     return groups
 
 
-def draw_curve(axis: "Axes", x: list[float], y: list[float], label: str, style: str = "-", **options: Any) -> None:
-    """Draws one of several curves that share a label: in the legend it stands once."""
+def draw_curve(axis: "Axes", curve: LearningCurve, along: Along, name: str, label: str, **options: Any) -> None:
+    """Draws a figure, an accuracy in percent, over million tokens or minutes. A label stands once in the legend."""
+    x = [place / (1e6 if along == "tokens" else 60) for place in curve.axis(along)]
+    y = [100 * value for value in curve.figures[name]] if name.endswith("accuracy") else curve.figures[name]
     _, known = axis.get_legend_handles_labels()
-    axis.plot(x, y, style, label=None if label in known else label, **options)
+    axis.plot(x, y, label=None if label in known else label, **options)
 
 
 def log_axes(axis: "Axes", lengths: list[int]) -> None:
