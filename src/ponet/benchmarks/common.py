@@ -57,11 +57,7 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and in what precision to measure.
-
-    Raises:
-        PoNetError: for a device or precision that isn't there.
-    """
+    """Where and in what precision to measure; raises a PoNetError for a device or precision that isn't there."""
 
     device: str = "cpu"
     dtype: str = "float32"
@@ -119,11 +115,7 @@ class _Rate(TextColumn):
 def stage(console: Console, name: str, total: float, weighted: bool = False) -> Iterator[Advance]:
     """Yields a function to call behind each piece of work, `total` of them.
 
-    Args:
-        console: where it shows.
-        name: of the stage.
-        total: how many pieces, or what their amounts come to.
-        weighted: whether pieces have amounts (as expected seconds) in the place of a count.
+    With `weighted`, pieces have amounts (as expected seconds) in the place of a count, which come to `total`.
     """
     start = said = time.monotonic()
     done = 0.0
@@ -152,11 +144,8 @@ KERNELS = ("numba", "triton")
 
 
 def check_writable(folder: Path, named: Path) -> None:
-    """Makes the folder, before minutes of work and not after; nothing where `named` is a device or an open file.
-
-    Raises:
-        PoNetError: it can't be written to, said of `named`.
-    """
+    """Makes the folder, before minutes of work; raises a PoNetError, of `named`, where it can't be written to. Nothing
+    where `named` is a device or an open file."""
     try:
         if not is_stream(named):
             folder.mkdir(parents=True, exist_ok=True)
@@ -167,11 +156,7 @@ def check_writable(folder: Path, named: Path) -> None:
 
 
 class BenchmarkInterruptedError(PoNetError):
-    """A benchmark that was stopped by hand.
-
-    Attributes:
-        signal: the number of the signal that asked.
-    """
+    """A benchmark that was stopped by hand, by the signal of this number."""
 
     signal = int(signal.SIGINT)
 
@@ -180,12 +165,9 @@ class Record:
     """What a benchmark has measured so far, and where it comes from.
 
     Args:
-        path: the JSON file; its folder is made where it isn't there.
+        path: the JSON file; its folder is made where it isn't there, a PoNetError where it can't be written to.
         seed: of weights and inputs.
         values: what is known before measuring; more is put into `values` as it comes.
-
-    Raises:
-        PoNetError: where the folder can't be written to.
     """
 
     def __init__(self, path: Path, seed: int, values: dict[str, Any]) -> None:
@@ -210,12 +192,8 @@ class Record:
 
     @contextmanager
     def keeping(self) -> Iterator["Record"]:
-        """Around the measuring, behind which the file is complete; Ctrl-C becomes one sentence that says where the
-        figures so far are.
-
-        Raises:
-            BenchmarkInterruptedError: on Ctrl-C.
-        """
+        """Around the measuring, behind which the file is complete; Ctrl-C becomes a BenchmarkInterruptedError that says
+        where the figures so far are."""
         try:
             yield self
             self.save(complete=True)

@@ -48,11 +48,7 @@ WAYS = ("packed", "padded")
 
 @dataclass(frozen=True)
 class DocumentsPlan:
-    """What to measure on.
-
-    Raises:
-        PoNetError: for a configuration, mixer or number that can't be measured.
-    """
+    """What to measure on; raises a PoNetError for what can't be measured."""
 
     path: str
     """A file of rows, a folder of splits or a set in the data folder; its training split counts."""
@@ -184,17 +180,8 @@ def _vocabulary(named: str | None) -> Path | None:
 def measure_documents(
     plan: DocumentsPlan, documents: BenchmarkDocuments, path: Path, advance: Advance = lambda word, amount=1.0: None
 ) -> dict[str, Any]:
-    """Measures every variant packed and padded, a batch a round, and writes the JSON file `path` after each kind.
-
-    Args:
-        plan: what to measure.
-        documents: as `read_documents` gives them.
-        path: as `Record` takes it; the same errors.
-        advance: called after each of `KINDS`.
-
-    Returns:
-        What the file holds.
-    """
+    """Measures every variant packed and padded, a batch a round, on what `read_documents` gives, and writes `path` (as
+    `Record`) after each of `KINDS`. Returns what the file holds."""
     batches = documents.batches(plan.batches, plan.seed)
     real = [sum(len(documents.ids[i]) for i in chosen) for chosen in batches]
     computed = [BATCH * max(len(documents.ids[i]) for i in chosen) for chosen in batches]

@@ -37,11 +37,7 @@ STARTING_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class EfficiencyPlan:
-    """What to measure.
-
-    Raises:
-        PoNetError: for a configuration, kind or length that can't be measured.
-    """
+    """What to measure; raises a PoNetError for what can't be."""
 
     config: str = "lra"
     """A key of `SETUPS`."""
@@ -201,16 +197,10 @@ def estimate(plan: EfficiencyPlan, calibrated: Mapping[tuple[str, str], float]) 
 def measure_efficiency(
     plan: EfficiencyPlan, path: Path, costs: Costs | None = None, advance: Advance = lambda word, amount=1.0: None
 ) -> dict[str, Any]:
-    """Measures every variant at every length, memory first, and writes the JSON file `path` after every group.
+    """Measures every variant at every length, memory first, and writes `path` (as `Record`) after every group.
 
-    Args:
-        plan: what to measure.
-        path: as `Record` takes it; the same errors.
-        costs: as `estimate` gives them.
-        advance: called after each piece of work, with its share of `costs`.
-
-    Returns:
-        What the file holds.
+    `advance` is called after each piece of work, with its share of the `costs` that `estimate` gives. Returns what the
+    file holds.
     """
     with plan.machine.threaded(), Record(path, plan.seed, _head(plan)).keeping() as record:
         for length in plan.lengths:

@@ -29,11 +29,7 @@ CUT = 512
 
 @dataclass(frozen=True)
 class EmbeddingsPlan:
-    """Which models, on how much of which data.
-
-    Raises:
-        PoNetError: where there is no data folder, or one of the sets isn't in it.
-    """
+    """Which models, on how much of which data; raises a PoNetError where a set isn't in the data folder."""
 
     models: tuple[str, ...]
     """Folders or hub names; the first is what others are compared with."""

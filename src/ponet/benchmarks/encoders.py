@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ponet.benchmarks.common import check_known
-from ponet.mixers import mixer_names
+from ponet.mixers import mixer_names, mixer_title
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
 from ponet.onnx.graph import LOGITS, Exportable, open_session, quantize_graph, write_graph
@@ -132,14 +132,6 @@ class Variant:
         return ["attention" if layer in attention else self.mixer for layer in range(count)]
 
 
-_NAMES = {
-    "linear": "Linear Transformer",
-    "linformer": "Linformer",
-    "nystrom": "Nyströmformer",
-    "performer": "Performer",
-    "lsh": "Reformer",
-    "external": "External Attention",
-}
 READ_WINDOW = 512
 """Tokens that a model with attention reads at once, where it reads long documents in windows: BERT's positions."""
 _NO_WEIGHT_DROPOUT = {"attention_probs_dropout_prob": 0.0}
@@ -166,7 +158,8 @@ def variants() -> dict[str, Variant]:
         "pooling-onnx": Variant("PoNet, ONNX Runtime", "pooling", runtime="onnx"),
         "pooling-int8": Variant("PoNet, ONNX Runtime, int8", "pooling", runtime="int8"),
     }
-    made |= {name: Variant(_NAMES.get(name, name), name) for name in mixer_names() if name not in made}
+    titles = {name: mixer_title(name) for name in mixer_names()} | {"nystrom": "Nyströmformer"}
+    made |= {name: Variant(title, name) for name, title in titles.items() if name not in made}
     for count in (1, 2, 3):
         name = f"PoNet, {count} layer{'s' if count > 1 else ''} with attention"
         hybrid = Variant(name, "pooling", _NO_WEIGHT_DROPOUT, attention_layers=count)

@@ -18,23 +18,14 @@ from ponet.utils.errors import PoNetError
 
 LENGTHS = (16_000, 64_000, 256_000, 1_000_000)
 CHUNK = 16_384
-MODEL = {
-    "hidden_size": 256,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "intermediate_size": 1024,
-}
+MODEL = {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 1024}
 _FIRST_ID = 1000
 _TIMEOUT = 3600.0
 
 
 @dataclass(frozen=True)
 class LongPlan:
-    """What to measure.
-
-    Raises:
-        PoNetError: for lengths or a chunk that make no sense.
-    """
+    """What to measure; raises a PoNetError for lengths or a chunk that make no sense."""
 
     lengths: tuple[int, ...] = LENGTHS
     chunk_size: int = CHUNK
@@ -51,16 +42,8 @@ class LongPlan:
 
 
 def measure_long(plan: LongPlan, path: Path, advance: Advance = lambda word, amount=1.0: None) -> dict[str, Any]:
-    """Encodes a document of each length in a process of its own, in chunks and all at once, and writes `path`.
-
-    Args:
-        plan: what to measure.
-        path: as `Record` takes it, written after every length; the same errors.
-        advance: called after each length, with its share of all tokens.
-
-    Returns:
-        What the file holds.
-    """
+    """Encodes a document of each length in a process of its own, in chunks and all at once, and writes `path` (as
+    `Record`) after every length; `advance` is called with its share of all tokens. Returns what the file holds."""
     setup = {
         "description": "6 layers, d 256, 4 heads, FFN 1024; one document of sentences of 25 tokens on average",
         "model": MODEL,

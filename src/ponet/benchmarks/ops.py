@@ -5,15 +5,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ponet.benchmarks.common import Advance, Machine, Record
+from ponet.benchmarks.encoders import fixed_ids, sentence_ids
 from ponet.benchmarks.measure import interleave
-from ponet.benchmarks.ops_cases import CASES, GPU_SCALE, QUICK_CASES, Case, need
 from ponet.mixers.base import build_mixer
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.ops import Layout, backends, mean_aggregation, segment_local_fusion, softmax_aggregation, use_backend
@@ -33,12 +34,57 @@ MIXER_TOKENS, QUICK_MIXER_TOKENS = 4096, 1024
 
 
 @dataclass(frozen=True)
-class OpsPlan:
-    """What to measure.
+class Case:
+    """A batch to run the ops on."""
 
-    Raises:
-        PoNetError: for rounds that can't be measured.
-    """
+    name: str
+    documents: int
+    length: int
+    """Tokens of each document."""
+    width: int
+    heads: int
+    segments: str
+    """ "pairs" (runs of 2 tokens), "sentences" (between special tokens), or "one" a document."""
+
+    @property
+    def tokens(self) -> int:
+        """`T`."""
+        return self.documents * self.length
+
+    def layout(self, seed: int, device: str = "cpu") -> Layout:
+        """Where its documents and segments lie."""
+        random = np.random.default_rng(seed)
+        ids, special = [], np.zeros(self.tokens, dtype=bool)
+        for i in range(self.documents):
+            if self.segments == "pairs":
+                ids.append(fixed_ids(self.length, 2))
+            elif self.segments == "sentences":
+                ids.append(np.concatenate([[0], sentence_ids(self.length - 2, random) + 1, [self.length]]))
+                special[[i * self.length, (i + 1) * self.length - 1]] = True
+            else:
+                ids.append(np.zeros(self.length, dtype=np.int64))
+        offsets = torch.arange(self.documents + 1) * self.length
+        flags = torch.from_numpy(special) if special.any() else None
+        return Layout.from_packed(offsets, torch.from_numpy(np.concatenate(ids)), flags).to(device)
+
+
+CASES = {
+    "lra-text": Case("LRA Text: d 64, segments of 2 tokens", 4, 4096, 64, 2, "pairs"),
+    "base": Case("Base: d 768, sentences", 8, 1024, 768, 12, "sentences"),
+    "one-segment": Case("Base: d 768, one long segment", 1, 8192, 768, 12, "one"),
+}
+QUICK_CASES = {
+    "lra-text": replace(CASES["lra-text"], documents=1),
+    "base": replace(CASES["base"], documents=2, length=512),
+    "one-segment": replace(CASES["one-segment"], length=1024),
+}
+GPU_SCALE = 16
+"""Times as many documents (tokens of the one document) on a GPU, whose memory is that much faster."""
+
+
+@dataclass(frozen=True)
+class OpsPlan:
+    """What to measure; raises a PoNetError for rounds that can't be."""
 
     machine: Machine = field(default_factory=Machine)
     quick: bool = False
@@ -98,16 +144,8 @@ def count_rows(plan: OpsPlan) -> int:
 
 
 def measure_ops(plan: OpsPlan, path: Path, advance: Advance = lambda word, amount=1.0: None) -> dict[str, Any]:
-    """Measures every op of every backend, forward and backward, and one whole mixer, and writes `path` as it goes.
-
-    Args:
-        plan: what to measure.
-        path: as `Record` takes it; the same errors.
-        advance: called after each row.
-
-    Returns:
-        What the file holds.
-    """
+    """Measures every op of every backend, forward and backward, and one whole mixer, and writes `path` (as `Record`) as
+    it goes. Returns what the file holds."""
     machine = plan.machine
     head: dict[str, Any] = {
         "setup": {"device": machine.device, "dtype": machine.dtype, "fused": plan.fused},
@@ -132,6 +170,33 @@ def measure_ops(plan: OpsPlan, path: Path, advance: Advance = lambda word, amoun
         tokens = QUICK_MIXER_TOKENS if plan.quick else MIXER_TOKENS
         head["setup"]["mixer"] = {"tokens": tokens, "operations": 6 * tokens * 768 * 768}
     return record.content
+
+
+class Need(NamedTuple):
+    """The least that an op needs: every input read once, every result written once."""
+
+    bytes: int
+    operations: int
+    """Additions, multiplications and comparisons."""
+
+
+def need(op: str, direction: str, case: Case, num_segments: int, size: int) -> Need:
+    """The least that an op must do on a case of S segments, with numbers of `size` bytes.
+
+    The backward of `segment_local_fusion` reads the gradient, o, l, and of each segment its maxima and the int32 tokens
+    that hold them (s itself is no longer needed), and writes the gradients of o, s, l.
+    """
+    T, d, h, B, S = case.tokens, case.width, case.heads, case.documents, num_segments
+    forward = direction == "forward"
+    if op == "mean_aggregation":
+        return Need((T + B) * d * size, T * d if forward else B * d)
+    if op == "softmax_aggregation":
+        if forward:
+            return Need((T + 2 * B * h) * d * size, 4 * T * h * d)
+        return Need((2 * T + 4 * B * h) * d * size, 10 * T * h * d)
+    if forward:
+        return Need((4 * T + B) * d * size, 6 * T * d)
+    return Need((6 * T + 2 * B) * d * size + S * d * (size + 4), 8 * T * d)
 
 
 def _row(plan: OpsPlan, op: str, direction: str, case: Case, layout: Layout) -> dict[str, Any]:

@@ -72,11 +72,7 @@ class BM25:
 
 class Apart:
     """The cosine of a query's vector and each section's, which is read by itself; a model with attention reads it in
-    windows of 512 tokens.
-
-    Args:
-        model: an encoder.
-    """
+    windows of 512 tokens."""
 
     def __init__(self, model: str) -> None:
         self.embedder = Embedder(model)

@@ -32,11 +32,7 @@ FORMS = ("wikipedia", "wikipedia-top", "choi")
 
 @dataclass(frozen=True)
 class SegmentationPlan:
-    """What is compared on what.
-
-    Raises:
-        PoNetError: an unknown form of documents.
-    """
+    """What is compared on what; raises a PoNetError for an unknown form of documents."""
 
     models: tuple[str, ...]
     """Runs of the task, or adapters."""
@@ -67,11 +63,7 @@ class Method:
 
 
 class EvenCuts(Method):
-    """Topics of one length, the mean of those that are to be found: what is known without reading.
-
-    Args:
-        length: of a topic, in sentences.
-    """
+    """Topics of one length in sentences, the mean of those that are to be found: what is known without reading."""
 
     title = "Even cuts"
 
@@ -112,9 +104,6 @@ class EmbeddingChunker(Method):
 
     Each sentence is embedded with its neighbours; a topic ends where the cosine distance to the next is above the 95th
     percentile of its document's.
-
-    Args:
-        model: an encoder's folder or name.
     """
 
     def __init__(self, model: str) -> None:

@@ -80,11 +80,7 @@ def held_out_documents(build: Build, limit: int | None, needed: str) -> list[Lab
 
 
 class SentenceModel:
-    """A run of the task on sentences, as a method.
-
-    Args:
-        run: its folder, or an adapter's.
-    """
+    """A run of the task on sentences (its folder, or an adapter's), as a method."""
 
     task: ClassVar[str]
 

@@ -115,11 +115,7 @@ def _content(sentence: str) -> list[str]:
 
 
 class Centroid(Method):
-    """The sentences whose embeddings are nearest to the mean of all.
-
-    Args:
-        model: an encoder's folder or name.
-    """
+    """The sentences whose embeddings are nearest to the mean of all."""
 
     def __init__(self, model: str) -> None:
         self.embedder = Embedder(model, max_length=CUT)
