@@ -1,10 +1,10 @@
 """`ponet benchmark retrieval`: finding the section of an article that a title and a heading name, and how fast."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,18 +41,6 @@ class Passages(NamedTuple):
         return [text[start:end] for text, spans in zip(self.texts, self.spans, strict=True) for start, end in spans]
 
 
-class Method(Protocol):
-    """Scores sections."""
-
-    title: str
-
-    def index(self, passages: Passages) -> None:
-        """Reads all sections."""
-
-    def scores(self, queries: Sequence[str]) -> np.ndarray:
-        """`[q, s]`, the score of each section for each query; the highest is the best."""
-
-
 class BM25:
     """BM25 by `bm25s` with its defaults, English stop words left out."""
 
@@ -63,11 +51,13 @@ class BM25:
         self.tokens = partial(self.library.tokenize, stopwords="en", show_progress=False)
 
     def index(self, passages: Passages) -> None:
+        """Reads all sections."""
         self.engine = self.library.BM25()
         self.engine.index(self.tokens(passages.sections()), show_progress=False)
 
-    def scores(self, queries: Sequence[str]) -> np.ndarray:
-        return np.stack([self.engine.get_scores(each) for each in self.tokens(list(queries), return_ids=False)])
+    def scores(self, queries: list[str]) -> np.ndarray:
+        """`[q, s]`, the score of each section for each query; the highest is the best."""
+        return np.stack([self.engine.get_scores(each) for each in self.tokens(queries, return_ids=False)])
 
 
 class Apart:
@@ -83,7 +73,7 @@ class Apart:
     def index(self, passages: Passages) -> None:
         self.vectors = self.embedder.embed(passages.sections())
 
-    def scores(self, queries: Sequence[str]) -> np.ndarray:
+    def scores(self, queries: list[str]) -> np.ndarray:
         found: np.ndarray = self.embedder.embed(queries) @ self.vectors.T
         return found
 
@@ -110,13 +100,13 @@ def measure_retrieval(plan: RetrievalPlan, path: Path, advance: Advance) -> dict
     words = sum(len(text.split()) for text in passages.texts)
     setup = {"articles": len(passages.texts), "sections": len(passages.queries), "words": words}
     few = Passages(passages.texts[:1], passages.spans[:1], passages.queries[: len(passages.spans[0])])
-    methods: list[Callable[[], Method]] = [BM25]
+    methods: list[Callable[[], BM25 | Apart]] = [BM25]
     methods += [partial(kind, model) for model in plan.models for kind in (Apart, InOnePass)]
 
-    def run(method: Method, is_few: bool) -> None:
+    def run(method: BM25 | Apart, is_few: bool) -> None:
         method.index(few if is_few else passages)
 
-    def figures(method: Method, _: None) -> dict[str, float]:
+    def figures(method: BM25 | Apart, _: None) -> dict[str, float]:
         return quality(method.scores(passages.queries))
 
     return compare(methods, run, figures, path, plan.seed, setup, advance)

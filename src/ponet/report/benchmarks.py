@@ -33,15 +33,8 @@ def load_benchmarks(folder: Path, suite: str, *needed: str) -> dict[str, Values]
 def collect(
     results: Path, suite: str, title: str, tables: Callable[[Values], list[Table]], *needed: str
 ) -> list[Table]:
-    """The tables of every result file of a suite, with its targets; without one, a table that names the command.
-
-    Args:
-        results: the folder of all results.
-        suite: its folder in there, and the benchmark's name.
-        title: of the one table where nothing is measured.
-        tables: makes those of one result.
-        needed: keys that every file must have.
-    """
+    """The tables of every result file of a suite (`tables` makes those of one), with its targets; where nothing is
+    measured, a table with this title that names the command. Arguments else as those of `load_benchmarks`."""
     made: list[Table] = []
     for name, values in load_benchmarks(results, suite, *needed).items():
         made += tables(values)
