@@ -15,8 +15,7 @@ from rich.console import Console
 from ponet.benchmarks import common, measure
 from ponet.demo import race, run_demo
 from ponet.demo.race import MODELS, Data, accuracy, batch, build, learn, make_data, time_by_length
-from ponet.demo.run import STEPS
-from ponet.demo.show import plot, table
+from ponet.demo.run import STEPS, plot, table
 from ponet.utils.errors import PoNetError
 
 

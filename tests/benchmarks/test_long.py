@@ -7,7 +7,8 @@ import torch
 
 from ponet.benchmarks.long import LongPlan, growth, measure_long, prepare
 from ponet.benchmarks.measure import peak_memory
-from ponet.report.long_inference import long_inference, long_tables
+from ponet.report.registry import find_report
+from ponet.report.rows import long_tables
 from ponet.utils.errors import PoNetError
 
 
@@ -27,7 +28,7 @@ def test_a_file_and_a_table_come_of_it(tmp_path):
     assert told == [300, 300, 900, 900]
     cells = values["lengths"]["900"]
     assert cells["chunks"]["status"] == cells["whole"]["status"] == "ok"
-    (table,) = long_inference(tmp_path)
+    (table,) = find_report("long-inference").tables(tmp_path)
     assert [row[0] for row in table.rows] == ["300", "900"]
     assert long_tables(values)[0].rows == table.rows
 

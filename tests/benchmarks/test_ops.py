@@ -8,8 +8,7 @@ import torch
 
 from ponet.benchmarks import ops
 from ponet.benchmarks.common import Machine
-from ponet.benchmarks.ops import DIRECTIONS, OPS, OpsPlan, count_rows, measure_ops
-from ponet.benchmarks.ops_cases import CASES, Case, need
+from ponet.benchmarks.ops import CASES, DIRECTIONS, OPS, Case, OpsPlan, count_rows, measure_ops, need
 from ponet.utils.errors import PoNetError
 
 SMALL = Case("small", documents=2, length=10, width=4, heads=2, segments="pairs")

@@ -9,10 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from ponet.benchmarks.retrieval import Apart, InOnePass, Passages, quality
-from ponet.benchmarks.segmentation import agreement
-from ponet.benchmarks.segmenters import EmbeddingChunker, EvenCuts, TrainedModel
-from ponet.benchmarks.summarizers import FirstSentences, LexRank, Oracle, TextRank
-from ponet.benchmarks.summarizers import TrainedModel as TrainedSummarizer
+from ponet.benchmarks.segmentation import EmbeddingChunker, EvenCuts, TrainedModel, agreement
+from ponet.benchmarks.summarization import FirstSentences, LexRank, Oracle, TextRank
+from ponet.benchmarks.summarization import TrainedModel as TrainedSummarizer
 from ponet.cli.app import app
 from ponet.tasks.sentences.choi import choi_documents
 from ponet.tasks.sentences.documents import LabelledDocument, join_paragraphs, parse_article

@@ -113,6 +113,12 @@ def test_one_mixer_alone_is_compared_with_none(tmp_path: Path) -> None:
     assert not any("by training time" in table.title for table in find_report("lra").tables(tmp_path))
 
 
+def test_a_task_that_the_arena_lacks_is_left_alone(tmp_path: Path) -> None:
+    for mixer in ("pooling", "attention"):
+        put(tmp_path, "unknown", mixer, 0.4, curve=[(10, 60, 0.2), (20, 120, 0.4)])
+    assert [table.title for table in find_report("lra").tables(tmp_path)] == [ARENA]
+
+
 def test_curves_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report("lra", tmp_path, plots=tmp_path / "docs")
     assert "nothing to draw" in capsys.readouterr().out

@@ -3,10 +3,10 @@
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +32,13 @@ MOST_THREADS = 1024
 DTYPES = ("float32", "bfloat16", "float16")
 
 
+def check_known(what: str, name: str, known: Iterable[str]) -> None:
+    """Raises a PoNetError, with the nearest one, for what isn't known; `what` says of which kind it is."""
+    known = list(known)
+    if name not in known:
+        raise PoNetError(f"There is no {what}'{name}' to measure.{suggest(name, known)}")
+
+
 def numbers(text: str, option: str) -> tuple[int, ...]:
     """`512,1024,4k` as whole numbers in the given order; `k` stands for 1024.
 
@@ -39,23 +46,18 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
         PoNetError: for anything else, naming the option.
     """
     found = []
-    for part in text.split(","):
-        word = part.strip().lower().replace("_", "")
-        scale = 1024 if word.endswith("k") else 1
+    for part in map(str.strip, text.split(",")):
+        word = part.lower().replace("_", "")
         digits = word.removesuffix("k")
         if not digits.isdecimal() or int(digits) < 1:
-            raise PoNetError(f"{option} should be whole numbers, as in 512,1024 or 4k; '{part.strip()}' isn't one.")
-        found.append(int(digits) * scale)
+            raise PoNetError(f"{option} should be whole numbers, as in 512,1024 or 4k; '{part}' isn't one.")
+        found.append(int(digits) * (1 if digits == word else 1024))
     return tuple(found)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and in what precision to measure.
-
-    Raises:
-        PoNetError: for a device or precision that isn't there.
-    """
+    """Where and in what precision to measure; raises a PoNetError for a device or precision that isn't there."""
 
     device: str = "cpu"
     dtype: str = "float32"
@@ -113,11 +115,7 @@ class _Rate(TextColumn):
 def stage(console: Console, name: str, total: float, weighted: bool = False) -> Iterator[Advance]:
     """Yields a function to call behind each piece of work, `total` of them.
 
-    Args:
-        console: where it shows.
-        name: of the stage.
-        total: how many pieces, or what their amounts come to.
-        weighted: whether pieces have amounts (as expected seconds) in the place of a count.
+    With `weighted`, pieces have amounts (as expected seconds) in the place of a count, which come to `total`.
     """
     start = said = time.monotonic()
     done = 0.0
@@ -145,12 +143,20 @@ KERNELS = ("numba", "triton")
 """Packages whose version decides how fast the ops are."""
 
 
-class BenchmarkInterruptedError(PoNetError):
-    """A benchmark that was stopped by hand.
+def check_writable(folder: Path, named: Path) -> None:
+    """Makes the folder, before minutes of work; raises a PoNetError, of `named`, where it can't be written to. Nothing
+    where `named` is a device or an open file."""
+    try:
+        if not is_stream(named):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        raise explain(error, named) from error
 
-    Attributes:
-        signal: the number of the signal that asked.
-    """
+
+class BenchmarkInterruptedError(PoNetError):
+    """A benchmark that was stopped by hand, by the signal of this number."""
 
     signal = int(signal.SIGINT)
 
@@ -159,26 +165,18 @@ class Record:
     """What a benchmark has measured so far, and where it comes from.
 
     Args:
-        path: the JSON file; its folder is made where it isn't there.
+        path: the JSON file; its folder is made where it isn't there, a PoNetError where it can't be written to.
         seed: of weights and inputs.
         values: what is known before measuring; more is put into `values` as it comes.
-
-    Raises:
-        PoNetError: where the folder can't be written to: before minutes of work, not after.
     """
 
     def __init__(self, path: Path, seed: int, values: dict[str, Any]) -> None:
         self.path = path
         self.values = values
-        try:
-            if not is_stream(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryFile(dir=path.parent):
-                    pass
-        except OSError as error:
-            raise explain(error, path) from error
+        check_writable(path.parent, path)
         self._origin = origin(seed)
-        self._origin["versions"] |= {name: _version(name) for name in KERNELS}
+        found = {name: next((each.version for each in distributions(name=name)), None) for name in KERNELS}
+        self._origin["versions"] |= found
         self._complete = self._saved = False
 
     @property
@@ -193,29 +191,12 @@ class Record:
         self._saved = True
 
     @contextmanager
-    def keeping(self) -> Iterator[None]:
-        """Around the measuring: Ctrl-C becomes one sentence that says where the figures so far are.
-
-        Raises:
-            BenchmarkInterruptedError: on Ctrl-C.
-        """
+    def keeping(self) -> Iterator["Record"]:
+        """Around the measuring, behind which the file is complete; Ctrl-C becomes a BenchmarkInterruptedError that says
+        where the figures so far are."""
         try:
-            yield
+            yield self
+            self.save(complete=True)
         except KeyboardInterrupt as error:
             kept = f"What was measured until then is in '{self.path}'." if self._saved else "Nothing was measured yet."
             raise BenchmarkInterruptedError(f"Stopped. {kept}") from error
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def run_title(run: str) -> str:
-    """What a table calls a run: by its recipe's name, else its folder's."""
-    from ponet.config.recipe import load_recipe
-
-    recipe = Path(run, "recipe.yaml")
-    return load_recipe(recipe).name if recipe.is_file() else Path(run).name

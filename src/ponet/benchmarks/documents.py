@@ -1,16 +1,16 @@
 """`ponet benchmark efficiency --documents`: real documents of mixed length, packed against padded, in real tokens/s."""
 
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ponet.benchmarks.common import Advance, Machine, Record
+from ponet.benchmarks.common import Advance, Machine, Record, check_known
 from ponet.benchmarks.encoders import (
     ALL,
     KINDS,
@@ -27,7 +27,7 @@ from ponet.benchmarks.encoders import (
     pack,
 )
 from ponet.benchmarks.measure import Timing, classify, interleave
-from ponet.utils.errors import PoNetError, suggest
+from ponet.utils.errors import PoNetError
 from ponet.utils.files import data_folder
 
 BATCH = 16
@@ -48,11 +48,7 @@ WAYS = ("packed", "padded")
 
 @dataclass(frozen=True)
 class DocumentsPlan:
-    """What to measure on.
-
-    Raises:
-        PoNetError: for a configuration, mixer or number that can't be measured.
-    """
+    """What to measure on; raises a PoNetError for what can't be measured."""
 
     path: str
     """A file of rows, a folder of splits or a set in the data folder; its training split counts."""
@@ -73,8 +69,7 @@ class DocumentsPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.config not in SETUPS:
-            raise PoNetError(f"There is no configuration '{self.config}' to measure.{suggest(self.config, SETUPS)}")
+        check_known("configuration ", self.config, SETUPS)
         if self.max_length < 8:
             raise PoNetError(f"--max-length must be at least 8 tokens, not {self.max_length}.")
         if self.batches < 1:
@@ -91,9 +86,8 @@ class DocumentsPlan:
 
     def chosen(self) -> dict[str, Variant]:
         """The variants; recomputing has nothing to do with padding, and is left out unless it is named."""
-        found = choose_variants(self.mixers, self.setup, KINDS)
-        every = {key: variant for key, variant in found.items() if not variant.infers_only}
-        return {key: variant for key, variant in every.items() if ALL not in self.mixers or not variant.recomputes}
+        found, every = choose_variants(self.mixers, self.setup, KINDS), ALL in self.mixers
+        return {key: each for key, each in found.items() if not (each.infers_only or (every and each.recomputes))}
 
 
 @dataclass
@@ -120,7 +114,7 @@ class BenchmarkDocuments:
 
     def packed(self, chosen: list[int]) -> dict[str, Tensor]:
         """Documents end to end, with the batch's labels `[B]`, all 0."""
-        return _with_labels(pack([self.ids[i] for i in chosen], [self.segments[i] for i in chosen]), len(chosen))
+        return _pack([self.ids[i] for i in chosen], [self.segments[i] for i in chosen])
 
     def padded(self, chosen: list[int]) -> dict[str, Tensor]:
         """The same, every row as long as the longest, all of it computed: padding is tokens in a segment of its own."""
@@ -130,7 +124,11 @@ class BenchmarkDocuments:
             extra = longest - len(self.ids[i])
             ids.append(np.pad(self.ids[i], (0, extra)))
             segments.append(np.pad(self.segments[i], (0, extra), constant_values=int(self.segments[i].max()) + 1))
-        return _with_labels(pack(ids, segments), len(chosen))
+        return _pack(ids, segments)
+
+
+def _pack(ids: list[NDArray[np.int64]], segments: list[NDArray[np.int64]]) -> dict[str, Tensor]:
+    return pack(ids, segments) | {"labels": torch.zeros(len(ids), dtype=torch.long)}
 
 
 def read_documents(plan: DocumentsPlan) -> BenchmarkDocuments:
@@ -179,33 +177,11 @@ def _vocabulary(named: str | None) -> Path | None:
     return data / VOCABULARY if data is not None and (data / VOCABULARY).is_file() else None
 
 
-def _with_labels(batch: dict[str, Tensor], documents: int) -> dict[str, Tensor]:
-    return batch | {"labels": batch["cu_seqlens"].new_zeros(documents).long()}
-
-
-def count_kinds() -> int:
-    """How often `measure_documents` advances."""
-    return len(KINDS)
-
-
 def measure_documents(
     plan: DocumentsPlan, documents: BenchmarkDocuments, path: Path, advance: Advance = lambda word, amount=1.0: None
 ) -> dict[str, Any]:
-    """Measures every variant packed and padded, a batch a round, and writes `path` after each kind.
-
-    Args:
-        plan: what to measure.
-        documents: as `read_documents` gives them.
-        path: the JSON file.
-        advance: called after each kind.
-
-    Returns:
-        What the file holds.
-
-    Raises:
-        PoNetError: where the file can't be written.
-        BenchmarkInterruptedError: on Ctrl-C; the file then holds what was measured until then.
-    """
+    """Measures every variant packed and padded, a batch a round, on what `read_documents` gives, and writes `path` (as
+    `Record`) after each of `KINDS`. Returns what the file holds."""
     batches = documents.batches(plan.batches, plan.seed)
     real = [sum(len(documents.ids[i]) for i in chosen) for chosen in batches]
     computed = [BATCH * max(len(documents.ids[i]) for i in chosen) for chosen in batches]
@@ -230,47 +206,36 @@ def measure_documents(
         },
         "variants": {key: {"name": variant.name} for key, variant in plan.chosen().items()},
     }
-    with plan.machine.threaded():
-        record = Record(path, plan.seed, head)
-        with record.keeping():
-            for kind in KINDS:
-                _kind(plan, documents, batches, real, kind, record.values)
-                record.save()
-                advance(kind)
-            record.save(complete=True)
+    inputs = {way: [getattr(documents, way)(chosen) for chosen in batches] for way in WAYS}
+    with plan.machine.threaded(), Record(path, plan.seed, head).keeping() as record:
+        for kind in KINDS:
+            for (key, way), timing in _timings(plan, documents.vocab_size, inputs, kind).items():
+                record.values["variants"][key].setdefault(kind, {})[way] = _rates(timing, real)
+            record.save()
+            advance(kind)
     return record.content
 
 
-def _kind(
-    plan: DocumentsPlan,
-    documents: BenchmarkDocuments,
-    batches: list[list[int]],
-    real: list[int],
-    kind: str,
-    values: dict[str, Any],
-) -> None:
+def _timings(
+    plan: DocumentsPlan, vocab_size: int, inputs: dict[str, list[dict[str, Tensor]]], kind: str
+) -> dict[tuple[str, str], Timing]:
     """All variants, packed and padded, on the same batches in turns."""
-    steps: dict[str, Callable[[], object]] = {}
-    timings: dict[str, Timing] = {}
-    inputs = {way: [getattr(documents, way)(chosen) for chosen in batches] for way in WAYS}
-    for key, variant in plan.chosen().items():
-        for way in WAYS:
-            try:
-                steps[f"{key} {way}"] = _walk(plan, documents.vocab_size, variant, kind, inputs[way])
-            except Exception as error:
-                status, message = classify(error)
-                timings[f"{key} {way}"] = Timing(status=status, message=message)
-    timings |= interleave(
+    steps: dict[tuple[str, str], Callable[[], object]] = {}
+    timings = {(key, way): Timing() for key in plan.chosen() for way in WAYS}
+    for (key, way), timing in timings.items():
+        try:
+            steps[key, way] = _walk(plan, vocab_size, plan.chosen()[key], kind, inputs[way])
+        except Exception as error:
+            timing.status, timing.message = classify(error)
+    return timings | interleave(
         steps,
-        rounds=len(batches),
+        rounds=len(inputs[WAYS[0]]),
         warm_up=0,  # each model has made a step on a short document
         budget=plan.seconds,
         patience=plan.patience or plan.setup.patience,
         synchronize=plan.machine.synchronize,
-        least=min(2, len(batches)),
+        least=min(2, len(inputs[WAYS[0]])),
     )
-    for key in plan.chosen():
-        values["variants"][key][kind] = {way: _rates(timings[f"{key} {way}"], real) for way in WAYS}
 
 
 def _walk(
@@ -293,10 +258,7 @@ def _rates(timing: Timing, real: list[int]) -> dict[str, Any]:
         rates = [tokens / seconds for tokens, seconds in zip(real, timing.seconds, strict=False)]
         found["tokens_per_second"] = sum(real[: len(rates)]) / sum(timing.seconds)
         found["batches"] = len(rates)
-        low, high = (
-            (rates[0], rates[0]) if len(rates) < 2 else statistics.quantiles(rates, n=4, method="inclusive")[::2]
-        )
-        found["quartiles_tokens_per_second"] = [low, high]
+        found["quartiles_tokens_per_second"] = list(Timing(rates).quartiles)
     return found
 
 

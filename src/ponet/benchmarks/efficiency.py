@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ponet.benchmarks.common import Advance, Machine, Record
+from ponet.benchmarks.common import Advance, Machine, Record, check_known
 from ponet.benchmarks.encoders import (
     KINDS,
     SETUPS,
@@ -19,8 +20,8 @@ from ponet.benchmarks.encoders import (
     prepare_warm,
     variants,
 )
-from ponet.benchmarks.measure import HELD, PeakMemory, Timing, allocated_peak, classify, interleave, peak_memory
-from ponet.utils.errors import PoNetError, suggest
+from ponet.benchmarks.measure import HELD, PeakMemory, allocated_peak, classify, interleave, peak_memory
+from ponet.utils.errors import PoNetError
 from ponet.utils.extras import require
 
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
@@ -36,11 +37,7 @@ STARTING_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class EfficiencyPlan:
-    """What to measure.
-
-    Raises:
-        PoNetError: for a configuration, kind or length that can't be measured.
-    """
+    """What to measure; raises a PoNetError for what can't be."""
 
     config: str = "lra"
     """A key of `SETUPS`."""
@@ -64,20 +61,17 @@ class EfficiencyPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.config not in SETUPS:
-            raise PoNetError(f"There is no configuration '{self.config}' to measure.{suggest(self.config, SETUPS)}")
+        check_known("configuration ", self.config, SETUPS)
         if not self.lengths or list(self.lengths) != sorted(set(self.lengths)) or self.lengths[0] < 3:
             raise PoNetError("--lengths must rise, from 3 tokens on: for example 512,1024,2048.")
-        if self.rounds < 1:
-            raise PoNetError(f"--rounds must be at least 1, not {self.rounds}.")
-        if self.batch_tokens is not None and self.batch_tokens < 1:
-            raise PoNetError(f"--batch-tokens must be at least 1, not {self.batch_tokens}.")
-        for name, value in (("--seconds", self.seconds), ("--patience", self.patience)):
-            if value is not None and not value > 0:
-                raise PoNetError(f"{name} must be more than 0, not {value:g}.")
+        for name, value in (("rounds", self.rounds), ("batch-tokens", self.batch_tokens)):
+            if value is not None and value < 1:
+                raise PoNetError(f"--{name} must be at least 1, not {value}.")
+        for name in ("seconds", "patience"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise PoNetError(f"--{name} must be more than 0, not {value:g}.")
         for kind in self.kinds or ():
-            if kind not in KINDS:
-                raise PoNetError(f"There is no '{kind}' to measure.{suggest(kind, KINDS)}")
+            check_known("", kind, KINDS)
         for dtype in self.dtypes:
             replace(self.machine, dtype=dtype)  # checks it
         found = choose_variants(self.mixers, self.setup, self.measured)
@@ -116,11 +110,10 @@ class EfficiencyPlan:
             # in inference nothing is kept, so there is nothing to compute again
             if variant.infers_only if kind == "training" else variant.recomputes:
                 continue
-            if variant.runtime != "torch" or not others:
-                rows[key] = variant
-                continue
-            rows[key] = replace(variant, name=f"{variant.name}, {first}")
-            rows |= {f"{key}:{dtype}": replace(variant, name=f"{variant.name}, {dtype}") for dtype in others}
+            rows[key] = variant
+            if variant.runtime == "torch" and others:
+                rows[key] = replace(variant, name=f"{variant.name}, {first}")
+                rows |= {f"{key}:{dtype}": replace(variant, name=f"{variant.name}, {dtype}") for dtype in others}
         return rows
 
     def batch(self, length: int) -> int:
@@ -204,31 +197,18 @@ def estimate(plan: EfficiencyPlan, calibrated: Mapping[tuple[str, str], float]) 
 def measure_efficiency(
     plan: EfficiencyPlan, path: Path, costs: Costs | None = None, advance: Advance = lambda word, amount=1.0: None
 ) -> dict[str, Any]:
-    """Measures every variant at every length, memory first, and writes `path` after every group.
+    """Measures every variant at every length, memory first, and writes `path` (as `Record`) after every group.
 
-    Args:
-        plan: what to measure.
-        path: the JSON file.
-        costs: as `estimate` gives them.
-        advance: called after each piece of work, with its share of `costs`.
-
-    Returns:
-        What the file holds.
-
-    Raises:
-        PoNetError: where the file can't be written.
-        BenchmarkInterruptedError: on Ctrl-C; the file then holds what was measured until then.
+    `advance` is called after each piece of work, with its share of the `costs` that `estimate` gives. Returns what the
+    file holds.
     """
-    with plan.machine.threaded():
-        record = Record(path, plan.seed, _head(plan))
-        with record.keeping():
-            for length in plan.lengths:
-                record.values["lengths"].append(length)
-                for kind in plan.measured:
-                    share = (costs or {}).get((kind, length), 1.0) / (len(plan.chosen(kind)) + 1)
-                    _group(plan, kind, length, record.values, lambda word, share=share: advance(word, share))  # type: ignore[misc]
-                    record.save()
-            record.save(complete=True)
+    with plan.machine.threaded(), Record(path, plan.seed, _head(plan)).keeping() as record:
+        for length in plan.lengths:
+            record.values["lengths"].append(length)
+            for kind in plan.measured:
+                share = (costs or {}).get((kind, length), 1.0) / (len(plan.chosen(kind)) + 1)
+                _group(plan, kind, length, record.values, partial(advance, amount=share))
+                record.save()
     return record.content
 
 
@@ -264,18 +244,16 @@ def _group(
         before = values["variants"][key].setdefault(kind, {})
         memory = gave_up(before, plan, length) or _memory(cell, plan.limit)
         cells[key] = before[str(length)] = {"memory": memory.to_dict()}
-        if memory.status != "ok":
-            cells[key]["time"] = Timing(status=memory.status, message=memory.message).to_dict()
-        elif memory.seconds is not None and memory.seconds > plan.limit:
-            message = f"one step took {memory.seconds:.1f} s, more than {plan.limit:g} s"
-            cells[key]["time"] = Timing(status="timeout", message=message).to_dict()
-        else:
+        status, message = memory.status, memory.message
+        if memory.seconds is not None and memory.seconds > plan.limit:
+            status, message = "timeout", f"one step took {memory.seconds:.1f} s, more than {plan.limit:g} s"
+        if status == "ok":
             try:
                 steps[key] = prepare_warm(cell)
                 one_round += memory.seconds or 0.0
             except Exception as error:
                 status, message = classify(error)
-                cells[key]["time"] = Timing(status=status, message=message).to_dict()
+        cells[key]["time"] = {"status": status, "message": message}  # where it isn't timed
         advance(f"memory, {kind}, {length:,} tokens")
     warm_up, least = plan.rounds_of(one_round)
     timings = interleave(
@@ -303,12 +281,9 @@ def _memory(cell: Cell, patience: float) -> PeakMemory:
 
 
 def gave_up(done: Mapping[str, Mapping[str, Any]], plan: EfficiencyPlan, length: int) -> PeakMemory | None:
-    """The entry for a variant that failed at a smaller length, or is expected to be too slow at this one.
+    """The entry for a variant that failed at a smaller length, or is expected to be too slow at the next.
 
-    Args:
-        done: its cells by length, as text, rising.
-        plan: says what is too slow.
-        length: the next one.
+    `done` has its cells by length, as text, rising.
     """
     if not done:
         return None
@@ -318,15 +293,10 @@ def gave_up(done: Mapping[str, Mapping[str, Any]], plan: EfficiencyPlan, length:
             already = last[part].get("message", "")
             message = already if already.startswith("left out") else f"left out: at {int(smaller):,} tokens {already}"
             return PeakMemory(status=last[part]["status"], message=message)
-    expected = _expected([(int(n), _seconds(cell)) for n, cell in done.items()], plan, length)
+    expected = _expected([(int(n), cell["time"]["median_seconds"]) for n, cell in done.items()], plan, length)
     if expected <= plan.limit:
         return None
     return PeakMemory(status="timeout", message=f"left out: one step would take about {expected:.0f} s")
-
-
-def _seconds(cell: Mapping[str, Any]) -> float:
-    seconds: float = cell["time"]["median_seconds"]
-    return seconds
 
 
 def _expected(points: Sequence[tuple[int, float]], plan: EfficiencyPlan, length: int) -> float:

@@ -1,14 +1,15 @@
 """`ponet benchmark embeddings`: what vectors are worth without training: sentence similarity, linear probes, speed."""
 
 import statistics
-import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ponet.benchmarks.common import Advance, Record
+from ponet.benchmarks.measure import interleave
 from ponet.embedding import Embedder
 from ponet.tasks.models import device
 from ponet.utils.errors import PoNetError
@@ -28,11 +29,7 @@ CUT = 512
 
 @dataclass(frozen=True)
 class EmbeddingsPlan:
-    """Which models, on how much of which data.
-
-    Raises:
-        PoNetError: where there is no data folder, or one of the sets isn't in it.
-    """
+    """Which models, on how much of which data; raises a PoNetError where a set isn't in the data folder."""
 
     models: tuple[str, ...]
     """Folders or hub names; the first is what others are compared with."""
@@ -59,22 +56,17 @@ def measure_embeddings(plan: EmbeddingsPlan, path: Path, advance: Advance) -> di
     assert folder is not None
     precision = resolve_precision(plan.dtype, "dtype")
     setup = {"device": device(), "dtype": precision, "limit": plan.limit, "models": list(plan.models)}
-    record = Record(path, plan.seed, {"setup": setup, "rows": []})
-    sets = {
-        name: tuple(_texts(folder / name / f"{split}.parquet", plan) for split in ("train", "test")) for name in PROBES
-    }
-    pairs = _table(folder / "glue" / "stsb" / "validation.parquet")
-    rows: list[dict[str, Any]] = record.values["rows"]
-    embedders: dict[tuple[str, str], Embedder] = {}
-    with record.keeping():
+    with Record(path, plan.seed, {"setup": setup, "rows": []}).keeping() as record:
+        splits = ("train", "test")
+        sets = {name: [_texts(folder / name / f"{split}.parquet", plan) for split in splits] for name in PROBES}
+        pairs = _table(folder / "glue" / "stsb" / "validation.parquet")
+        rows: list[dict[str, Any]] = record.values["rows"]
+        embedders: list[Embedder] = []
         for model in plan.models:
             for reading in ("cut", "whole"):
-                embedder = embedders[model, reading] = _embedder(model, reading, precision)
-                row: dict[str, Any] = {
-                    "model": model,
-                    "reading": reading,
-                    "parameters": embedder.model.num_parameters(),
-                }
+                embedders.append(embedder := _embedder(model, reading, precision))
+                row: dict[str, Any] = {"model": model, "reading": reading}
+                row["parameters"] = embedder.model.num_parameters()
                 row["stsb"] = similarity(embedder, pairs) if reading == "cut" else rows[-1]["stsb"]
                 for name, ((train, train_labels), (test, test_labels)) in sets.items():
                     vectors = embedder.embed(train), embedder.embed(test)
@@ -83,18 +75,12 @@ def measure_embeddings(plan: EmbeddingsPlan, path: Path, advance: Advance) -> di
                 record.save()
                 advance(f"{Path(model).name}, {reading}")
         texts = sets["imdb"][1][0][:256]
-        seconds: dict[tuple[str, str], list[float]] = {key: [] for key in embedders}
-        for embedder in embedders.values():
+        for embedder in embedders:
             embedder.embed(texts[:32])
-        for _ in range(plan.rounds):
-            for key, embedder in embedders.items():
-                begun = time.perf_counter()
-                embedder.embed(texts)
-                seconds[key].append(time.perf_counter() - begun)
-        for row in rows:
-            found = sorted(len(texts) / each for each in seconds[row["model"], row["reading"]])
+        steps = {str(i): partial(embedder.embed, texts) for i, embedder in enumerate(embedders)}
+        for row, timing in zip(rows, interleave(steps, plan.rounds, warm_up=0).values(), strict=True):
+            found = sorted(len(texts) / each for each in timing.seconds)
             row["documents_per_second"] = {"median": statistics.median(found), "min": found[0], "max": found[-1]}
-    record.save(complete=True)
     advance("speed")
     return record.content
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ponet.mixers import mixer_names
+from ponet.benchmarks.common import check_known
+from ponet.mixers import mixer_names, mixer_title
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
 from ponet.onnx.graph import LOGITS, Exportable, open_session, quantize_graph, write_graph
 from ponet.ops import use_backend
-from ponet.utils.errors import PoNetError, suggest
 
 SENTENCE = 25
 """Mean tokens of a text-like segment; they are uniform from 5 to 45, as sentences are long and short."""
@@ -34,22 +34,22 @@ class Setup:
     name: str
     fields: dict[str, Any]
     """Fields of `PoNetConfig`."""
-    first_id: int
-    """Documents are made of token ids from here to the end of the vocabulary."""
-    segment_length: int | None
-    """Tokens of a segment; None for text-like ones between [CLS] and [SEP]."""
-    segments: str
-    """The same in words."""
-    kinds: tuple[str, ...]
-    """What is measured on a CPU: training steps, inference, or both."""
     cpu_batch_tokens: int
     """Tokens of a batch on a CPU, all of documents of one length (one document at least)."""
     gpu_batch_tokens: int
     seconds: float
     """For the timing of one group of cells."""
-    patience: float
+    patience: float = 60.0
     """Seconds that one step may take; a variant that is expected to be slower is left out."""
-    main_only: bool = False
+    first_id: int = 1000
+    """Documents are made of token ids from here to the end of the vocabulary."""
+    segment_length: int | None = None
+    """Tokens of a segment; None for text-like ones between [CLS] and [SEP]."""
+    segments: str = f"segments as long as sentences ({SENTENCE} tokens on average)"
+    """The same in words."""
+    kinds: tuple[str, ...] = ("inference",)
+    """What is measured on a CPU: training steps, inference, or both."""
+    main_only: bool = True
     """Whether only `MAIN` is measured by default, since all would take hours."""
 
 
@@ -73,40 +73,29 @@ SETUPS = {
             "classifier_pooling": "mean",
             "classifier_hidden_size": 128,
         },
-        first_id=1,
-        segment_length=2,
-        segments="segments of 2 tokens",
-        kinds=("training", "inference"),
         cpu_batch_tokens=16_384,
         gpu_batch_tokens=131_072,
         seconds=30.0,
         patience=15.0,
+        first_id=1,
+        segment_length=2,
+        segments="segments of 2 tokens",
+        kinds=KINDS,
+        main_only=False,
     ),
     "mini": Setup(
         "Mini, as distilled from MiniLM: 6 layers, d 384, 12 heads, FFN 1536, post-norm",
         {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
-        first_id=1000,
-        segment_length=None,
-        segments=f"segments as long as sentences ({SENTENCE} tokens on average)",
-        kinds=("inference",),
         cpu_batch_tokens=16_384,
         gpu_batch_tokens=131_072,
         seconds=30.0,
-        patience=60.0,
-        main_only=True,
     ),
     "base": Setup(
         "Base: 12 layers, d 768, 12 heads, FFN 3072, post-norm",
         {},
-        first_id=1000,
-        segment_length=None,
-        segments=f"segments as long as sentences ({SENTENCE} tokens on average)",
-        kinds=("inference",),
         cpu_batch_tokens=1,
         gpu_batch_tokens=65_536,
         seconds=60.0,
-        patience=60.0,
-        main_only=True,
     ),
 }
 """By the name that `--config` takes."""
@@ -143,55 +132,39 @@ class Variant:
         return ["attention" if layer in attention else self.mixer for layer in range(count)]
 
 
-_NAMES = {
-    "linear": "Linear Transformer",
-    "linformer": "Linformer",
-    "nystrom": "Nyströmformer",
-    "performer": "Performer",
-    "lsh": "Reformer",
-    "external": "External Attention",
-}
 READ_WINDOW = 512
 """Tokens that a model with attention reads at once, where it reads long documents in windows: BERT's positions."""
 _NO_WEIGHT_DROPOUT = {"attention_probs_dropout_prob": 0.0}
 """PyTorch's fused attention on a CPU knows no dropout of its weights: with it, SDPA would not be the fused kernel."""
-
-
-HYBRIDS = (1, 2, 3)
 WINDOW = 256
 """Tokens, at most, in a hybrid's attention windows."""
 
 
 def variants() -> dict[str, Variant]:
     """All variants by the name that `--mixers` takes: those of the paper's question first, then every other mixer."""
+    published, recomputed = {"pooling_formulation": "published"}, {"mixer_checkpointing": True}
+    windows = f"Transformer, SDPA, windows of {READ_WINDOW}"
     made = {
         "pooling": Variant("PoNet", "pooling"),
-        "pooling-published": Variant(
-            "PoNet, published form", "pooling", {"pooling_formulation": "published"}, backend="reference"
-        ),
-        "pooling-mixer-checkpointing": Variant(
-            "PoNet, mixer recomputed", "pooling", {"mixer_checkpointing": True}, recomputes="mixer"
-        ),
+        "pooling-published": Variant("PoNet, published form", "pooling", published, backend="reference"),
+        "pooling-mixer-checkpointing": Variant("PoNet, mixer recomputed", "pooling", recomputed, recomputes="mixer"),
         "pooling-checkpointing": Variant(
-            "PoNet, layer and mixer recomputed", "pooling", {"mixer_checkpointing": True}, recomputes="layer"
+            "PoNet, layer and mixer recomputed", "pooling", recomputed, recomputes="layer"
         ),
         "fourier": Variant("FNet", "fourier"),
         "attention": Variant("Transformer, SDPA", "attention", _NO_WEIGHT_DROPOUT),
         "attention-eager": Variant("Transformer, eager", "attention", {"attention_kernel": "eager"}),
-        "attention-windows": Variant(
-            f"Transformer, SDPA, windows of {READ_WINDOW}", "attention", _NO_WEIGHT_DROPOUT, window=READ_WINDOW
-        ),
+        "attention-windows": Variant(windows, "attention", _NO_WEIGHT_DROPOUT, window=READ_WINDOW),
         "pooling-onnx": Variant("PoNet, ONNX Runtime", "pooling", runtime="onnx"),
         "pooling-int8": Variant("PoNet, ONNX Runtime, int8", "pooling", runtime="int8"),
     }
-    made |= {name: Variant(_NAMES.get(name, name), name) for name in mixer_names() if name not in made}
-    for count in HYBRIDS:
+    titles = {name: mixer_title(name) for name in mixer_names()} | {"nystrom": "Nyströmformer"}
+    made |= {name: Variant(title, name) for name, title in titles.items() if name not in made}
+    for count in (1, 2, 3):
         name = f"PoNet, {count} layer{'s' if count > 1 else ''} with attention"
-        made[f"hybrid-{count}"] = Variant(name, "pooling", _NO_WEIGHT_DROPOUT, attention_layers=count)
-        within = _NO_WEIGHT_DROPOUT | {"attention_window": WINDOW}
-        made[f"hybrid-{count}-window"] = Variant(
-            f"{name} in windows of {WINDOW}", "pooling", within, attention_layers=count
-        )
+        hybrid = Variant(name, "pooling", _NO_WEIGHT_DROPOUT, attention_layers=count)
+        within, name = _NO_WEIGHT_DROPOUT | {"attention_window": WINDOW}, f"{name} in windows of {WINDOW}"
+        made |= {f"hybrid-{count}": hybrid, f"hybrid-{count}-window": replace(hybrid, name=name, fields=within)}
     return made
 
 
@@ -209,20 +182,15 @@ ALL = "all"
 
 
 def choose_variants(names: Sequence[str] | None, setup: Setup, kinds: Sequence[str]) -> dict[str, Variant]:
-    """The variants of these names, in the given order.
-
-    Args:
-        names: keys of `variants()`, or "all"; None for those that the configuration measures by default.
-        setup: the configuration.
-        kinds: what is to be measured; recomputing is left out where that isn't training, unless it was named.
+    """The variants of these names ("all" for every one), in the given order; None for those that the configuration
+    measures by default. Recomputing is left out where training isn't among the kinds, unless it was named.
 
     Raises:
         PoNetError: for a name that no variant has.
     """
     known = variants()
     for name in names or ():
-        if name not in known and name != ALL:
-            raise PoNetError(f"There is no mixer or variant '{name}' to measure.{suggest(name, [*known, ALL])}")
+        check_known("mixer or variant ", name, [*known, ALL])
     if names is None:
         usual = (name for name, each in known.items() if not each.attention_layers and not each.infers_only)
         names = MAIN if setup.main_only else tuple(usual)
@@ -291,10 +259,8 @@ def make_batch(setup: Setup, length: int, batch: int, seed: int, vocab_size: int
 def prepare(cell: Cell, warm: bool = False) -> Callable[[], object]:
     """A model, its batch, and what is measured: one training step, or one forward pass.
 
-    Args:
-        cell: which.
-        warm: runs it once on a small batch first, so that the optimizer's state and the libraries' own first
-            allocations are there before memory is watched.
+    A warm one has run on a small batch, so that the optimizer's state and the libraries' own first allocations are
+    there before memory is watched.
     """
     setup, variant = SETUPS[cell.setup], variants()[cell.variant]
     if cell.graph is not None:
@@ -313,12 +279,11 @@ def prepare(cell: Cell, warm: bool = False) -> Callable[[], object]:
 def prepare_graph(cell: Cell, warm: bool) -> Callable[[], object]:
     """As `prepare`, of an exported graph on ONNX Runtime, with as many threads as torch has."""
     session = open_session(Path(str(cell.graph)), torch.get_num_threads())
-    names = [each.name for each in session.get_inputs()]
 
     def rows(length: int, batch: int) -> dict[str, NDArray[np.int64]]:
         made = make_batch(SETUPS[cell.setup], length, batch, cell.seed)
         made["attention_mask"] = torch.ones_like(made["input_ids"])
-        return {name: made[name].reshape(batch, length).numpy() for name in names}
+        return {each.name: made[each.name].reshape(batch, length).numpy() for each in session.get_inputs()}
 
     if warm:
         session.run(None, rows(cell.warm_tokens, 1))
@@ -328,11 +293,7 @@ def prepare_graph(cell: Cell, warm: bool) -> Callable[[], object]:
 
 @lru_cache(maxsize=8)
 def exported_graph(setup: str, variant: str, positions: int, seed: int) -> str:
-    """The file of a variant's graph, for documents of up to `positions` tokens; it goes with this process.
-
-    Raises:
-        MissingExtraError: onnx, onnxscript or onnxruntime isn't installed.
-    """
+    """The file of a variant's graph, for documents of up to `positions` tokens; it goes with this process."""
     chosen, file = variants()[variant], Path(_graphs().name) / f"{setup}-{variant}-{positions}-{seed}.onnx"
     if chosen.runtime == "int8":
         quantize_graph(Path(exported_graph(setup, f"{chosen.mixer}-onnx", positions, seed)), file)

@@ -1,10 +1,16 @@
 """`ponet benchmark fill-mask`: everyday sentences with one masked word that people are sure of."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ponet.benchmarks.common import Advance, Record
+from ponet.models.modeling_ponet import PoNetForPreTraining
+from ponet.tasks.models import checkpoint_folder, finished_model, open_tokenizer
 
 SENTENCES = {
     "The capital of France is [MASK].": "paris",
@@ -58,38 +64,40 @@ def measure_fill_mask(plan: FillMaskPlan, path: Path, advance: Advance) -> dict[
         PoNetError: no such checkpoint, one without such a head, or a word that its vocabulary splits.
     """
     setup = {"device": "cpu", "dtype": "float32", "sentences": len(SENTENCES)}
-    record = Record(path, plan.seed, {"setup": setup, "rows": []})
-    with record.keeping():
+    with Record(path, plan.seed, {"setup": setup, "rows": []}).keeping() as record:
         for model in plan.models:
             ranks = word_ranks(model)
             row = {f"top_{k}": sum(rank <= k for rank in ranks.values()) / len(ranks) for k in RANKS}
             record.values["rows"].append({"model": Path(model).name, "ranks": ranks} | row)
             record.save()
             advance(Path(model).name)
-    record.save(complete=True)
     return record.content
 
 
-def word_ranks(model: str) -> dict[str, int]:
-    """The place, from 1, of each sentence's word in the model's order of its vocabulary; a word of several pieces comes
-    last.
+def masked_scores(model: str) -> tuple[Any, Callable[[str], Tensor]]:
+    """A checkpoint's tokenizer, and what gives each entry of its vocabulary a score `[V]` at a sentence's [MASK].
 
     Raises:
         PoNetError: no such checkpoint, or one without a head for masked words.
     """
-    import torch
+    tokenizer, encoder = open_tokenizer(model), finished_model(PoNetForPreTraining, checkpoint_folder(model))
 
-    from ponet.models.modeling_ponet import PoNetForPreTraining
-    from ponet.tasks.models import checkpoint_folder, finished_model, open_tokenizer
-
-    tokenizer = open_tokenizer(model)
-    encoder = finished_model(PoNetForPreTraining, checkpoint_folder(model))
-    ranks = {}
-    for sentence, word in SENTENCES.items():
+    def scores(sentence: str) -> Tensor:
         inputs = tokenizer(sentence, return_tensors="pt")
         place = int((inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero())
         with torch.inference_mode():
-            scores = encoder(**inputs).prediction_logits[0, place]
-        ids = tokenizer(word, add_special_tokens=False)["input_ids"]
+            found: Tensor = encoder(**inputs).prediction_logits[0, place]
+        return found
+
+    return tokenizer, scores
+
+
+def word_ranks(model: str) -> dict[str, int]:
+    """The place, from 1, of each sentence's word in the model's order of its vocabulary; a word of several pieces comes
+    last. Raises as `masked_scores`."""
+    tokenizer, scores_of = masked_scores(model)
+    ranks = {}
+    for sentence, word in SENTENCES.items():
+        scores, ids = scores_of(sentence), tokenizer(word, add_special_tokens=False)["input_ids"]
         ranks[sentence] = 1 + int((scores > scores[ids[0]]).sum()) if len(ids) == 1 else len(scores)
     return ranks

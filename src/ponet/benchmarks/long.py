@@ -11,30 +11,21 @@ import torch
 
 from ponet.benchmarks.common import Advance, Machine, Record
 from ponet.benchmarks.encoders import pack, sentence_ids
-from ponet.benchmarks.measure import PeakMemory, peak_memory
+from ponet.benchmarks.measure import peak_memory
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetModel
 from ponet.utils.errors import PoNetError
 
 LENGTHS = (16_000, 64_000, 256_000, 1_000_000)
 CHUNK = 16_384
-MODEL = {
-    "hidden_size": 256,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "intermediate_size": 1024,
-}
+MODEL = {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 1024}
 _FIRST_ID = 1000
 _TIMEOUT = 3600.0
 
 
 @dataclass(frozen=True)
 class LongPlan:
-    """What to measure.
-
-    Raises:
-        PoNetError: for lengths or a chunk that make no sense.
-    """
+    """What to measure; raises a PoNetError for lengths or a chunk that make no sense."""
 
     lengths: tuple[int, ...] = LENGTHS
     chunk_size: int = CHUNK
@@ -51,20 +42,8 @@ class LongPlan:
 
 
 def measure_long(plan: LongPlan, path: Path, advance: Advance = lambda word, amount=1.0: None) -> dict[str, Any]:
-    """Encodes a document of each length in a process of its own, in chunks and all at once, and writes `path`.
-
-    Args:
-        plan: what to measure.
-        path: the JSON file, written after every length.
-        advance: called after each length, with its share of all tokens.
-
-    Returns:
-        What the file holds.
-
-    Raises:
-        PoNetError: where the file can't be written.
-        BenchmarkInterruptedError: on Ctrl-C; the file then holds what was measured until then.
-    """
+    """Encodes a document of each length in a process of its own, in chunks and all at once, and writes `path` (as
+    `Record`) after every length; `advance` is called with its share of all tokens. Returns what the file holds."""
     setup = {
         "description": "6 layers, d 256, 4 heads, FFN 1024; one document of sentences of 25 tokens on average",
         "model": MODEL,
@@ -72,27 +51,20 @@ def measure_long(plan: LongPlan, path: Path, advance: Advance = lambda word, amo
         "device": "cpu",
         "dtype": plan.machine.dtype,
     }
-    with plan.machine.threaded():
-        record = Record(path, plan.seed, {"setup": setup, "lengths": {}, "growth": None})
-        with record.keeping():
-            for length in plan.lengths:
-                cells = {}
-                for name, chunk in (("chunks", plan.chunk_size), ("whole", None)):
-                    cell = (length, chunk, plan.machine.dtype, plan.seed)
-                    cells[name] = _values(peak_memory(prepare, cell, _TIMEOUT, preload=(__name__,)), length)
-                    advance(f"{length:,} tokens, {name}", length)
-                record.values["lengths"][str(length)] = cells
-                record.values["growth"] = growth(record.values["lengths"])
-                record.save()
-            record.save(complete=True)
+    values: dict[str, Any] = {"setup": setup, "lengths": {}, "growth": None}
+    with plan.machine.threaded(), Record(path, plan.seed, values).keeping() as record:
+        for length in plan.lengths:
+            cells = {}
+            for name, chunk in (("chunks", plan.chunk_size), ("whole", None)):
+                cell = (length, chunk, plan.machine.dtype, plan.seed)
+                memory = peak_memory(prepare, cell, _TIMEOUT, preload=(__name__,))
+                rate = {"tokens_per_second": length / memory.seconds} if memory.seconds else {}
+                cells[name] = memory.to_dict() | rate
+                advance(f"{length:,} tokens, {name}", length)
+            values["lengths"][str(length)] = cells
+            values["growth"] = growth(values["lengths"])
+            record.save()
     return record.content
-
-
-def _values(memory: PeakMemory, length: int) -> dict[str, Any]:
-    values = memory.to_dict()
-    if memory.seconds:
-        values["tokens_per_second"] = length / memory.seconds
-    return values
 
 
 def growth(lengths: dict[str, Any]) -> float | None:

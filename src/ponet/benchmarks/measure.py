@@ -19,12 +19,13 @@ from dataclasses import asdict, dataclass, field
 from multiprocessing import get_all_start_methods, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import psutil
 
 from ponet.utils.allocator import keep_nothing_back
 
+Name = TypeVar("Name")
 Status = Literal["ok", "timeout", "out_of_memory", "error"]
 
 clock = time.perf_counter
@@ -87,28 +88,25 @@ class PeakMemory:
 
 
 def interleave(
-    candidates: Mapping[str, Callable[[], object]],
+    candidates: Mapping[Name, Callable[[], object]],
     rounds: int = 10,
     warm_up: int = 2,
     budget: float | None = None,
     patience: float | None = None,
     synchronize: Callable[[], object] | None = None,
     least: int = 1,
-) -> dict[str, Timing]:
-    """Times each candidate once a round, in turns.
+) -> dict[Name, Timing]:
+    """Times each candidate once a round, in turns; one that raises is left out of further rounds, and reported.
 
     Args:
         candidates: functions by name.
         rounds: measured rounds.
         warm_up: rounds before them that don't count.
         budget: seconds for everything; measuring ends after the first round that passes it.
-        patience: seconds a single call may take; a candidate that takes longer isn't called again and is reported
-            as `timeout`, with what was measured until then. A running call is not interrupted, and a first warm-up
-            call may take as long as it likes.
+        patience: seconds a single call may take, the first of the warm-up apart; a candidate that takes longer isn't
+            called again and is reported as `timeout`, with what was measured until then.
         synchronize: called before the clock is read; a GPU needs `torch.cuda.synchronize`.
         least: rounds that are measured whatever the budget.
-
-    A candidate that raises is left out of further rounds; running out of memory is reported as such.
     """
     timings = {name: Timing() for name in candidates}
     start = clock()
@@ -127,8 +125,7 @@ def interleave(
             if patience is not None and seconds > patience and (count > 0 or warm_up == 0):
                 timing.status = "timeout"
                 timing.message = f"one call took {seconds:.1f} s, more than {patience:g} s"
-        measured = count + 1 >= warm_up + least
-        if measured and budget is not None and clock() - start > budget:
+        if budget is not None and count + 1 >= warm_up + least and clock() - start > budget:
             break
     return timings
 
@@ -143,23 +140,20 @@ def peak_memory(
     """Peak growth of resident memory while `setup(*args)()` runs in a process of its own.
 
     Args:
-        setup: an importable function that prepares everything and returns what is to be measured. What it holds
-            itself (weights, inputs) doesn't count.
+        setup: an importable function that returns what is to be measured; what it holds itself doesn't count.
         args: its arguments; they are pickled.
         timeout: seconds for the process, set-up included.
-        limit_bytes: the process gives up when it holds more; default nine tenths of what is available now, so that
-            a benchmark never takes the machine down.
+        limit_bytes: the process gives up when it holds more; by default nine tenths of what is available now.
         preload: modules that all such processes share, so that each one starts at once.
     """
     import torch
 
-    if limit_bytes is None:
-        limit_bytes = int(psutil.virtual_memory().available * 0.9)
+    limit = limit_bytes or int(psutil.virtual_memory().available * 0.9)
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload(list(preload))
     receiver, sender = context.Pipe(duplex=False)
-    cell = (sender, setup, tuple(args), limit_bytes, torch.get_num_threads())
+    cell = (sender, setup, tuple(args), limit, torch.get_num_threads())
     process = context.Process(target=_cell, args=cell, daemon=True)  # type: ignore[attr-defined]
     with _deaf_children():
         process.start()
@@ -171,7 +165,7 @@ def peak_memory(
         return memory
     except EOFError:
         process.join()
-        return _died(process.exitcode, limit_bytes)
+        return _died(process.exitcode, limit)
     finally:
         process.kill()
         process.join()
@@ -252,11 +246,7 @@ def _cell(
         keep_nothing_back()
         run = setup(*args)
         gc.collect()
-        with _Watch(limit) as watch:
-            start = clock()
-            run()
-            took = clock() - start
-        sender.send(PeakMemory(max(watch.peak - watch.baseline, 0), watch.baseline, took))
+        sender.send(_watched(run, limit))
     except KeyboardInterrupt:
         pass  # the parent got it too, and says so
     except Exception as error:
@@ -268,37 +258,34 @@ def _cell(
         sender.close()
 
 
-class _Watch:
-    """Peak resident memory of this process within a block.
+def _watched(run: Callable[[], object], limit: int) -> PeakMemory:
+    """Runs it once, and this process's peak resident memory while it does.
 
     Linux keeps the exact peak and lets it be reset; where it doesn't, samples every 2 ms have to do. They are taken in
     any case, to stop the process at the limit.
     """
+    process, done = psutil.Process(), threading.Event()
+    exact = _reset_peak()
+    baseline = peak = process.memory_info().rss
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._process = psutil.Process()
-        self._done = threading.Event()
-        self._sampler = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> "_Watch":
-        self._exact = _reset_peak()
-        self.baseline = self.peak = self._process.memory_info().rss
-        self._sampler.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._sampler.join()
-        if self._exact:
-            self.peak = max(self.peak, _kernel_peak())
-
-    def _sample(self) -> None:
-        while not self._done.wait(_SAMPLE_SECONDS):
-            held = self._process.memory_info().rss
-            self.peak = max(self.peak, held)
-            if held > self._limit:
+    def sample() -> None:
+        nonlocal peak
+        while not done.wait(_SAMPLE_SECONDS):
+            peak = max(peak, process.memory_info().rss)
+            if peak > limit:
                 os._exit(_OVER_LIMIT)
+
+    sampler = threading.Thread(target=sample, daemon=True)
+    sampler.start()
+    try:
+        start = clock()
+        run()
+        took = clock() - start
+    finally:
+        done.set()
+        sampler.join()
+    peak = max(peak, _kernel_peak() if exact else 0)
+    return PeakMemory(peak - baseline, baseline, took)
 
 
 def _reset_peak() -> bool:
@@ -312,10 +299,8 @@ def _reset_peak() -> bool:
 
 def _kernel_peak() -> int:
     """The kernel's record in bytes, 0 if there is none."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def _died(exit_code: int | None, limit: int) -> PeakMemory:

@@ -1,23 +1,30 @@
 """`ponet benchmark ops`: each op of each backend against the time to copy the bytes that it must move."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ponet.benchmarks.common import Advance, Machine, Record
+from ponet.benchmarks.encoders import fixed_ids, sentence_ids
 from ponet.benchmarks.measure import interleave
-from ponet.benchmarks.ops_cases import CASES, GPU_SCALE, QUICK_CASES, Case, need
 from ponet.mixers.base import build_mixer
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.ops import Layout, backends, mean_aggregation, segment_local_fusion, softmax_aggregation, use_backend
 from ponet.utils.errors import PoNetError
 
-OPS = ("mean_aggregation", "softmax_aggregation", "segment_local_fusion")
+OPS: dict[str, Callable[..., Any]] = {
+    "mean_aggregation": mean_aggregation,
+    "softmax_aggregation": softmax_aggregation,
+    "segment_local_fusion": segment_local_fusion,
+}
 DIRECTIONS = ("forward", "backward")
 ROUNDS, QUICK_ROUNDS = 15, 3
 ROW_SECONDS, QUICK_ROW_SECONDS = 10.0, 2.0
@@ -27,12 +34,57 @@ MIXER_TOKENS, QUICK_MIXER_TOKENS = 4096, 1024
 
 
 @dataclass(frozen=True)
-class OpsPlan:
-    """What to measure.
+class Case:
+    """A batch to run the ops on."""
 
-    Raises:
-        PoNetError: for rounds that can't be measured.
-    """
+    name: str
+    documents: int
+    length: int
+    """Tokens of each document."""
+    width: int
+    heads: int
+    segments: str
+    """ "pairs" (runs of 2 tokens), "sentences" (between special tokens), or "one" a document."""
+
+    @property
+    def tokens(self) -> int:
+        """`T`."""
+        return self.documents * self.length
+
+    def layout(self, seed: int, device: str = "cpu") -> Layout:
+        """Where its documents and segments lie."""
+        random = np.random.default_rng(seed)
+        ids, special = [], np.zeros(self.tokens, dtype=bool)
+        for i in range(self.documents):
+            if self.segments == "pairs":
+                ids.append(fixed_ids(self.length, 2))
+            elif self.segments == "sentences":
+                ids.append(np.concatenate([[0], sentence_ids(self.length - 2, random) + 1, [self.length]]))
+                special[[i * self.length, (i + 1) * self.length - 1]] = True
+            else:
+                ids.append(np.zeros(self.length, dtype=np.int64))
+        offsets = torch.arange(self.documents + 1) * self.length
+        flags = torch.from_numpy(special) if special.any() else None
+        return Layout.from_packed(offsets, torch.from_numpy(np.concatenate(ids)), flags).to(device)
+
+
+CASES = {
+    "lra-text": Case("LRA Text: d 64, segments of 2 tokens", 4, 4096, 64, 2, "pairs"),
+    "base": Case("Base: d 768, sentences", 8, 1024, 768, 12, "sentences"),
+    "one-segment": Case("Base: d 768, one long segment", 1, 8192, 768, 12, "one"),
+}
+QUICK_CASES = {
+    "lra-text": replace(CASES["lra-text"], documents=1),
+    "base": replace(CASES["base"], documents=2, length=512),
+    "one-segment": replace(CASES["one-segment"], length=1024),
+}
+GPU_SCALE = 16
+"""Times as many documents (tokens of the one document) on a GPU, whose memory is that much faster."""
+
+
+@dataclass(frozen=True)
+class OpsPlan:
+    """What to measure; raises a PoNetError for rounds that can't be."""
 
     machine: Machine = field(default_factory=Machine)
     quick: bool = False
@@ -50,22 +102,16 @@ class OpsPlan:
             return QUICK_CASES if self.quick else CASES
         scale = 1 if self.quick else GPU_SCALE
         return {
-            key: Case(
-                case.name,
-                case.documents * (scale if case.segments != "one" else 1),
-                case.length * (scale if case.segments == "one" else 1),
-                case.width,
-                case.heads,
-                case.segments,
-            )
+            key: replace(case, length=case.length * scale)
+            if case.segments == "one"
+            else replace(case, documents=case.documents * scale)
             for key, case in CASES.items()
         }
 
     @property
     def backends(self) -> list[str]:
         """Those of this machine that compute on the device, the fused one first."""
-        fused = self.fused
-        return [*([fused] if fused in backends() else []), "reference"]
+        return [*(name for name in backends() if name == self.fused), "reference"]
 
     @property
     def fused(self) -> str:
@@ -89,14 +135,7 @@ class OpsPlan:
 
 
 def _repeat(run: Callable[[], object], calls: int) -> Callable[[], object]:
-    if calls == 1:
-        return run
-
-    def repeated() -> None:
-        for _ in range(calls):
-            run()
-
-    return repeated
+    return run if calls == 1 else lambda: [run() for _ in range(calls)]
 
 
 def count_rows(plan: OpsPlan) -> int:
@@ -105,54 +144,59 @@ def count_rows(plan: OpsPlan) -> int:
 
 
 def measure_ops(plan: OpsPlan, path: Path, advance: Advance = lambda word, amount=1.0: None) -> dict[str, Any]:
-    """Measures every op of every backend, forward and backward, and one whole mixer, and writes `path` as it goes.
-
-    Args:
-        plan: what to measure.
-        path: the JSON file.
-        advance: called after each row.
-
-    Returns:
-        What the file holds.
-
-    Raises:
-        PoNetError: where the file can't be written.
-        BenchmarkInterruptedError: on Ctrl-C; the file then holds what was measured until then.
-    """
+    """Measures every op of every backend, forward and backward, and one whole mixer, and writes `path` (as `Record`) as
+    it goes. Returns what the file holds."""
     machine = plan.machine
-    with machine.threaded():
-        head: dict[str, Any] = {
-            "setup": {"device": machine.device, "dtype": machine.dtype, "fused": plan.fused},
-            "backends": plan.backends,
-            "layouts": {},
-            "groups": {},
-        }
-        record = Record(path, plan.seed, head)
-        values = record.values
-        with record.keeping():
-            for key, case in plan.cases.items():
-                layout = case.layout(plan.seed, machine.device)
-                values["layouts"][key] = _describe(case, layout)
-                values["groups"][key] = rows = {}
-                for op in OPS:
-                    for direction in DIRECTIONS:
-                        rows[f"{op} {direction}"] = _row(plan, op, direction, case, layout)
-                        advance(f"{case.name}: {op} {direction}")
-                record.save()
-            values["groups"]["mixer"] = rows = {}
-            for direction, measured in _mixer(plan).items():
-                rows[direction] = plan.interleave(measured)
-                advance(f"one mixer: {direction}")
-            tokens = QUICK_MIXER_TOKENS if plan.quick else MIXER_TOKENS
-            values["setup"]["mixer"] = {"tokens": tokens, "operations": 6 * tokens * 768 * 768}
-            record.save(complete=True)
+    head: dict[str, Any] = {
+        "setup": {"device": machine.device, "dtype": machine.dtype, "fused": plan.fused},
+        "backends": plan.backends,
+        "layouts": {},
+        "groups": {},
+    }
+    with machine.threaded(), Record(path, plan.seed, head).keeping() as record:
+        for key, case in plan.cases.items():
+            layout = case.layout(plan.seed, machine.device)
+            sizes = {"documents": case.documents, "tokens": case.tokens, "width": case.width, "heads": case.heads}
+            head["layouts"][key] = {"name": case.name, **sizes, "segments": layout.num_segments}
+            head["groups"][key] = rows = {}
+            for op, direction in product(OPS, DIRECTIONS):
+                rows[f"{op} {direction}"] = _row(plan, op, direction, case, layout)
+                advance(f"{case.name}: {op} {direction}")
+            record.save()
+        head["groups"]["mixer"] = rows = {}
+        for direction, measured in _mixer(plan).items():
+            rows[direction] = plan.interleave(measured)
+            advance(f"one mixer: {direction}")
+        tokens = QUICK_MIXER_TOKENS if plan.quick else MIXER_TOKENS
+        head["setup"]["mixer"] = {"tokens": tokens, "operations": 6 * tokens * 768 * 768}
     return record.content
 
 
-def _describe(case: Case, layout: Layout) -> dict[str, Any]:
-    """A case for the result file."""
-    sizes = {"documents": case.documents, "tokens": case.tokens, "width": case.width, "heads": case.heads}
-    return {"name": case.name, **sizes, "segments": layout.num_segments}
+class Need(NamedTuple):
+    """The least that an op needs: every input read once, every result written once."""
+
+    bytes: int
+    operations: int
+    """Additions, multiplications and comparisons."""
+
+
+def need(op: str, direction: str, case: Case, num_segments: int, size: int) -> Need:
+    """The least that an op must do on a case of S segments, with numbers of `size` bytes.
+
+    The backward of `segment_local_fusion` reads the gradient, o, l, and of each segment its maxima and the int32 tokens
+    that hold them (s itself is no longer needed), and writes the gradients of o, s, l.
+    """
+    T, d, h, B, S = case.tokens, case.width, case.heads, case.documents, num_segments
+    forward = direction == "forward"
+    if op == "mean_aggregation":
+        return Need((T + B) * d * size, T * d if forward else B * d)
+    if op == "softmax_aggregation":
+        if forward:
+            return Need((T + 2 * B * h) * d * size, 4 * T * h * d)
+        return Need((2 * T + 4 * B * h) * d * size, 10 * T * h * d)
+    if forward:
+        return Need((4 * T + B) * d * size, 6 * T * d)
+    return Need((6 * T + 2 * B) * d * size + S * d * (size + 4), 8 * T * d)
 
 
 def _row(plan: OpsPlan, op: str, direction: str, case: Case, layout: Layout) -> dict[str, Any]:
@@ -187,11 +231,8 @@ def _row(plan: OpsPlan, op: str, direction: str, case: Case, layout: Layout) -> 
 
 def _forward(op: str, backend: str, inputs: tuple[Tensor, ...], layout: Layout) -> Callable[[], Tensor]:
     def run() -> Tensor:
-        if op == "mean_aggregation":
-            return mean_aggregation(inputs[0], layout, backend=backend)
-        if op == "softmax_aggregation":
-            return softmax_aggregation(inputs[0], inputs[1], layout, backend=backend)[0]
-        return segment_local_fusion(inputs[0], inputs[1], layout, backend=backend)
+        found = OPS[op](*inputs, layout, backend=backend)
+        return found[0] if isinstance(found, tuple) else found
 
     return run
 
@@ -227,33 +268,23 @@ def _mixer(plan: OpsPlan) -> dict[str, dict[str, Callable[[], object]]]:
         }
         weight = torch.randn(3 * case.width, case.width).to(device, dtype)
     leaf = x.clone().requires_grad_()
-    weight_leaf = weight.clone().requires_grad_()
+    weight.requires_grad_()
+    weights = {name: list(module.parameters()) for name, module in modules.items()} | {"product": [weight]}
+    gradients = {"product": torch.randn(case.tokens, 3 * case.width).to(device, dtype)}
 
-    def product(x: Tensor) -> Tensor:
-        return F.linear(x, weight_leaf)
-
-    def mixed(name: str, x: Tensor) -> Tensor:
-        backend = "reference" if name == "published" else "auto"
-        with use_backend(backend):
+    def run(name: str, x: Tensor) -> Tensor:
+        if name == "product":
+            return F.linear(x, weight)
+        with use_backend("reference" if name == "published" else "auto"):
             y: Tensor = modules[name](x, layout)[0]
         return y
 
-    def forward(run: Callable[[Tensor], Tensor]) -> Callable[[], object]:
-        def once() -> object:
-            with torch.inference_mode():
-                return run(x)
+    def forward(name: str) -> object:
+        with torch.inference_mode():
+            return run(name, x)
 
-        return once
+    def both(name: str) -> object:
+        return torch.autograd.grad(run(name, leaf), [leaf, *weights[name]], gradients.get(name, gradient))
 
-    def both(run: Callable[[Tensor], Tensor], back: Tensor, weights: list[Tensor]) -> Callable[[], object]:
-        return lambda: torch.autograd.grad(run(leaf), [leaf, *weights], back)
-
-    of = {name: (lambda x, name=name: mixed(name, x)) for name in modules}
-    wide = torch.randn(case.tokens, 3 * case.width).to(device, dtype)
-    return {
-        "forward": {**{name: forward(run) for name, run in of.items()}, "product": forward(product)},
-        "forward and backward": {
-            **{name: both(run, gradient, list(modules[name].parameters())) for name, run in of.items()},
-            "product": both(product, wide, [weight_leaf]),
-        },
-    }
+    directions = {"forward": forward, "forward and backward": both}
+    return {key: {name: partial(direction, name) for name in weights} for key, direction in directions.items()}

@@ -1,25 +1,20 @@
 """`ponet benchmark retrieval`: finding the section of an article that a title and a heading name, and how fast."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ponet.benchmarks.common import Advance, Record
-from ponet.benchmarks.segmentation import ARTICLES, HELD_OUT
-from ponet.data.sources import open_source
+from ponet.benchmarks.common import Advance
+from ponet.benchmarks.sentences import ARTICLES, CUT, compare, held_out_articles
 from ponet.embedding import Embedder, Span
-from ponet.tasks.models import device
-from ponet.tasks.sentences.documents import Article, read_articles
 from ponet.utils.errors import PoNetError
 from ponet.utils.extras import require
 
 RANKS = (1, 10)
-CUT = 512
-"""Tokens that BERT reads."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +41,6 @@ class Passages(NamedTuple):
         return [text[start:end] for text, spans in zip(self.texts, self.spans, strict=True) for start, end in spans]
 
 
-class Method(Protocol):
-    """Scores sections."""
-
-    title: str
-
-    def index(self, passages: Passages) -> None:
-        """Reads all sections."""
-        ...
-
-    def scores(self, queries: Sequence[str]) -> np.ndarray:
-        """`[q, s]`, the score of each section for each query; the highest is the best."""
-        ...
-
-
 class BM25:
     """BM25 by `bm25s` with its defaults, English stop words left out."""
 
@@ -67,28 +48,21 @@ class BM25:
 
     def __init__(self) -> None:
         self.library = require("bm25s", "baselines")
+        self.tokens = partial(self.library.tokenize, stopwords="en", show_progress=False)
 
     def index(self, passages: Passages) -> None:
-        """As `Method`."""
+        """Reads all sections."""
         self.engine = self.library.BM25()
-        self.engine.index(self._tokens(passages.sections()), show_progress=False)
+        self.engine.index(self.tokens(passages.sections()), show_progress=False)
 
-    def scores(self, queries: Sequence[str]) -> np.ndarray:
-        """As `Method`."""
-        tokens = self.library.tokenize(list(queries), stopwords="en", return_ids=False, show_progress=False)
-        return np.stack([self.engine.get_scores(each) for each in tokens])
-
-    def _tokens(self, texts: list[str]) -> Any:
-        return self.library.tokenize(texts, stopwords="en", show_progress=False)
+    def scores(self, queries: list[str]) -> np.ndarray:
+        """`[q, s]`, the score of each section for each query; the highest is the best."""
+        return np.stack([self.engine.get_scores(each) for each in self.tokens(queries, return_ids=False)])
 
 
 class Apart:
     """The cosine of a query's vector and each section's, which is read by itself; a model with attention reads it in
-    windows of 512 tokens.
-
-    Args:
-        model: an encoder.
-    """
+    windows of 512 tokens."""
 
     def __init__(self, model: str) -> None:
         self.embedder = Embedder(model)
@@ -97,11 +71,9 @@ class Apart:
         self.title = f"{Path(model).name}, section by section"
 
     def index(self, passages: Passages) -> None:
-        """As `Method`."""
         self.vectors = self.embedder.embed(passages.sections())
 
-    def scores(self, queries: Sequence[str]) -> np.ndarray:
-        """As `Method`."""
+    def scores(self, queries: list[str]) -> np.ndarray:
         found: np.ndarray = self.embedder.embed(queries) @ self.vectors.T
         return found
 
@@ -114,7 +86,6 @@ class InOnePass(Apart):
         self.title = f"{Path(model).name}, articles in one pass"
 
     def index(self, passages: Passages) -> None:
-        """As `Method`."""
         found = self.embedder.stream_segments(passages.texts, passages.spans)
         self.vectors = np.concatenate([each.segments for each in found])
 
@@ -127,31 +98,18 @@ def measure_retrieval(plan: RetrievalPlan, path: Path, advance: Advance) -> dict
     """
     passages = read_passages(plan)
     words = sum(len(text.split()) for text in passages.texts)
-    setup = {
-        "device": device(),
-        "dtype": "float32",
-        "articles": len(passages.texts),
-        "sections": len(passages.queries),
-        "words": words,
-    }
-    record = Record(path, plan.seed, {"setup": setup, "rows": []})
-    with record.keeping():
-        methods: list[Any] = [BM25]
-        for model in plan.models:
-            methods += [lambda model=model: Apart(model), lambda model=model: InOnePass(model)]
-        few = Passages(passages.texts[:1], passages.spans[:1], passages.queries[: len(passages.spans[0])])
-        for make in methods:
-            method: Method = make()
-            method.index(few)  # what is loaded or compiled when it is first used
-            begun = time.perf_counter()
-            method.index(passages)
-            seconds = time.perf_counter() - begun
-            row = {"method": method.title, **quality(method.scores(passages.queries)), "seconds": seconds}
-            record.values["rows"].append(row | {"words_per_second": words / seconds})
-            record.save()
-            advance(method.title)
-    record.save(complete=True)
-    return record.content
+    setup = {"articles": len(passages.texts), "sections": len(passages.queries), "words": words}
+    few = Passages(passages.texts[:1], passages.spans[:1], passages.queries[: len(passages.spans[0])])
+    methods: list[Callable[[], BM25 | Apart]] = [BM25]
+    methods += [partial(kind, model) for model in plan.models for kind in (Apart, InOnePass)]
+
+    def run(method: BM25 | Apart, is_few: bool) -> None:
+        method.index(few if is_few else passages)
+
+    def figures(method: BM25 | Apart, _: None) -> dict[str, float]:
+        return quality(method.scores(passages.queries))
+
+    return compare(methods, run, figures, path, plan.seed, setup, advance)
 
 
 def quality(scores: np.ndarray) -> dict[str, float]:
@@ -166,27 +124,21 @@ def read_passages(plan: RetrievalPlan) -> Passages:
     Raises:
         PoNetError: where there are none.
     """
-    source = open_source(ARTICLES)
-    split = next((name for name in HELD_OUT if name in source.splits), "train")
     passages = Passages([], [], [])
-    for article in read_articles(source, split, "text"):
+    for article in held_out_articles():
         if len(passages.texts) == plan.limit:
             break
-        _add(passages, article)
+        named = {section.headings: section for section in article.sections if section.headings}
+        text, spans = "", []
+        for section in article.sections:
+            body = "\n".join(section.paragraphs)
+            if named.get(section.headings) is section:
+                spans.append((len(text), len(text) + len(body)))
+                passages.queries.append(f"{article.title}: {' '.join(section.headings)}")
+            text += body + "\n"
+        if spans:
+            passages.texts.append(text)
+            passages.spans.append(spans)
     if not passages.queries:
         raise PoNetError(f"No article of '{ARTICLES}' serves: they need section headings and text.")
     return passages
-
-
-def _add(passages: Passages, article: Article) -> None:
-    named = {section.headings: section for section in article.sections if section.headings}
-    text, spans = "", []
-    for section in article.sections:
-        body = "\n".join(section.paragraphs)
-        if named.get(section.headings) is section:
-            spans.append((len(text), len(text) + len(body)))
-            passages.queries.append(f"{article.title}: {' '.join(section.headings)}")
-        text += body + "\n"
-    if spans:
-        passages.texts.append(text)
-        passages.spans.append(spans)

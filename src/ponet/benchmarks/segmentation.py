@@ -1,37 +1,38 @@
 """`ponet benchmark segmentation`: where topics end, by trained models and by what people use, and how fast."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ponet.benchmarks.common import Advance, Record
-from ponet.benchmarks.segmenters import EmbeddingChunker, EvenCuts, Method, TextTiling, TrainedModel
+from ponet.benchmarks.common import Advance
+from ponet.benchmarks.sentences import CUT, SentenceModel, compare, held_out_articles, held_out_documents
 from ponet.config.sentences import SegmentationOptions
 from ponet.data.sources import open_source
-from ponet.tasks.models import device
+from ponet.embedding import Embedder
 from ponet.tasks.sentences.choi import choi_documents
-from ponet.tasks.sentences.documents import LabelledDocument, read_articles, segmentation_document, take
+from ponet.tasks.sentences.documents import LabelledDocument, segmentation_document
 from ponet.tasks.sentences.metrics import boundary_counts, f1, pk, window_diff
 from ponet.utils.errors import PoNetError
 from ponet.utils.extras import require
 
-ARTICLES, NOVELS = "wikipedia", "novels"
-HELD_OUT = ("test", "validation")
+NOVELS = "novels"
 MOST_ARTICLES = 500
 """That excerpts are taken from."""
+PERCENTILE = 95.0
+"""Of the distances of neighbours: where semantic chunkers cut by default."""
+BUFFER = 1
+"""Neighbours on either side that are embedded along with a sentence, as they do."""
+FORMS = ("wikipedia", "wikipedia-top", "choi")
 
 
 @dataclass(frozen=True)
 class SegmentationPlan:
-    """What is compared on what.
-
-    Raises:
-        PoNetError: an unknown form of documents.
-    """
+    """What is compared on what; raises a PoNetError for an unknown form of documents."""
 
     models: tuple[str, ...]
     """Runs of the task, or adapters."""
@@ -43,8 +44,95 @@ class SegmentationPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.documents not in ("wikipedia", "wikipedia-top", "choi"):
+        if self.documents not in FORMS:
             raise PoNetError(f"--documents is wikipedia, wikipedia-top or choi, not '{self.documents}'.")
+
+
+class Method:
+    """Finds boundaries."""
+
+    title: str
+
+    def __call__(self, documents: list[LabelledDocument]) -> list[np.ndarray]:
+        """For each document `[k - 1]` bool, whether a topic ends between each sentence and the next."""
+        return [self.cuts(document.sentences()) for document in documents]
+
+    def cuts(self, sentences: list[str]) -> np.ndarray:
+        """Of one document."""
+        raise NotImplementedError
+
+
+class EvenCuts(Method):
+    """Topics of one length in sentences, the mean of those that are to be found: what is known without reading."""
+
+    title = "Even cuts"
+
+    def __init__(self, length: float) -> None:
+        self.length = length
+
+    def cuts(self, sentences: list[str]) -> np.ndarray:
+        k = len(sentences)
+        topics = max(1, round(k / self.length))
+        return np.isin(np.arange(1, k), np.round(np.arange(1, topics) * k / topics).astype(int))
+
+
+class TextTiling(Method):
+    """NLTK's TextTiling (Hearst 1997) with its defaults; every sentence is a paragraph, where it may cut."""
+
+    title = "TextTiling"
+
+    def __init__(self) -> None:
+        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+        module = require("nltk.tokenize.texttiling", "baselines")
+        self.tokenizer: Any = module.TextTilingTokenizer(stopwords=sorted(ENGLISH_STOP_WORDS))
+
+    def cuts(self, sentences: list[str]) -> np.ndarray:
+        found = np.zeros(len(sentences) - 1, dtype=bool)
+        try:
+            tiles = self.tokenizer.tokenize("\n\n".join(sentences))
+        except ValueError:  # it refuses short texts
+            return found
+        starts = np.cumsum([len(sentence) + 2 for sentence in sentences])[:-1]
+        for cut in np.cumsum([len(tile) for tile in tiles])[:-1]:
+            found[np.abs(starts - cut).argmin()] = True
+        return found
+
+
+class EmbeddingChunker(Method):
+    """The usual semantic chunker: cuts where neighbouring sentences' embeddings are farthest apart.
+
+    Each sentence is embedded with its neighbours; a topic ends where the cosine distance to the next is above the 95th
+    percentile of its document's.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.embedder = Embedder(model, max_length=CUT)
+        self.title = f"Cosine of sentence embeddings, {Path(model).name}"
+
+    def cuts(self, sentences: list[str]) -> np.ndarray:
+        if len(sentences) < 2:
+            return np.zeros(0, dtype=bool)
+        groups = [" ".join(sentences[max(0, i - BUFFER) : i + BUFFER + 1]) for i in range(len(sentences))]
+        vectors = self.embedder.embed(groups)
+        distances = 1 - (vectors[1:] * vectors[:-1]).sum(1)
+        far: np.ndarray = distances > np.percentile(distances, PERCENTILE)
+        return far
+
+
+class TrainedModel(SentenceModel):
+    """A run of the task, at its own threshold."""
+
+    task = "segmentation"
+
+    def __call__(self, documents: list[LabelledDocument]) -> list[np.ndarray]:
+        found = []
+        for document, (scored, probabilities) in zip(documents, self.scored(documents), strict=True):
+            ends = np.zeros(len(document.spans), dtype=bool)
+            # a sentence without tokens has no score; the topic ends behind it
+            ends[scored[1:][probabilities[:-1] >= self.scorer.threshold] - 1] = True
+            found.append(ends[:-1])
+        return found
 
 
 def measure_segmentation(plan: SegmentationPlan, path: Path, advance: Advance) -> dict[str, Any]:
@@ -55,36 +143,26 @@ def measure_segmentation(plan: SegmentationPlan, path: Path, advance: Advance) -
     """
     require("nltk.tokenize.texttiling", "baselines")  # before anything is measured
     documents = read_documents(plan)
-    topics = sum(int(each.labels[:-1].sum()) + 1 for each in documents)
-    sentences = sum(len(each.spans) for each in documents)
-    methods: list[Callable[[], Method]] = [lambda: EvenCuts(sentences / topics), TextTiling]
-    if plan.encoder is not None:
-        encoder = plan.encoder
-        methods.append(lambda: EmbeddingChunker(encoder))
-    methods += [lambda run=run: TrainedModel(run) for run in plan.models]  # type: ignore[misc]
-    setup: dict[str, Any] = {
-        "device": device(),
-        "dtype": "float32",
+    count, topics = (
+        sum(len(each.spans) for each in documents),
+        sum(int(each.labels[:-1].sum()) + 1 for each in documents),
+    )
+    setup = {
         "documents": plan.documents,
         "count": len(documents),
-        "sentences": sentences,
+        "sentences": count,
         "topics": topics,
         "words": sum(len(each.text.split()) for each in documents),
     }
-    record = Record(path, plan.seed, {"setup": setup, "rows": []})
-    with record.keeping():
-        for make in methods:
-            method = make()
-            method(documents[:1])  # what is loaded or compiled when it is first used
-            begun = time.perf_counter()
-            found = method(documents)
-            seconds = time.perf_counter() - begun
-            row = {"method": method.title, **agreement(documents, found), "seconds": seconds}
-            record.values["rows"].append(row | {"words_per_second": setup["words"] / seconds})
-            record.save()
-            advance(method.title)
-    record.save(complete=True)
-    return record.content
+    methods: list[Callable[[], Any]] = [partial(EvenCuts, count / topics), TextTiling]
+    methods += [] if plan.encoder is None else [partial(EmbeddingChunker, plan.encoder)]
+    methods += [partial(TrainedModel, run) for run in plan.models]
+
+    def run(method: Any, few: bool) -> list[np.ndarray]:
+        found: list[np.ndarray] = method(documents[:1] if few else documents)
+        return found
+
+    return compare(methods, run, lambda _, found: agreement(documents, found), path, plan.seed, setup, advance)
 
 
 def agreement(documents: list[LabelledDocument], found: list[np.ndarray]) -> dict[str, float]:
@@ -107,15 +185,8 @@ def read_documents(plan: SegmentationPlan) -> list[LabelledDocument]:
     Raises:
         PoNetError: where a set isn't there.
     """
-    source = open_source(ARTICLES)
-    split = next((name for name in HELD_OUT if name in source.splits), "train")
-    articles = read_articles(source, split, "text")
     if plan.documents == "choi":
         novels = open_source(NOVELS).splits["train"].data.column("text").to_pylist()
-        chosen = [article for article, _ in zip(articles, range(MOST_ARTICLES), strict=False)]
-        return choi_documents(novels, chosen, plan.limit or 100, plan.seed)
+        return choi_documents(novels, list(islice(held_out_articles(), MOST_ARTICLES)), plan.limit or 100, plan.seed)
     options = SegmentationOptions(levels="top" if plan.documents == "wikipedia-top" else "all")
-    found, _ = take(articles, segmentation_document(options), plan.limit)
-    if not found:
-        raise PoNetError(f"No article of '{ARTICLES}' serves: they need section headings and text.")
-    return found
+    return held_out_documents(segmentation_document(options), plan.limit, "section headings and text")

@@ -1,21 +1,20 @@
 """`ponet benchmark summarization`: summaries of articles' bodies against their leads, by ROUGE, and how fast."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ponet.benchmarks.common import Advance, Record
-from ponet.benchmarks.segmentation import ARTICLES, HELD_OUT
-from ponet.benchmarks.summarizers import Centroid, FirstSentences, LexRank, Method, Oracle, TextRank, TrainedModel
+from ponet.benchmarks.common import Advance
+from ponet.benchmarks.sentences import CUT, SentenceModel, compare, held_out_documents
 from ponet.config.sentences import SummarizationOptions
-from ponet.data.sources import open_source
-from ponet.tasks.models import device
-from ponet.tasks.sentences.documents import LabelledDocument, read_articles, summarization_document, take
-from ponet.utils.errors import PoNetError
+from ponet.embedding import Embedder
+from ponet.summarizing import choose
+from ponet.tasks.sentences.documents import LabelledDocument, summarization_document
+from ponet.tasks.sentences.metrics import oracle, words
 from ponet.utils.extras import require
 
 ROUGE = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeLsum": "rouge_l"}
@@ -37,6 +36,111 @@ class SummarizationPlan:
     seed: int = 0
 
 
+class Method:
+    """Chooses sentences."""
+
+    title: str
+
+    def __call__(self, documents: list[LabelledDocument], most: int) -> list[list[int]]:
+        """The sentences of each document's summary, at most so many, in text order."""
+        return [choose(self.scores(each.sentences()), each.sentences(), most) for each in documents]
+
+    def scores(self, sentences: list[str]) -> np.ndarray:
+        """`[k]`, of one document: the best are chosen."""
+        raise NotImplementedError
+
+
+class FirstSentences(Method):
+    """The first sentences of the body."""
+
+    title = "First sentences"
+
+    def __call__(self, documents: list[LabelledDocument], most: int) -> list[list[int]]:
+        return [list(range(min(most, len(document.spans)))) for document in documents]
+
+
+class Oracle(Method):
+    """The sentences that have most in common with the reference: what choosing sentences can come to."""
+
+    title = "Oracle"
+
+    def __call__(self, documents: list[LabelledDocument], most: int) -> list[list[int]]:
+        return [oracle(document.sentences(), document.reference, most) for document in documents]
+
+
+class TextRank(Method):
+    """PageRank over sentences that have words in common, weighed by the logarithms of their lengths (Mihalcea and Tarau
+    2004), without stop words."""
+
+    title = "TextRank"
+
+    def scores(self, sentences: list[str]) -> np.ndarray:
+        """By networkx, which torch needs too."""
+        import networkx
+
+        weights = self.weights(sentences)
+        np.fill_diagonal(weights, 0)
+        ranks = networkx.pagerank(networkx.from_numpy_array(weights), max_iter=1000, tol=1e-4)
+        return np.array([ranks[index] for index in range(len(weights))])
+
+    def weights(self, sentences: list[str]) -> np.ndarray:
+        """`[k, k]`, how alike sentences are."""
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        found = CountVectorizer(analyzer=_content, binary=True).fit_transform(sentences)
+        sizes = np.log(np.maximum([len(_content(each)) for each in sentences], 1) + 1.0)
+        common: np.ndarray = (found @ found.T).toarray() / np.maximum(sizes[:, None] + sizes[None], 1e-9)
+        return common
+
+
+class LexRank(TextRank):
+    """PageRank over sentences by the cosine of their TF-IDF vectors (Erkan and Radev 2004, continuous form), with the
+    document's own frequencies."""
+
+    title = "LexRank"
+
+    def weights(self, sentences: list[str]) -> np.ndarray:
+        """`[k, k]`, how alike sentences are."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        found = TfidfVectorizer(analyzer=_content).fit_transform(sentences)
+        cosines: np.ndarray = (found @ found.T).toarray()
+        return cosines
+
+
+def _content(sentence: str) -> list[str]:
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return [word for word in words(sentence) if word not in ENGLISH_STOP_WORDS] or ["-"]
+
+
+class Centroid(Method):
+    """The sentences whose embeddings are nearest to the mean of all."""
+
+    def __init__(self, model: str) -> None:
+        self.embedder = Embedder(model, max_length=CUT)
+        self.title = f"Centroid of embeddings, {Path(model).name}"
+
+    def scores(self, sentences: list[str]) -> np.ndarray:
+        vectors = self.embedder.embed(sentences)
+        found: np.ndarray = vectors @ vectors.mean(0)
+        return found
+
+
+class TrainedModel(SentenceModel):
+    """A run of the task."""
+
+    task = "summarization"
+
+    def __call__(self, documents: list[LabelledDocument], most: int) -> list[list[int]]:
+        found = []
+        for document, (scored, probabilities) in zip(documents, self.scored(documents), strict=True):
+            scores = np.zeros(len(document.spans))
+            scores[scored] = probabilities
+            found.append(choose(scores, document.sentences(), most))
+        return found
+
+
 def measure_summarization(plan: SummarizationPlan, path: Path, advance: Advance) -> dict[str, Any]:
     """Measures each method on the same articles, and writes the result file after each.
 
@@ -45,47 +149,30 @@ def measure_summarization(plan: SummarizationPlan, path: Path, advance: Advance)
     """
     scorer = require("rouge_score.rouge_scorer", "baselines").RougeScorer(list(ROUGE), use_stemmer=True)
     documents = read_documents(plan)
-    methods: list[Callable[[], Method]] = [FirstSentences, TextRank, LexRank]
-    if plan.encoder is not None:
-        encoder = plan.encoder
-        methods.append(lambda: Centroid(encoder))
-    methods += [lambda run=run: TrainedModel(run) for run in plan.models]  # type: ignore[misc]
-    methods.append(Oracle)
-    setup: dict[str, Any] = {
-        "device": device(),
-        "dtype": "float32",
-        "count": len(documents),
-        "sentences": plan.sentences,
-        "words": sum(len(each.text.split()) for each in documents),
-    }
-    record = Record(path, plan.seed, {"setup": setup, "rows": []})
-    with record.keeping():
-        for make in methods:
-            method = make()
-            method(documents[:1], plan.sentences)  # what is loaded or compiled when it is first used
-            begun = time.perf_counter()
-            found = method(documents, plan.sentences)
-            seconds = time.perf_counter() - begun
-            row = {"method": method.title, **overlap(scorer, documents, found), "seconds": seconds}
-            record.values["rows"].append(row | {"words_per_second": setup["words"] / seconds})
-            record.save()
-            advance(method.title)
-    record.save(complete=True)
-    return record.content
+    total = sum(len(each.text.split()) for each in documents)
+    setup = {"count": len(documents), "sentences": plan.sentences, "words": total}
+    methods: list[Callable[[], Any]] = [FirstSentences, TextRank, LexRank]
+    methods += [] if plan.encoder is None else [partial(Centroid, plan.encoder)]
+    methods += [*(partial(TrainedModel, run) for run in plan.models), Oracle]
+
+    def run(method: Any, few: bool) -> list[list[int]]:
+        found: list[list[int]] = method(documents[:1] if few else documents, plan.sentences)
+        return found
+
+    return compare(methods, run, lambda _, found: overlap(scorer, documents, found), path, plan.seed, setup, advance)
 
 
 def overlap(scorer: Any, documents: list[LabelledDocument], found: list[list[int]]) -> dict[str, float]:
     """`rouge_1`, `rouge_2` and `rouge_l` (of the whole summary): the mean F1 over documents; `length`, words of a
     summary."""
-    scores: dict[str, list[float]] = {name: [] for name in ROUGE.values()}
-    lengths = []
+    scores: dict[str, list[float]] = {name: [] for name in (*ROUGE.values(), "length")}
     for document, chosen in zip(documents, found, strict=True):
         sentences = document.sentences()
         summary = "\n".join(sentences[index] for index in chosen)
-        lengths.append(len(summary.split()))
+        scores["length"].append(len(summary.split()))
         for key, score in scorer.score(document.reference, summary).items():
             scores[ROUGE[key]].append(score.fmeasure)
-    return {name: float(np.mean(values)) for name, values in scores.items()} | {"length": float(np.mean(lengths))}
+    return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
 def read_documents(plan: SummarizationPlan) -> list[LabelledDocument]:
@@ -94,10 +181,5 @@ def read_documents(plan: SummarizationPlan) -> list[LabelledDocument]:
     Raises:
         PoNetError: where there are none.
     """
-    source = open_source(ARTICLES)
-    split = next((name for name in HELD_OUT if name in source.splits), "train")
-    options = SummarizationOptions(sentences=plan.sentences)
-    found, _ = take(read_articles(source, split, "text"), summarization_document(options), plan.limit)
-    if not found:
-        raise PoNetError(f"No article of '{ARTICLES}' serves: they need a lead, section headings and text.")
-    return found
+    build = summarization_document(SummarizationOptions(sentences=plan.sentences))
+    return held_out_documents(build, plan.limit, "a lead, section headings and text")

@@ -209,7 +209,7 @@ def long(
     """
     from ponet.benchmarks import long as measuring
     from ponet.benchmarks.common import numbers, stage
-    from ponet.report.long_inference import long_tables
+    from ponet.report.rows import long_tables
 
     machine = _machine("cpu", dtype, threads)
     chosen = numbers(lengths, "--lengths") if lengths else measuring.LENGTHS
@@ -248,7 +248,7 @@ def embeddings(
     """
     from ponet.benchmarks.common import stage
     from ponet.benchmarks.embeddings import EmbeddingsPlan, measure_embeddings
-    from ponet.report.embeddings import embeddings_tables
+    from ponet.report.rows import embeddings_tables
 
     plan = EmbeddingsPlan(tuple(models), limit or None, rounds, seed, dtype)
     path = json_file(json, "embeddings")
@@ -277,7 +277,7 @@ def fill_mask(
     """
     from ponet.benchmarks.common import stage
     from ponet.benchmarks.fill_mask import FillMaskPlan, measure_fill_mask
-    from ponet.report.fill_mask import fill_mask_tables
+    from ponet.report.rows import fill_mask_tables
 
     path = json_file(json, "fill-mask")
     console = make_console()
@@ -309,7 +309,7 @@ def predict(
     """
     from ponet.benchmarks.common import stage
     from ponet.benchmarks.prediction import PredictionPlan, count_ways, measure_prediction
-    from ponet.report.prediction import prediction_tables
+    from ponet.report.rows import prediction_tables
 
     plan = PredictionPlan(run, limit, split, rounds, seed)
     path = json_file(json, "predict")
@@ -355,7 +355,7 @@ def _documents(
     read = measuring.read_documents(plan)
     total = 2 * plan.seconds + 10
     console.print(f"{len(read.ids):,} documents, {plan.setup.name}; {_where(machine)}. That will take {_about(total)}.")
-    with stage(console, "measuring", measuring.count_kinds()) as advance:
+    with stage(console, "measuring", len(measuring.KINDS)) as advance:
         values = measuring.measure_documents(plan, read, path, advance)
     show_tables(console, efficiency_tables(values), [path])
 

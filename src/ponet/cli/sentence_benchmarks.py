@@ -40,7 +40,7 @@ def segmentation(
     """
     from ponet.benchmarks.common import stage
     from ponet.benchmarks.segmentation import SegmentationPlan, measure_segmentation
-    from ponet.report.segmentation import segmentation_tables
+    from ponet.report.rows import segmentation_tables
 
     plan = SegmentationPlan(tuple(runs or ()), encoder, documents, limit or None, seed)  # type: ignore[arg-type]
     path, terminal = json_file(json, f"segmentation-{documents}"), make_console()
@@ -72,7 +72,7 @@ def summarization(
     """
     from ponet.benchmarks.common import stage
     from ponet.benchmarks.summarization import SummarizationPlan, measure_summarization
-    from ponet.report.summarization import summarization_tables
+    from ponet.report.rows import summarization_tables
 
     plan = SummarizationPlan(tuple(runs or ()), encoder, sentences, limit or None, seed)
     path, terminal = json_file(json, "summarization"), make_console()
@@ -105,7 +105,7 @@ def retrieval(
     """
     from ponet.benchmarks.common import stage
     from ponet.benchmarks.retrieval import RetrievalPlan, measure_retrieval
-    from ponet.report.retrieval import retrieval_tables
+    from ponet.report.rows import retrieval_tables
 
     plan = RetrievalPlan(tuple(models or ()), limit or None, seed)
     path, terminal = json_file(json, "retrieval"), make_console()

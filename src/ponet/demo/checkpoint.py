@@ -35,12 +35,6 @@ SHORTEST = 400
 def show_checkpoint(console: Console, out: Path, seed: int, quick: bool) -> dict[str, Any]:
     """Shows and returns what the best bundled checkpoint says, and trains a classifier from it in `out / "classifier"`.
 
-    Args:
-        console: for the figures.
-        out: an existing folder.
-        seed: draws the documents, and the training.
-        quick: fewer documents.
-
     Returns:
         `words`, `similarity`, `classifier` and `checkpoint`, for `result.json`.
     """
@@ -66,20 +60,13 @@ def show_checkpoint(console: Console, out: Path, seed: int, quick: bool) -> dict
 
 def fill_masks(folder: Path, best: int = 3) -> dict[str, dict[str, float]]:
     """The likeliest words for each of `SENTENCES`, with their probabilities."""
-    import torch
+    from ponet.benchmarks.fill_mask import masked_scores
 
-    from ponet.models.modeling_ponet import PoNetForPreTraining
-    from ponet.tasks.models import finished_model, open_tokenizer
-
-    tokenizer, model = open_tokenizer(str(folder)), finished_model(PoNetForPreTraining, folder)
+    tokenizer, scores_of = masked_scores(str(folder))
     found = {}
     for sentence in SENTENCES:
-        inputs = tokenizer(sentence, return_tensors="pt")
-        place = int((inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero())
-        with torch.inference_mode():
-            scores, ids = model(**inputs).prediction_logits[0, place].softmax(-1).topk(best)
-        words = tokenizer.convert_ids_to_tokens(ids.tolist())
-        found[sentence] = dict(zip(words, scores.tolist(), strict=True))
+        scores, ids = scores_of(sentence).softmax(-1).topk(best)
+        found[sentence] = dict(zip(tokenizer.convert_ids_to_tokens(ids.tolist()), scores.tolist(), strict=True))
     return found
 
 
@@ -95,11 +82,11 @@ def compare_topics(folder: Path) -> dict[str, Any]:
     begun = time.perf_counter()
     vectors = embedder.embed(texts)
     seconds = time.perf_counter() - begun
-    pairs = [(one, other) for one in range(len(TOPICS)) for other in range(one)]
+    pairs = [(i, j) for i in range(len(TOPICS)) for j in range(i)]
     return {
         "tokens": sum(len(ids) for ids in embedder.tokenizer(texts, verbose=False)["input_ids"]),
         "seconds": seconds,
-        "cosines": {f"{TOPICS[other]} and {TOPICS[one]}": float(vectors[one] @ vectors[other]) for one, other in pairs},
+        "cosines": {f"{TOPICS[j]} and {TOPICS[i]}": float(vectors[i] @ vectors[j]) for i, j in pairs},
     }
 
 
@@ -112,9 +99,8 @@ def train_classifier(console: Console, folder: Path, out: Path, seed: int, docum
     with replacing(out / "docstrings.jsonl") as path:
         rows = list(docstrings(documents, seed))
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    console.print(
-        f"  A classifier of {len(rows):,} docstrings of {len(PACKAGES)} Python packages, whose names are left out:"
-    )
+    what = f"{len(rows):,} docstrings of {len(PACKAGES)} Python packages"
+    console.print(f"  A classifier of {what}, whose names are left out:")
     data = {"path": str(out / "docstrings.jsonl"), "max_length": 1024, "test_fraction": 0.3, "overlap": "drop"}
     found: dict[str, Any] = {"documents": len(rows)}
     for name, base in (("tfidf", "documents/imdb/tfidf"), ("finetuned", "finetune/base")):

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ponet.benchmarks import encoders
 from ponet.benchmarks.measure import PeakMemory, Timing, interleave, peak_memory
 from ponet.mixers import mixer_title
-from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
 from ponet.tasks.lra.listops import CLASSES, TOKENS, VOCAB_SIZE, ListOps, Shape, generate
 
@@ -24,28 +24,9 @@ SEGMENT_LENGTH = 16
 
 def build(mixer: str, positions: int, seed: int) -> PoNetForSequenceClassification:
     """An untrained encoder of 2 layers, d 64, for documents of up to `positions` tokens."""
-    config = PoNetConfig(
-        vocab_size=VOCAB_SIZE,
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=128,
-        max_position_embeddings=positions,
-        type_vocab_size=0,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        layer_norm_eps=1e-5,
-        embedding_norm=False,
-        norm_position="pre",
-        clsgsepg=False,
-        mixer_types=mixer,
-        classifier_pooling="mean",
-        classifier_hidden_size=128,
-        num_labels=CLASSES,  # type: ignore[call-arg] # one of the keywords that every configuration takes
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return PoNetForSequenceClassification(config)
+    dropout = {f"{name}_dropout_prob": 0.0 for name in ("hidden", "attention_probs", "activation")}
+    sizes = {"vocab_size": VOCAB_SIZE, "num_labels": CLASSES}
+    return encoders.build(encoders.SETUPS["lra"], encoders.Variant(mixer, mixer), positions, seed, **dropout, **sizes)
 
 
 def batch(data: ListOps, indices: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -55,14 +36,8 @@ def batch(data: ListOps, indices: NDArray[np.int64]) -> dict[str, Tensor]:
 
 
 def pack(documents: list[NDArray[np.int64]]) -> dict[str, Tensor]:
-    """Documents of token ids `[n]`, end to end: `input_ids` and `segment_ids` `[1, T]`, `cu_seqlens` `[B + 1]`."""
-    lengths = [len(document) for document in documents]
-    segments = [np.arange(length) // SEGMENT_LENGTH for length in lengths]
-    return {
-        "input_ids": torch.from_numpy(np.concatenate(documents))[None],
-        "segment_ids": torch.from_numpy(np.concatenate(segments))[None],
-        "cu_seqlens": torch.tensor(np.cumsum([0, *lengths]), dtype=torch.int32),
-    }
+    """As `encoders.pack`, with segments of `SEGMENT_LENGTH` tokens."""
+    return encoders.pack(documents, [encoders.fixed_ids(len(document), SEGMENT_LENGTH) for document in documents])
 
 
 SHAPE = Shape(min_length=63, max_length=257, max_depth=4, max_args=10)
@@ -99,6 +74,10 @@ class Data:
         frequent = np.bincount(self.all.labels[self.train]).argmax()
         return float((self.all.labels[self.test] == frequent).mean())
 
+    def batches(self, indices: NDArray[np.int64]) -> Iterator[dict[str, Tensor]]:
+        """`BATCH` expressions at a time."""
+        return (batch(self.all, indices[start : start + BATCH]) for start in range(0, len(indices), BATCH))
+
 
 def make_data(seed: int, steps: int, test: int = TEST_EXAMPLES) -> Data:
     """As many expressions as `steps` steps read, and `test` more."""
@@ -107,21 +86,19 @@ def make_data(seed: int, steps: int, test: int = TEST_EXAMPLES) -> Data:
 
 
 def learn(data: Data, seed: int, advance: Callable[[dict[str, Learned]], object]) -> dict[str, Learned]:
-    """Trains a model of each kind, in turns on the same batches, then tests both.
+    """Trains a model of each kind, its weights from the seed, in turns on the same batches, then tests both.
 
-    Args:
-        data: what to learn.
-        seed: of the weights.
-        advance: called after every step with the state so far.
+    `advance` is called after every step with the state so far.
     """
-    trainers = {mixer: _Trainer(build(mixer, SHAPE.max_length - 1, seed), len(data.train) // BATCH) for mixer in MODELS}
-    state = {mixer: trainer.learned for mixer, trainer in trainers.items()}
-    for inputs in _batches(data.all, data.train):
-        for trainer in trainers.values():
-            trainer.step(inputs)
+    models = {mixer: build(mixer, SHAPE.max_length - 1, seed).train() for mixer in MODELS}
+    state = {mixer: Learned(model.num_parameters()) for mixer, model in models.items()}
+    steps = {mixer: _stepper(model, state[mixer], len(data.train) // BATCH) for mixer, model in models.items()}
+    for inputs in data.batches(data.train):
+        for step in steps.values():
+            step(inputs)
         advance(state)
-    for trainer in trainers.values():
-        trainer.learned.accuracy = accuracy(trainer.model, data)
+    for mixer, model in models.items():
+        state[mixer].accuracy = accuracy(model, data)
     return state
 
 
@@ -130,40 +107,35 @@ def accuracy(model: PoNetForSequenceClassification, data: Data) -> float:
     model.eval()
     right = 0
     with torch.no_grad():
-        for inputs in _batches(data.all, data.test):
+        for inputs in data.batches(data.test):
             labels = inputs.pop("labels")
             right += int((model(**inputs).logits.argmax(1) == labels).sum())
     return right / len(data.test)
 
 
-class _Trainer:
+def _stepper(
+    model: PoNetForSequenceClassification, learned: Learned, steps: int
+) -> Callable[[dict[str, Tensor]], None]:
     """AdamW with a linear warm-up over a tenth of the steps and a linear decay, as the Arena's schedule is shaped."""
+    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=0.0)
+    warm_up = max(steps // 10, 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warm_up, (steps - step) / max(steps - warm_up, 1))
+    )
 
-    def __init__(self, model: PoNetForSequenceClassification, steps: int) -> None:
-        self.model = model.train()
-        self.optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=0.0)
-        warm_up = max(steps // 10, 1)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: min((step + 1) / warm_up, (steps - step) / max(steps - warm_up, 1))
-        )
-        self.learned = Learned(parameters=model.num_parameters())
-
-    def step(self, inputs: dict[str, Tensor]) -> None:
+    def step(inputs: dict[str, Tensor]) -> None:
         start = time.perf_counter()
-        loss = self.model(**inputs).loss
-        self.optimizer.zero_grad()
+        loss = model(**inputs).loss
+        optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.schedule.step()
-        self.learned.losses.append(loss.item())
-        self.learned.seconds += time.perf_counter() - start
-        self.learned.tokens += inputs["input_ids"].shape[1]
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        learned.losses.append(loss.item())
+        learned.seconds += time.perf_counter() - start
+        learned.tokens += inputs["input_ids"].shape[1]
 
-
-def _batches(data: ListOps, indices: NDArray[np.int64]) -> Iterator[dict[str, Tensor]]:
-    for start in range(0, len(indices), BATCH):
-        yield batch(data, indices[start : start + BATCH])
+    return step
 
 
 PATIENCE = 20.0
@@ -210,11 +182,13 @@ def time_by_length(
     """
     timings: dict[str, list[Timing]] = {mixer: [] for mixer in MODELS}
     for length in lengths:
-        given_up = {mixer: _gave_up(done) for mixer, done in timings.items()}
-        steps = {mixer: training_step(mixer, length, seed) for mixer in MODELS if not given_up[mixer]}
+        failed = {mixer: done[-1].status for mixer, done in timings.items() if done and done[-1].status != "ok"}
+        steps = {mixer: training_step(mixer, length, seed) for mixer in MODELS if mixer not in failed}
         measured = interleave(steps, rounds=ROUNDS, warm_up=1, budget=seconds, patience=PATIENCE)
-        for mixer in MODELS:
-            timings[mixer].append(given_up[mixer] or measured[mixer])
+        for mixer, status in failed.items():
+            measured[mixer] = Timing(status=status, message="left out: a smaller length was too much")
+        for mixer, done in timings.items():
+            done.append(measured[mixer])
         advance(f"time at {length:,} tokens")
     return timings
 
@@ -228,19 +202,11 @@ def memory_by_length(
     """
     memories: dict[str, list[PeakMemory]] = {mixer: [] for mixer in MODELS}
     for i, length in enumerate(lengths):
-        for mixer in MODELS:
+        for mixer, found in memories.items():
             timing = timings[mixer][i]
+            memory = PeakMemory(status=timing.status, message=timing.message)
             if timing.seconds:
                 memory = peak_memory(warm_step, (mixer, length, seed), preload=("ponet.demo.race",))
-            else:
-                memory = PeakMemory(status=timing.status, message=timing.message)
-            memories[mixer].append(memory)
+            found.append(memory)
             advance(f"memory at {length:,} tokens")
     return memories
-
-
-def _gave_up(done: list[Timing]) -> Timing | None:
-    """The entry for a model that failed or was too slow at a smaller length."""
-    if not done or done[-1].status == "ok":
-        return None
-    return Timing(status=done[-1].status, message="left out: a smaller length was too much")

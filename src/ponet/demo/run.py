@@ -1,32 +1,33 @@
 """`ponet demo`: PoNet and the Transformer of the same size learn ListOps side by side, then both read longer inputs;
 and what the bundled checkpoint does."""
 
-import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from ponet.benchmarks.common import stage
+from ponet.benchmarks.common import check_writable, stage
 from ponet.benchmarks.measure import PeakMemory, Timing
 from ponet.config.recipe import check_seed
 from ponet.demo.checkpoint import show_checkpoint
 from ponet.demo.race import BATCH, MODELS, SHAPE, Learned, learn, make_data, memory_by_length, time_by_length
-from ponet.demo.show import plot, table
+from ponet.report.efficiency import COLOURS
+from ponet.report.results import log_axes, save_figure
+from ponet.report.tables import ABSENT, Table, count, memory, percent, seconds
 from ponet.tasks.lra.listops import decode
 from ponet.training.distributed import check_environment
-from ponet.training.result import PACKAGES, command_line, commit, machine
+from ponet.training.result import origin
 from ponet.utils.errors import PoNetError, printable
-from ponet.utils.extras import MissingExtraError
-from ponet.utils.files import explain, read_json, write_json
+from ponet.utils.extras import MissingExtraError, pyplot
+from ponet.utils.files import read_json, write_json
 
 STEPS, QUICK_STEPS = 500, 150
 LENGTHS, QUICK_LENGTHS = (512, 1024, 2048, 4096, 8192), (512, 1024, 2048)
+INSTEAD = {"timeout": "too slow", "out_of_memory": "out of memory", "error": "failed"}
+"""What stands where a figure could not be measured."""
 
 
 def run_demo(
@@ -41,8 +42,7 @@ def run_demo(
 ) -> dict[str, Any]:
     """Trains, measures, prints one table, writes `out/result.json` and `out/plot.png`.
 
-    Accuracies are a function of the seed and `steps` (on one machine with one number of threads); times and memory
-    are measured.
+    Accuracies depend on the seed and `steps` alone (on one machine with one number of threads).
 
     Args:
         out: a folder, made where it isn't there.
@@ -83,32 +83,27 @@ def run_demo(
         timings = time_by_length(lengths, seed, seconds_a_length, advance)
         memories = memory_by_length(lengths, seed, timings, advance)
     result: dict[str, Any] = {
-        "models": {
-            mixer: _figures(mixer, learned[mixer], lengths, timings[mixer], memories[mixer]) for mixer in MODELS
-        },
+        "models": {key: _figures(key, learned[key], lengths, timings[key], memories[key]) for key in MODELS},
         "data": {"train": len(data.train), "test": len(data.test), "mean_length": mean, "guess": data.guess},
         "training": {"steps": steps, "batch": BATCH},
         "scaling": {"lengths": list(lengths), "what": "one training step on one document, float32"},
         "seconds": time.perf_counter() - start,
-        "seed": seed,
-        "commit": commit(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "machine": machine(),
-        "command": command_line(),
     }
+    found = origin(seed)
+    result |= {name: found[name] for name in ("seed", "commit", "versions", "machine", "command")}
     write_json(out / "result.json", result)
     console.print(table(result).rich())
     console.print(_conclusion(result))
     if checkpoint:
         result["checkpoint"] = show_checkpoint(console, out, seed, quick)
         write_json(out / "result.json", result)
-    written = [out / "result.json"]
+    written = str(out / "result.json")
     try:
         plot(result, out / "plot.png")
-        written.append(out / "plot.png")
+        written += f", {out / 'plot.png'}"
     except MissingExtraError as error:
         console.print(f"The plot isn't drawn. {error}")
-    console.print(printable(f"Written: {', '.join(map(str, written))}"))
+    console.print(printable(f"Written: {written}"))
     return result
 
 
@@ -151,15 +146,61 @@ def _losses(state: dict[str, Learned]) -> str:
 
 def _check_writable(out: Path) -> None:
     """Before minutes of work, not after: the folder can be written to, and holds no result but a demo's."""
-    if (out / "result.json").exists():
-        before = read_json(out / "result.json")
-        if not isinstance(before, dict) or not {"models", "scaling"} <= before.keys():
-            raise PoNetError(f"'{out / 'result.json'}' isn't a demo's: choose another folder with --out.")
-    elif (out / "plot.png").exists():
-        raise PoNetError(f"'{out / 'plot.png'}' isn't a demo's: choose another folder with --out.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise explain(error, out) from error
+    kept, drawn = out / "result.json", out / "plot.png"
+    before = read_json(kept) if kept.exists() else None
+    if kept.exists() and not (isinstance(before, dict) and {"models", "scaling"} <= before.keys()):
+        raise PoNetError(f"'{kept}' isn't a demo's: choose another folder with --out.")
+    if drawn.exists() and not kept.exists():
+        raise PoNetError(f"'{drawn}' isn't a demo's: choose another folder with --out.")
+    check_writable(out, out)
+
+
+def table(result: dict[str, Any]) -> Table:
+    """One table of everything measured, from the demo's `result.json`."""
+    models, lengths = result["models"], result["scaling"]["lengths"]
+    rows = [
+        [f"accuracy on {result['data']['test']:,} new lists, %", *(percent([m["accuracy"]]) for m in models.values())],
+        ["parameters", *(f"{m['parameters']:,}" for m in models.values())],
+        ["training, tokens/s", *(count(m["tokens_per_second"]) for m in models.values())],
+    ]
+    made = Table("", ["", *MODELS.values(), "ratio"], [[*row, ""] for row in rows])
+    parts = (
+        ("time", "median_seconds", "training step at {:,} tokens", seconds),
+        ("time", "tokens_per_second", "tokens/s at {:,} tokens", count),
+        ("memory", "peak_bytes", "peak memory at {:,} tokens", memory),
+    )
+    for kind, figure, label, write in parts:
+        made.sections.append(len(made.rows))
+        for i, length in enumerate(lengths):
+            cells = [models[mixer][kind][i] for mixer in MODELS]
+            texts = [write(cell[figure]) if figure in cell else INSTEAD.get(cell["status"], ABSENT) for cell in cells]
+            ratio = "" if write is count else _ratio([cell.get(figure) for cell in cells])
+            made.rows.append([label.format(length), *texts, ratio])
+    return made
+
+
+def _ratio(values: list[float | None]) -> str:
+    """How many times as much the second model takes."""
+    first, second = values
+    return f"{second / first:.2g}×" if first and second else ABSENT
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Time and memory of a training step by length, one curve a model, on logarithmic axes."""
+    lengths = result["scaling"]["lengths"]
+    figure, axes = pyplot().subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    panels = (
+        ("time", "median_seconds", 1e3, "time of a training step, ms"),
+        ("memory", "peak_bytes", 2**-20, "peak memory of a training step, MiB"),
+    )
+    for axis, (kind, name, scale, title) in zip(axes, panels, strict=True):
+        for mixer, model in MODELS.items():
+            cells = zip(lengths, result["models"][mixer][kind], strict=True)
+            points = [(n, cell[name] * scale) for n, cell in cells if name in cell]
+            if points:
+                axis.plot(*zip(*points, strict=True), marker="o", label=model, color=COLOURS[mixer])
+        log_axes(axis, lengths)
+        axis.set(xlabel="tokens in the document", title=title)
+        axis.grid(alpha=0.3, which="both")
+        axis.legend()
+    save_figure(figure, path, dpi=150)

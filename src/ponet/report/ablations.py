@@ -1,12 +1,10 @@
 """Suites `ablations` and `hybrids`: PoNet without some of its parts, and with attention in some of its layers."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ponet.report.benchmarks import load_benchmarks
-from ponet.report.results import Result, load_results, machine_of, step_seconds
-from ponet.report.tables import ABSENT, Table, count, mean, percent, seconds
+from ponet.report.results import Runs, load_results
+from ponet.report.tables import ABSENT, Table, count, mean, seconds
 
 VARIANTS = {
     "full": "PoNet",
@@ -29,113 +27,77 @@ SPEED = "mini-cpu"
 LENGTHS = (512, 4096, 16384)
 
 
-@dataclass(frozen=True)
-class _Column:
-    title: str
-    task: str
-    figures: tuple[str, ...]
-    """Dotted paths in a result, of which a run has one."""
-    is_share: bool = True
+Columns = dict[str, tuple[str, ...]]
+"""Title -> the task, and the dotted paths of figures in a result, of which a run has one."""
+FINE_TUNED: Columns = {
+    "CoLA, Matthews %": ("cola", "validation.matthews"),
+    "STS-B, Pearson %": ("stsb", "validation.pearson"),
+    "IMDb, accuracy %": ("imdb", "test.accuracy"),
+}
+COLUMNS: Columns = {
+    "MLM %": ("pretrain", "validation.mlm_accuracy"),
+    "SSO %": ("pretrain", "validation.sso_accuracy", "validation.nsp_accuracy"),
+    **FINE_TUNED,
+    "ListOps %": ("listops", "test.accuracy"),
+    "Text %": ("text", "test.accuracy"),
+}
+HYBRID_COLUMNS: Columns = {
+    "Hidden states, error": ("distil", "validation.hidden_loss"),
+    "Mean vectors, cosine": ("distil", "validation.cosine"),
+    **FINE_TUNED,
+}
 
-    def cell(self, runs: Sequence[Result], variant: str) -> str:
-        values = [
-            next((value for path in self.figures if (value := run.number(path)) is not None), None)
-            for run in runs
-            if (run.task, run.mixer) == (self.task, variant)
-        ]
-        if self.is_share:
-            return percent(values)
-        average = mean(values)
-        return ABSENT if average is None else f"{average:.3f}"
 
-
-FINE_TUNED = (
-    _Column("CoLA, Matthews %", "cola", ("validation.matthews",)),
-    _Column("STS-B, Pearson %", "stsb", ("validation.pearson",)),
-    _Column("IMDb, accuracy %", "imdb", ("test.accuracy",)),
-)
-COLUMNS = (
-    _Column("MLM %", "pretrain", ("validation.mlm_accuracy",)),
-    _Column("SSO %", "pretrain", ("validation.sso_accuracy", "validation.nsp_accuracy")),
-    *FINE_TUNED,
-    _Column("ListOps %", "listops", ("test.accuracy",)),
-    _Column("Text %", "text", ("test.accuracy",)),
-)
-HYBRID_COLUMNS = (
-    _Column("Hidden states, error", "distil", ("validation.hidden_loss",), is_share=False),
-    _Column("Mean vectors, cosine", "distil", ("validation.cosine",), is_share=False),
-    *FINE_TUNED,
-)
+def _figures(runs: Runs, variant: str, columns: Columns) -> list[str]:
+    return [runs.of(task, variant).cell(*paths) for task, *paths in columns.values()]
 
 
 def ablations(results: Path) -> list[Table]:
-    """A table of what the parts and objectives are worth, and one of hybrids.
-
-    Args:
-        results: the folder of all results.
-    """
+    """From the folder of all results a table of what the parts and objectives are worth, and one of hybrids."""
     return [_ablations(load_results(results, "ablations")), _hybrids(results)]
 
 
-def _ablations(runs: list[Result]) -> Table:
-    table = Table("Ablations", ("Model", *(column.title for column in COLUMNS), "Tokens", "Step", "Seeds"))
+def _ablations(runs: Runs) -> Table:
+    table = Table("Ablations", ("Model", *COLUMNS, "Tokens", "Step", "Seeds"))
     for variant, title in VARIANTS.items():
-        table.rows.append([title, *(column.cell(runs, variant) for column in COLUMNS), *_training(runs, variant)])
+        first = runs.of("pretrain", variant)
+        step = seconds(mean([run.step_seconds for run in first]))
+        figures = _figures(runs, variant, COLUMNS)
+        table.rows.append([title, *figures, first.cell("train.tokens"), step, _seeds(runs, variant)])
     table.notes = [
         "Mean ± standard deviation over seeds. MLM and SSO (of L_MN: NSP): accuracy on held-out documents at the end "
         "of pre-training, 4 layers of width 128 on the same tokens; CoLA, STS-B (validation split) and IMDb (test): "
         "fine-tuned from there; ListOps and Text: Long Range Arena, from scratch. Step: of pre-training, with 8,192 "
-        f"tokens. Seeds: the fewest and the most of a column.{_on(runs)}",
+        f"tokens. Seeds: the fewest and the most of a column.{runs.on()}",
         "Made by `ponet train ablations/pretrain/<variant> data.path=DATA`, then `ponet train "
         "ablations/<task>/<variant> seed=0,1,2`, and `ponet file`; shown by `ponet report ablations`.",
     ]
     return table
 
 
-def _training(runs: list[Result], variant: str) -> list[str]:
-    """Tokens and time a step of pre-training, and how many seeds the other figures have."""
-    first = [run for run in runs if (run.task, run.mixer) == ("pretrain", variant)]
-    return [
-        count(mean([run.number("train.tokens") for run in first])),
-        seconds(mean([step_seconds(run) for run in first])),
-        _seeds(runs, variant),
-    ]
-
-
-def _seeds(runs: list[Result], variant: str) -> str:
-    tasks = [run.task for run in runs if run.mixer == variant]
+def _seeds(runs: Runs, variant: str) -> str:
+    """How many the columns have."""
+    tasks = [run.task for run in runs.of(mixer=variant)]
     counts = sorted({tasks.count(task) for task in tasks})
     return ABSENT if not counts else f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
 
 
 def _hybrids(results: Path) -> Table:
     runs = load_results(results, "hybrids")
-    columns = (column.title for column in HYBRID_COLUMNS)
-    table = Table("Hybrids", ("Model", *columns, "Tokens", "Seeds", *(f"Tokens/s at {length:,}" for length in LENGTHS)))
+    speeds = (f"Tokens/s at {length:,}" for length in LENGTHS)
+    table = Table("Hybrids", ("Model", *HYBRID_COLUMNS, "Tokens", "Seeds", *speeds))
     measured = load_benchmarks(results, "efficiency", "variants").get(SPEED) or {}
     for variant, title in HYBRIDS.items():
-        first = [run for run in runs if (run.task, run.mixer) == ("distil", variant)]
         cells = (measured.get("variants", {}).get(variant, {}).get("inference", {}).get(str(n), {}) for n in LENGTHS)
-        table.rows.append(
-            [
-                title,
-                *(column.cell(runs, variant) for column in HYBRID_COLUMNS),
-                count(mean([run.number("train.tokens") for run in first])),
-                _seeds(runs, variant),
-                *(count(cell.get("tokens_per_second")) for cell in cells),
-            ]
-        )
+        rates = (count(cell.get("tokens_per_second")) for cell in cells)
+        tokens, figures = runs.of("distil", variant).cell("train.tokens"), _figures(runs, variant, HYBRID_COLUMNS)
+        table.rows.append([title, *figures, tokens, _seeds(runs, variant), *rates])
     table.notes = [
         "Students of one teacher, distilled on equal tokens, then fine-tuned: CoLA and STS-B on validation, IMDb on "
         "test. Attention is over the whole passage, or within windows of at most 256 tokens, which keeps the cost "
-        f"linear. Tokens/s: inference on documents of so many tokens.{_on(runs)}",
+        f"linear. Tokens/s: inference on documents of so many tokens.{runs.on()}",
         "Made by `ponet train hybrids/distil/<variant> data.teacher=TEACHER data.path=[DATA]`, then `ponet train "
         "hybrids/<task>/<variant> seed=0,1,2`, and `ponet file`; speed by `ponet benchmark efficiency --config mini "
         f"--mixers {','.join(HYBRIDS)} --lengths 512,4k,16k --json results/efficiency/{SPEED}.json`.",
     ]
     return table
-
-
-def _on(runs: list[Result]) -> str:
-    machines = sorted({machine_of(run) for run in runs} - {""})
-    return f" On {'; '.join(machines)}." if machines else ""

@@ -11,21 +11,15 @@ from ponet.utils.files import read_json
 
 Values = dict[str, Any]
 """The content of a result file."""
-
 INSTEAD = {"timeout": "too slow", "out_of_memory": "OOM", "error": "failed"}
 """What stands where a figure could not be measured."""
 
 
-def load_benchmarks(folder: Path, suite: str, *needed: str) -> dict[str, dict[str, Any]]:
+def load_benchmarks(folder: Path, suite: str, *needed: str) -> dict[str, Values]:
     """The results `folder/suite/*.json` by the file's name without its ending; none where there is no such folder.
 
-    Args:
-        folder: of all results.
-        suite: its folder in there.
-        needed: keys that every file must have.
-
     Raises:
-        PoNetError: for a file that can't be read, or isn't one of a benchmark.
+        PoNetError: for a file that can't be read, or isn't one of a benchmark, which has the keys `needed`.
     """
     found = {}
     for path in sorted(Path(folder, suite).glob("*.json")):
@@ -39,15 +33,8 @@ def load_benchmarks(folder: Path, suite: str, *needed: str) -> dict[str, dict[st
 def collect(
     results: Path, suite: str, title: str, tables: Callable[[Values], list[Table]], *needed: str
 ) -> list[Table]:
-    """The tables of every result file of a suite, with its targets; without one, a table that names the command.
-
-    Args:
-        results: the folder of all results.
-        suite: its folder in there, and the benchmark's name.
-        title: of the one table where nothing is measured.
-        tables: makes those of one result.
-        needed: keys that every file must have.
-    """
+    """The tables of every result file of a suite (`tables` makes those of one), with its targets; where nothing is
+    measured, a table with this title that names the command. Arguments else as those of `load_benchmarks`."""
     made: list[Table] = []
     for name, values in load_benchmarks(results, suite, *needed).items():
         made += tables(values)
@@ -78,13 +65,11 @@ def greatest_spread(spreads: list[float | None]) -> str:
 def machine_note(values: Values) -> str:
     """`Measured on X, 2 cores, 2 threads, float32, at commit abc.`"""
     machine, setup = values.get("machine", {}), values["setup"]
+    where = machine.get("gpu") or "a GPU"
     if setup["device"] == "cpu":
         where = f"{machine.get('cpu', '?')}, {machine.get('cores', '?')} cores, {machine.get('threads', '?')} threads"
-    else:
-        where = machine.get("gpu") or "a GPU"
-    commit = values.get("commit")
+    commit, torch = values.get("commit"), values.get("versions", {}).get("torch")
     at = f", at commit `{commit[:10]}`" if isinstance(commit, str) else ""
-    torch = values.get("versions", {}).get("torch")
     unfinished = "" if values.get("complete", True) else " The measurement was stopped before its end."
     return f"Measured on {where}, {setup['dtype']}{f', torch {torch}' if torch else ''}{at}.{unfinished}"
 

@@ -6,7 +6,7 @@ In a file the tables stand between `<!-- report:NAME -->` and `<!-- /report -->`
 import re
 from pathlib import Path
 
-from ponet.report.registry import REPORTS, Report, find_report, markdown
+from ponet.report.registry import REPORTS, find_report, markdown
 from ponet.report.tables import show
 from ponet.utils.errors import PoNetError, printable
 from ponet.utils.files import explain, write_text
@@ -47,18 +47,13 @@ def pages(readme: Path) -> list[Path]:
 def write_reports(path: Path, results: Path = Path("results")) -> bool:
     """Fills every report block of the file; says whether that changed anything."""
     before, after = filled(path, results)
-    if after == before:
-        return False
-    write_text(path, after)
-    return True
+    if after != before:
+        write_text(path, after)
+    return after != before
 
 
 def check_reports(path: Path, results: Path = Path("results")) -> None:
-    """Fails where a report block is not what the result files give now.
-
-    Raises:
-        PoNetError: for a stale block.
-    """
+    """Raises a PoNetError where a report block is not what the result files give now."""
     before, after = filled(path, results)
     if after != before:
         raise PoNetError(f"The reports in '{path}' are not those of '{results}': run `ponet report --write-readme`.")
@@ -92,23 +87,20 @@ def report(
     if check:
         for page in pages(readme):
             check_reports(page, results)
-    elif write_readme:
+        return
+    if write_readme:
         for page in pages(readme):
             print(f"{printable(page)}: {'updated' if write_reports(page, results) else 'up to date'}")
-    elif plots is not None:
-        draw = [report.plots for report in _chosen(name).values() if report.plots]
-        drawn = [path for each in draw for path in each(results, plots)]
+        return
+    chosen = REPORTS if name is None else {name: find_report(name)}
+    if plots is not None:
+        drawn = [path for each in chosen.values() if each.plots for path in each.plots(results, plots)]
         print(printable("\n".join(map(str, drawn))) if drawn else "There is nothing to draw yet.")
     elif as_markdown:
-        print(printable("\n\n".join(markdown(each, results) for each in _chosen(name))))
+        print(printable("\n\n".join(markdown(each, results) for each in chosen)))
     else:
         from rich.console import Console
 
         console = Console()
-        for report in _chosen(name).values():
-            for table in report.tables(results):
-                show(table, console)
-
-
-def _chosen(name: str | None) -> dict[str, Report]:
-    return dict(REPORTS) if name is None else {name: find_report(name)}
+        for table in (table for each in chosen.values() for table in each.tables(results)):
+            show(table, console)

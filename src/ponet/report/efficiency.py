@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ponet.benchmarks.measure import HELD
 from ponet.report.benchmarks import (
@@ -15,7 +14,7 @@ from ponet.report.benchmarks import (
     made_by,
     spread,
 )
-from ponet.report.results import save_figure
+from ponet.report.results import log_axes, save_figure
 from ponet.report.tables import ABSENT, Table, count, memory
 from ponet.utils.extras import pyplot
 
@@ -31,32 +30,27 @@ def efficiency(results: Path) -> list[Table]:
 
 def efficiency_tables(values: Values) -> list[Table]:
     """The table of one result."""
-    main = _documents(values) if "documents" in values else _lengths(values)
-    main.notes += [machine_note(values), made_by(values)]
-    return [main]
+    table = _documents(values) if "documents" in values else _lengths(values)
+    table.notes += [machine_note(values), made_by(values)]
+    return [table]
 
 
 def _lengths(values: Values) -> Table:
     """Rows are variants, columns lengths; a section for each kind and figure."""
     lengths = values["lengths"]
     table = Table(values["setup"]["description"], ("Tokens a document", *(f"{n:,}" for n in lengths), "Spread"))
-    blank = [""] * (len(lengths) + 1)
     for kind in values["setup"]["kinds"]:
         speed = "steps/s" if kind == "training" else "tokens/s"
-        rows = {key: v for key, v in values["variants"].items() if kind in v}
-        table.sections.append(len(table.rows))
-        table.rows.append([f"{KINDS[kind]}, {speed}", *blank])
-        for variant in rows.values():
-            cells = [variant[kind].get(str(length), {}) for length in lengths]
-            figures = [_speed(cell, speed) for cell in cells]
-            around = greatest_spread([spread(cell.get("time", {})) for cell in cells])
-            table.rows.append([variant["name"], *figures, around])
-        table.sections.append(len(table.rows))
-        table.rows.append([f"{KINDS[kind]}, peak memory", *blank])
-        for variant in rows.values():
-            memories = [variant[kind].get(str(length), {}).get("memory", {}) for length in lengths]
-            figures = [memory(one["peak_bytes"]) if "peak_bytes" in one else absent(one) for one in memories]
-            table.rows.append([variant["name"], *figures, ""])
+        speeds, memories = [], []
+        for variant in values["variants"].values():
+            if kind in variant:
+                cells = [variant[kind].get(str(length), {}) for length in lengths]
+                around = greatest_spread([spread(cell.get("time", {})) for cell in cells])
+                speeds.append([variant["name"], *(_speed(cell, speed) for cell in cells), around])
+                memories.append([variant["name"], *(_memory(cell.get("memory", {})) for cell in cells), ""])
+        for title, rows in ((speed, speeds), ("peak memory", memories)):
+            table.sections.append(len(table.rows))
+            table.rows += [[f"{KINDS[kind]}, {title}", *[""] * (len(lengths) + 1)], *rows]
     table.notes = [_length_note(values)]
     return table
 
@@ -68,17 +62,17 @@ def _speed(cell: Values, speed: str) -> str:
     return count(figure) if speed == "tokens/s" else f"{figure:.3g}"
 
 
+def _memory(cell: Values) -> str:
+    return memory(cell["peak_bytes"]) if "peak_bytes" in cell else absent(cell)
+
+
 def _length_note(values: Values) -> str:
     setup = values["setup"]
-    sizes = [
-        f"{batch} of {int(length):,}" for length, batch in setup["batch"].items() if int(length) in values["lengths"]
-    ]
-    if setup["device"] != "cpu":
-        held = "most memory allocated in one step, weights and inputs included"
-    else:
-        held = "growth of the process's resident memory in one step, over weights and inputs"
+    sizes = [f"{n} of {int(length):,}" for length, n in setup["batch"].items() if int(length) in values["lengths"]]
+    held = "most memory allocated in one step, weights and inputs included"
+    if setup["device"] == "cpu":
         back = "given back at once" if setup.get("memory") == HELD else "that the allocator keeps included"
-        held = f"{held}, freed memory {back}"
+        held = f"growth of the process's resident memory in one step, over weights and inputs, freed memory {back}"
     return (
         "All variants are one encoder that differs in how it mixes tokens; the published form is PoNet with five "
         "projections in eager PyTorch. SDPA is PyTorch's fused attention, without dropout of its weights, for which it "
@@ -92,10 +86,9 @@ def _length_note(values: Values) -> str:
 def _documents(values: Values) -> Table:
     """Rows are variants, columns packed and padded for each kind."""
     documents, setup = values["documents"], values["setup"]
-    columns = [f"{KINDS[kind]}, {way}" for kind in KINDS for way in (*WAYS, "ratio")]
-    table = Table(
-        f"Documents of {documents['name']}: {values['setup']['description']}", ("Real tokens/s", *columns, "Spread")
-    )
+    columns = [f"{title}, {way}" for title in KINDS.values() for way in (*WAYS, "ratio")]
+    title = f"Documents of {documents['name']}: {setup['description']}"
+    table = Table(title, ("Real tokens/s", *columns, "Spread"))
     for variant in values["variants"].values():
         cells: list[str] = []
         spreads: list[float | None] = []
@@ -130,16 +123,13 @@ def plot_efficiency(values: Values, stem: Path) -> list[Path]:
     if "documents" in values or not values["lengths"]:
         return []
 
-    def speed(cell: Any) -> float | None:
-        return cell.get("tokens_per_second")
-
-    def held(cell: Any) -> float | None:
+    def held(cell: Values) -> float | None:
         peak = cell.get("memory", {}).get("peak_bytes")
         return peak / 2**20 if peak else None
 
     return [
-        draw(values, speed, "tokens/s", stem.with_name(f"{stem.name}-speed.png")),
-        draw(values, held, "peak memory, MiB", stem.with_name(f"{stem.name}-memory.png")),
+        _draw(values, lambda cell: cell.get("tokens_per_second"), "tokens/s", stem.with_name(f"{stem.name}-speed.png")),
+        _draw(values, held, "peak memory, MiB", stem.with_name(f"{stem.name}-memory.png")),
     ]
 
 
@@ -154,25 +144,13 @@ COLOURS = {
 }
 OTHERS = ("#e69f00", "#7f7f7f", "#8c564b", "#bcbd22", "#17becf", "#9467bd")
 DASHED = ("pooling-published", "pooling-mixer-checkpointing", "pooling-checkpointing", "attention-eager")
-TITLES = {"training": "training step", "inference": "inference"}
 
 
-def draw(values: Values, figure: Callable[[Any], float | None], label: str, path: Path) -> Path:
-    """One panel for each kind that was measured.
-
-    Args:
-        values: a result of `ponet benchmark efficiency` by length.
-        figure: a cell's, None where it has none.
-        label: what it is.
-        path: the PNG file.
-    """
-    plt = pyplot()
-    from matplotlib import ticker
-
+def _draw(values: Values, figure: Callable[[Values], float | None], label: str, path: Path) -> Path:
+    """One panel for each kind that was measured; `figure` is a cell's, None where it has none, and `label` names it."""
     kinds, lengths = values["setup"]["kinds"], values["lengths"]
-    drawing, axes = plt.subplots(
-        1, len(kinds), figsize=(4.6 * len(kinds) + 2.2, 4.2), layout="constrained", squeeze=False
-    )
+    size = (4.6 * len(kinds) + 2.2, 4.2)
+    drawing, axes = pyplot().subplots(1, len(kinds), figsize=size, layout="constrained", squeeze=False)
     others = [key for key in values["variants"] if key not in COLOURS]
     for axis, kind in zip(axes[0], kinds, strict=True):
         for key, variant in values["variants"].items():
@@ -181,18 +159,11 @@ def draw(values: Values, figure: Callable[[Any], float | None], label: str, path
             if points:
                 colour = COLOURS.get(key) or OTHERS[others.index(key) % len(OTHERS)]
                 style = "--" if key in DASHED else "-"
-                axis.plot(
-                    *zip(*points, strict=True), style, marker="o", markersize=4, label=variant["name"], color=colour
-                )
-        axis.set_xscale("log", base=2)
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,g}"))
-        axis.yaxis.set_minor_formatter(ticker.NullFormatter())
-        axis.set_xticks(lengths, [f"{n:,}" for n in lengths])
+                x, y = zip(*points, strict=True)
+                axis.plot(x, y, style, marker="o", markersize=4, label=variant["name"], color=colour)
+        log_axes(axis, lengths)
         axis.minorticks_off()
-        axis.set_xlabel("tokens in each document")
-        axis.set_title(f"{TITLES[kind]}: {label}")
+        axis.set(xlabel="tokens in each document", title=f"{KINDS[kind].lower()}: {label}")
         axis.grid(alpha=0.3)
     handles = {text: line for axis in axes[0] for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
     drawing.legend(handles.values(), handles.keys(), loc="outside right center", fontsize="small")

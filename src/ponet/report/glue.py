@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ponet.report.published import GLUE_AVERAGE, GLUE_PONET
-from ponet.report.results import Result, load_results, machine_of
+from ponet.report.results import Result, Runs, load_results, seeds
 from ponet.report.tables import ABSENT, Table, mean, percent
 from ponet.report.targets import target_table
 from ponet.utils.files import read_json
@@ -54,28 +53,14 @@ METRICS = {"matthews": "Matthews correlation", "spearman": "Spearman", "f1": "F1
 
 
 def glue(results: Path) -> list[Table]:
-    """The figures by task and model, the goals, and the settings that the grid chose.
-
-    Args:
-        results: the folder of all results.
-    """
-    runs = [run for run in load_results(results, SUITE) if run.mixer in MODELS]
-    columns = (
-        "Task",
-        *(f"{title} %" for title in MODELS.values()),
-        "PoNet / BERT",
-        "PoNet / FNet",
-        "Seeds",
-        "Published %",
-    )
-    table = Table("GLUE", columns)
-    for key, each in SETS.items():
-        table.rows.append(_row(key, each, runs))
+    """From the folder of all results the figures by task and model, the goals, and the settings that the grid chose."""
+    runs = Runs(run for run in load_results(results, SUITE) if run.mixer in MODELS)
+    columns = (*(f"{title} %" for title in MODELS.values()), "PoNet / BERT", "PoNet / FNet", "Seeds", "Published %")
+    table = Table("GLUE", ("Task", *columns), [_row(key, each, runs) for key, each in SETS.items()])
     averages, counted = _averages(runs)
     shown = [percent([averages.get(model)]) for model in MODELS]
-    published = f"{GLUE_AVERAGE['ponet']:.2f}"
     table.sections.append(len(table.rows))
-    table.rows.append(["Average", *shown, *_ratios(averages), ABSENT, published])
+    table.rows.append(["Average", *shown, *_ratios(averages), ABSENT, f"{GLUE_AVERAGE['ponet']:.2f}"])
     table.notes = _notes(runs, counted)
     tables = [table]
     if (goals := target_table(results, SUITE, "GLUE: goals", {"average": averages})) is not None:
@@ -86,27 +71,21 @@ def glue(results: Path) -> list[Table]:
     return tables
 
 
-def _figure(each: GlueSet, run: Result) -> float | None:
-    values = [run.number(f"{each.split}.{metric}") for metric in each.metrics]
-    return None if None in values else mean(values)
+def _figures(each: GlueSet, runs: Runs) -> list[float | None]:
+    """Each run's mean of the metrics, None where it lacks one."""
+    found = ([run.number(f"{each.split}.{metric}") for metric in each.metrics] for run in runs)
+    return [None if None in values else mean(values) for values in found]
 
 
-def _runs(each: GlueSet, model: str, runs: list[Result]) -> list[Result]:
-    return [run for run in runs if (run.task, run.mixer) == (each.task, model)]
-
-
-def _row(key: str, each: GlueSet, runs: list[Result]) -> list[str]:
-    mine = {model: _runs(each, model, runs) for model in MODELS}
-    values = {model: [_figure(each, run) for run in found] for model, found in mine.items()}
+def _row(key: str, each: GlueSet, runs: Runs) -> list[str]:
+    mine = {model: runs.of(each.task, model) for model in MODELS}
+    values = {model: _figures(each, found) for model, found in mine.items()}
     means = {model: average for model, found in values.items() if (average := mean(found)) is not None}
-    cells = [percent(found) if mine[model] else "missing" for model, found in values.items()]
-    seeds = " / ".join(str(len(found)) for found in mine.values())
-    if any(len(found) < each.seeds for found in mine.values()):
-        seeds += f" of {each.seeds}"
+    cells = [percent(found) if found else "missing" for found in values.values()]
     measured = " and ".join(METRICS[metric] for metric in each.metrics)
     reduced = REDUCED if any(_is_reduced(each, run) for found in mine.values() for run in found) else ""
     published = f"{GLUE_PONET[key]:.2f}" if key in GLUE_PONET else ABSENT
-    return [f"{each.title}{reduced}, {measured}", *cells, *_ratios(means), seeds, published]
+    return [f"{each.title}{reduced}, {measured}", *cells, *_ratios(means), seeds(each.seeds, *mine.values()), published]
 
 
 def _ratios(means: dict[str, float]) -> list[str]:
@@ -122,11 +101,11 @@ def _is_reduced(each: GlueSet, run: Result) -> bool:
     return rows is not None and rows < each.train_rows
 
 
-def _averages(runs: list[Result]) -> tuple[dict[str, float], list[str]]:
+def _averages(runs: Runs) -> tuple[dict[str, float], list[str]]:
     """Each model's mean over the rows that all models with results have, and the titles of these rows."""
-    models = [model for model in MODELS if any(run.mixer == model for run in runs)]
+    models = [model for model in MODELS if runs.of(mixer=model)]
     figures = {
-        key: {model: mean([_figure(each, run) for run in _runs(each, model, runs)]) for model in models}
+        key: {model: mean(_figures(each, runs.of(each.task, model))) for model in models}
         for key, each in SETS.items()
         if each.averaged
     }
@@ -135,7 +114,7 @@ def _averages(runs: list[Result]) -> tuple[dict[str, float], list[str]]:
     return {model: value for model, value in averages.items() if value is not None}, [SETS[key].title for key in common]
 
 
-def _notes(runs: list[Result], counted: list[str]) -> list[str]:
+def _notes(runs: Runs, counted: list[str]) -> list[str]:
     if not runs:
         return ["Nothing is measured yet."]
     notes = [
@@ -147,45 +126,36 @@ def _notes(runs: list[Result], counted: list[str]) -> list[str]:
     reduced = {
         f"{each.title}: {int(rows):,} of {each.train_rows:,} training rows"
         for each in SETS.values()
-        for run in runs
-        if run.task == each.task and _is_reduced(each, run) and (rows := run.number("data.splits.train.rows"))
+        for run in runs.of(each.task)
+        if _is_reduced(each, run) and (rows := run.number("data.splits.train.rows"))
     }
     if reduced:
         notes.append(f"{REDUCED} Reduced set. {'; '.join(sorted(reduced))}.")
-    if any("all-MiniLM-L6-v2" in str(_recipe(run, "model").get("init")) for run in runs):
+    if any("all-MiniLM-L6-v2" in str(run.section("recipe", "model").get("init")) for run in runs):
         notes.append(
             "The teacher, all-MiniLM-L6-v2, was trained on pairs of many public sets, QQP, SNLI and MultiNLI among "
             "them."
         )
-    machines = sorted({machine_of(run) for run in runs} - {""})
-    return [*notes, *([f"On {'; '.join(machines)}."] if machines else [])]
+    machines = runs.on().strip()
+    return [*notes, *([machines] if machines else [])]
 
 
-def _recipe(run: Result, section: str) -> dict[str, Any]:
-    recipe = run.values.get("recipe")
-    found = recipe.get(section) if isinstance(recipe, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def _settings(runs: list[Result]) -> Table:
+def _settings(runs: Runs) -> Table:
     table = Table("GLUE: learning rate, batch and epochs", ("Task", *MODELS.values()))
     table.notes.append(
         "Of N: the best of N trials with rows set aside from the training rows (`grid.json`); otherwise the recipe's."
     )
-    for task in dict.fromkeys(each.task for each in SETS.values()):
-        cells = []
-        for model in MODELS:
-            found = dict.fromkeys(_setting(run) for run in runs if (run.task, run.mixer) == (task, model))
-            cells.append("; ".join(found) or ABSENT)
+    titles = {each.task: each.title.partition(",")[0] for each in SETS.values()}
+    for task, title in titles.items():
+        found = (dict.fromkeys(map(_setting, runs.of(task, model))) for model in MODELS)
+        cells = ["; ".join(settings) or ABSENT for settings in found]
         if any(cell != ABSENT for cell in cells):
-            table.rows.append(
-                [next(each.title for each in SETS.values() if each.task == task).partition(",")[0], *cells]
-            )
+            table.rows.append([title, *cells])
     return table
 
 
 def _setting(run: Result) -> str:
-    training = _recipe(run, "training")
+    training = run.section("recipe", "training")
     text = f"{training.get('learning_rate')}, {training.get('batch_size')}, {training.get('epochs')}"
     file = None if run.folder is None else run.folder.parent / "grid.json"
     return text if file is None or not file.is_file() else f"{text} (of {len(read_json(file)['cells'])})"

@@ -1,9 +1,8 @@
 """Report `headline`: the few figures of the README, published beside measured, out of the other suites' results."""
 
 from pathlib import Path
-from typing import Any
 
-from ponet.report.benchmarks import load_benchmarks, machine_note
+from ponet.report.benchmarks import Values, load_benchmarks, machine_note
 from ponet.report.documents import documents
 from ponet.report.lra import lra
 from ponet.report.published import LRA_TRAINING_STEP
@@ -19,12 +18,8 @@ MODELS = {"PoNet": "pooling", "Transformer": "attention"}
 
 
 def headline(results: Path) -> list[Table]:
-    """One table: accuracy, and speed and memory of a training step. What isn't measured is shown as missing.
-
-    Args:
-        results: the folder of all results.
-    """
-    arena, *_ = lra(load_results(results, "lra"))
+    """One table: accuracy, and speed and memory of a training step. What isn't measured is shown as missing."""
+    arena, *_ = lra(results)
     [imdb] = [table for table in documents(load_results(results, "documents")) if table.title == "IMDb"]
     measured = load_benchmarks(results, "efficiency", "variants").get(BENCHMARK)
     columns = [f"{name}, {how}" for name in MODELS for how in ("published", "measured")]
@@ -32,17 +27,15 @@ def headline(results: Path) -> list[Table]:
     for task in ("ListOps", "Text"):
         table.rows.append([f"Long Range Arena, {task}: accuracy %", *(_cell(arena, name, task) for name in columns)])
     published = _cell(imdb, "Published: PoNet-Base, pre-trained", "F1 %")
-    table.rows.append(
-        ["IMDb: F1 %", published, _cell(imdb, "PoNet", "F1 %"), ABSENT, _cell(imdb, "Transformer", "F1 %")]
-    )
+    ponet, transformer = (_cell(imdb, name, "F1 %") for name in MODELS)
+    table.rows.append(["IMDb: F1 %", published, ponet, ABSENT, transformer])
     step = f"Training step at {LENGTH:,} tokens"
-    speeds: list[str] = []
-    peaks: list[str] = []
+    speeds, peaks = [], []
     for name, variant in MODELS.items():
         steps, gigabytes = LRA_TRAINING_STEP[name]
         cell = _training(measured, variant)
         speeds += [f"{steps:.1f}", _speed(cell)]
-        peaks += [f"{gigabytes:.1f} GB", memory(cell.get("memory", {}).get("peak_bytes"))]
+        peaks += [f"{gigabytes:.1f} GB", _peak(cell)]
     table.rows += [[f"{step}: steps/s", *speeds], [f"{step}: peak memory", *peaks]]
     table.notes.append(
         "*: fewer steps than published. Arena: each model had about the same training time on one CPU core. IMDb, "
@@ -54,15 +47,15 @@ def headline(results: Path) -> list[Table]:
     return [table]
 
 
-def _note(measured: dict[str, Any]) -> str:
+def _note(measured: Values) -> str:
     """Ratios, what the two Transformers are, and where this was measured."""
     texts = [
         "Speed and memory, published: on a GPU, with attention that stores its weights; measured: with fused attention."
     ]
     ponet, transformer, eager = (_training(measured, variant) for variant in (*MODELS.values(), "attention-eager"))
     if "steps_per_second" in eager:
-        peak = memory(eager.get("memory", {}).get("peak_bytes"))
-        texts.append(f"The same Transformer with attention that stores its weights: {_speed(eager)} steps/s, {peak}.")
+        figures = f"{_speed(eager)} steps/s, {_peak(eager)}"
+        texts.append(f"The same Transformer with attention that stores its weights: {figures}.")
     if "steps_per_second" in ponet and "steps_per_second" in transformer:
         here = ponet["steps_per_second"] / transformer["steps_per_second"]
         published = LRA_TRAINING_STEP["PoNet"][0] / LRA_TRAINING_STEP["Transformer"][0]
@@ -78,14 +71,16 @@ def _cell(table: Table, row: str, column: str) -> str:
     return next((cells[place] for cells in table.rows if cells[0] == row), ABSENT)
 
 
-def _training(measured: dict[str, Any] | None, variant: str) -> dict[str, Any]:
+def _training(measured: Values | None, variant: str) -> Values:
     """A variant's cell of a training step; empty where it wasn't measured."""
-    cell: dict[str, Any] = (
-        (measured or {}).get("variants", {}).get(variant, {}).get("training", {}).get(str(LENGTH), {})
-    )
+    cell: Values = (measured or {}).get("variants", {}).get(variant, {}).get("training", {}).get(str(LENGTH), {})
     return cell
 
 
-def _speed(cell: dict[str, Any]) -> str:
+def _peak(cell: Values) -> str:
+    return memory(cell.get("memory", {}).get("peak_bytes"))
+
+
+def _speed(cell: Values) -> str:
     speed = cell.get("steps_per_second")
     return ABSENT if speed is None else f"{speed:.2g}"

@@ -1,14 +1,25 @@
-"""Suite `lra`: Long Range Arena, published beside measured, and what each mixer gives for a fixed time."""
+"""Suites `lra` and `self-pretraining`: Long Range Arena, published beside measured, and what each mixer gives for a
+fixed time; and after masked tokens of its own inputs, beside training from scratch."""
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ponet.config.files import read_recipe
 from ponet.mixers import mixer_title
 from ponet.report.published import LRA, LRA_BEYOND, LRA_TASKS
-from ponet.report.results import Result, evaluations, machine_of, save_figure, step_seconds
-from ponet.report.tables import ABSENT, Table, count, mean, memory, percent, seconds
+from ponet.report.results import (
+    TRAINING,
+    LearningCurve,
+    Result,
+    Runs,
+    by_machine,
+    draw_curve,
+    learning_curve,
+    load_results,
+    save_figure,
+)
+from ponet.report.tables import ABSENT, Table, count, mean, percent, seconds
 from ponet.utils.errors import PoNetError
 from ponet.utils.extras import pyplot
 from ponet.utils.files import read_json
@@ -30,6 +41,7 @@ SHORT = "*"
 """Stands behind figures of trainings with fewer steps than the published ones."""
 SHARES = (0.25, 0.5, 1.0)
 """Of the longest time that all mixers of a task have trained for: where the table of fixed times looks."""
+PLOT = "lra.png"
 
 
 @cache
@@ -38,33 +50,21 @@ def _published_steps(task: str) -> int:
     return steps
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """All seeds of one mixer on one task."""
-
-    task: str
-    mixer: str
-    runs: list[Result]
-
-    @property
-    def steps(self) -> float | None:
-        return mean([run.number("train.steps") for run in self.runs])
-
-    @property
-    def short(self) -> bool:
-        return self.steps is not None and self.steps < _published_steps(self.task)
-
-    def accuracy(self, split: str = "test") -> str:
-        return percent([run.number(f"{split}.accuracy") for run in self.runs])
-
-    def marked(self) -> str:
-        return self.accuracy() + (SHORT if self.short else "")
+def _mark(task: str, runs: Runs) -> str:
+    steps = runs.mean("train.steps")
+    return SHORT if steps is not None and steps < _published_steps(task) else ""
 
 
-def lra(results: list[Result]) -> list[Table]:
+def lra(results: Path) -> list[Table]:
+    """What `measured` gives, and a table of self-pre-training where that was measured."""
+    scratch = load_results(results, "lra")
+    return [*measured(scratch), *_self_pretraining(load_results(results, "self-pretraining"), scratch)]
+
+
+def measured(results: Runs) -> list[Table]:
     """The published table with measured rows; for each task what was measured; and accuracies after fixed times."""
-    cells = _cells(results)
-    tables = [_arena(cells), *(_measured(task, cells) for task in TITLES if any(cell.task == task for cell in cells))]
+    tables = [_arena(results), *(_measured(task, results.of(task)) for task in TITLES)]
+    tables = [table for table in tables if table.rows]
     tables += _after_fixed_times(results)
     tables[-1].notes.append(
         "Made by `ponet train lra/<task>/<mixer>` and `ponet file`; shown by `ponet report lra` (`--plots docs`)."
@@ -72,23 +72,17 @@ def lra(results: list[Result]) -> list[Table]:
     return tables
 
 
-def _cells(results: list[Result]) -> list[_Cell]:
-    cells = [
-        _Cell(task, mixer, [result for result in results if (result.task, result.mixer) == (task, mixer)])
-        for task in TITLES
-        for mixer in MIXERS
-    ]
-    return [cell for cell in cells if cell.runs]
-
-
-def _arena(cells: list[_Cell]) -> Table:
+def _arena(results: Runs) -> Table:
     table = Table("Long Range Arena, accuracy %", ("Model", *(TITLES[task] for task in LRA_TASKS), "AVG"))
     for mixer, name in MIXERS.items():
         if name in LRA:
             table.rows.append([f"{name}, published", *map(_published, LRA[name])])
-        mine = {cell.task: cell for cell in cells if cell.mixer == mixer and cell.task in LRA_TASKS}
-        if mine:
-            table.rows.append([f"{name}, measured", *_row(mine)])
+        if mine := {task: runs for task in LRA_TASKS if (runs := results.of(task, mixer))}:
+            marks = {task: _mark(task, runs) for task, runs in mine.items()}
+            cells = {task: runs.cell("test.accuracy") + marks[task] for task, runs in mine.items()}
+            average = percent([mean([runs.mean("test.accuracy") for runs in mine.values()])]) + max(marks.values())
+            row = [*(cells.get(task, ABSENT) for task in LRA_TASKS), average if len(mine) == len(LRA_TASKS) else ABSENT]
+            table.rows.append([f"{name}, measured", *row])
     table.sections.append(len(table.rows))
     table.rows += [[f"{name}, beyond the paper", *map(_published, row)] for name, row in LRA_BEYOND.items()]
     table.notes.append(
@@ -98,56 +92,34 @@ def _arena(cells: list[_Cell]) -> Table:
     return table
 
 
-def _row(mine: dict[str, _Cell]) -> list[str]:
-    row = [
-        mine[task].accuracy() + (SHORT if mine[task].short else "") if task in mine else ABSENT for task in LRA_TASKS
-    ]
-    if len(mine) < len(LRA_TASKS):
-        return [*row, ABSENT]
-    means = [mean([run.number("test.accuracy") for run in cell.runs]) for cell in mine.values()]
-    return [*row, percent([mean(means)]) + (SHORT if any(cell.short for cell in mine.values()) else "")]
-
-
 def _published(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.2f}"
 
 
-def _measured(task: str, cells: list[_Cell]) -> Table:
+def _measured(task: str, every: Runs) -> Table:
     columns = ("Model", "Test %", "Validation %", "Published %", "Seeds", "Steps", "Step", "Time", "Tokens/s", "Memory")
     table = Table(f"{TITLES[task]}: measured", columns)
-    here = [cell for cell in cells if cell.task == task]
-    fresh = {cell.mixer: found for cell in here if (found := [each for run in cell.runs if (each := _fresh(run))])}
+    here = {mixer: runs for mixer in MIXERS if (runs := every.of(mixer=mixer))}
+    fresh = {mixer: found for mixer, runs in here.items() if (found := [each for run in runs if (each := _fresh(run))])}
     if fresh:
         table.columns = (*columns[:2], "Fresh test %", *columns[2:])
-    for cell in here:
-        published = LRA.get(MIXERS[cell.mixer])
+    for mixer, runs in here.items():
+        published = LRA.get(MIXERS[mixer])
         figure = None if published is None or task not in LRA_TASKS else published[LRA_TASKS.index(task)]
-        table.rows.append(
-            [
-                MIXERS[cell.mixer],
-                cell.accuracy(),
-                *([percent([accuracy for accuracy, _ in fresh.get(cell.mixer, [])])] if fresh else []),
-                cell.accuracy("validation"),
-                _published(figure),
-                str(len(cell.runs)),
-                count(cell.steps),
-                seconds(mean([step_seconds(run) for run in cell.runs])),
-                seconds(mean([run.number("train.seconds") for run in cell.runs])),
-                count(mean([run.number("train.tokens_per_second") for run in cell.runs])),
-                memory(mean([run.number("train.peak_memory_bytes") for run in cell.runs])),
-            ]
-        )
-    machines = sorted({machine_of(run) for cell in here for run in cell.runs} - {""})
+        newly = [percent([accuracy for accuracy, _ in fresh.get(mixer, [])])] if fresh else []
+        scores = [runs.cell("test.accuracy"), *newly, runs.cell("validation.accuracy"), _published(figure)]
+        steps, _, *training = runs.cells(*TRAINING)
+        step = seconds(mean([run.step_seconds for run in runs]))
+        table.rows.append([MIXERS[mixer], *scores, str(len(runs)), steps, step, *training])
+    every = Runs(run for runs in here.values() for run in runs)
     notes = [f"Published: {count(_published_steps(task))} steps."]
-    if any(run.number("train.timed_step_seconds") for cell in here for run in cell.runs):
+    if every.mean("train.timed_step_seconds"):
         notes.append("Step: timed before the training, where a time and not a number of steps was given.")
     if fresh:
         sizes = sorted({f"{examples:,}" for found in fresh.values() for _, examples in found})
         notes.append(f"Fresh test: {' or '.join(sizes)} newly generated examples, the same for all.")
-    if machines:
-        notes.append(f"On {'; '.join(machines)}.")
-    differences = sorted({text for cell in here for run in cell.runs for text in _differences(run)})
-    table.notes = [" ".join([*notes, *differences])]
+    differences = sorted({text for run in every for text in _differences(run)})
+    table.notes = [" ".join([" ".join(notes) + every.on(), *differences])]
     return table
 
 
@@ -165,67 +137,41 @@ def _fresh(run: Result) -> tuple[float, int] | None:
 
 def _differences(run: Result) -> list[str]:
     """Where the data isn't the official one, in the words of the data itself."""
-    data = run.values.get("data")
-    found = data.get("differences") if isinstance(data, dict) else None
+    found = run.section("data").get("differences")
     return [str(text) for text in found] if isinstance(found, list) else []
 
 
-def _after_fixed_times(results: list[Result]) -> list[Table]:
+def _curves(results: Runs) -> dict[tuple[str, str], list[LearningCurve]]:
+    """The curves of all runs that have one, by task and machine."""
+
+    def read(metrics: dict[str, Any]) -> dict[str, float]:
+        return {"accuracy": float(metrics["accuracy"])}
+
+    found = (learning_curve(run, read, tokens=False) for run in results if run.task in TITLES)
+    return by_machine(curve for curve in found if curve is not None)
+
+
+def _after_fixed_times(results: Runs) -> list[Table]:
     tables: list[Table] = []
-    for (task, machine), lines in curves(results).items():
-        mixers = [mixer for mixer in MIXERS if any(line.mixer == mixer for line in lines)]
-        if len(mixers) < 2:
+    for (task, machine), lines in _curves(results).items():
+        by_mixer = {mixer: mine for mixer in MIXERS if (mine := [line for line in lines if line.mixer == mixer])}
+        if len(by_mixer) < 2:
             continue
-        common = min(max(line.seconds[-1] for line in lines if line.mixer == mixer) for mixer in mixers)
-        times = [share * common for share in SHARES]
+        longest = {mixer: max(line.seconds[-1] for line in mine) for mixer, mine in by_mixer.items()}
+        times = [share * min(longest.values()) for share in SHARES]
         columns = ("Model", *(f"{time / 60:.3g} min" for time in times), "all its time")
         table = Table(f"{TITLES[task]}: best validation accuracy %, by training time", columns)
-        for mixer in mixers:
-            mine = [line for line in lines if line.mixer == mixer]
-            figures = [percent([line.best_until(time) for line in mine]) for time in [*times, float("inf")]]
-            longest = max(line.seconds[-1] for line in mine)
-            table.rows.append([MIXERS[mixer], *figures[:-1], f"{figures[-1]} ({longest / 60:.3g} min)"])
+        for mixer, mine in by_mixer.items():
+            figures = [percent([line.best_until(time, "accuracy") for line in mine]) for time in [*times, float("inf")]]
+            table.rows.append([MIXERS[mixer], *figures[:-1], f"{figures[-1]} ({longest[mixer] / 60:.3g} min)"])
         table.notes.append(f"Time in training steps alone, without evaluations, on {machine or 'one machine'}.")
         tables.append(table)
     return tables
 
 
-__all__ = ["MIXERS", "TITLES", "AccuracyCurve", "lra"]
-
-
-PLOT = "lra.png"
-
-
-@dataclass(frozen=True)
-class AccuracyCurve:
-    """One run's evaluations."""
-
-    mixer: str
-    seed: int
-    seconds: list[float]
-    """As `ponet.report.results.Evaluation` has them."""
-    accuracy: list[float]
-    """From 0 to 1, on the validation split."""
-
-    def best_until(self, seconds: float) -> float | None:
-        """The best accuracy within a time; None before the first evaluation."""
-        known = [value for time, value in zip(self.seconds, self.accuracy, strict=True) if time <= seconds * 1.001]
-        return max(known, default=None)
-
-
-def curves(results: list[Result]) -> dict[tuple[str, str], list[AccuracyCurve]]:
-    """The curves of all runs that have one, by task and machine."""
-    found: dict[tuple[str, str], list[AccuracyCurve]] = {}
-    for result in results:
-        curve = _curve(result)
-        if curve is not None:
-            found.setdefault((result.task, machine_of(result)), []).append(curve)
-    return found
-
-
-def plot(results: list[Result], folder: Path) -> Path | None:
+def plot(results: Runs, folder: Path) -> Path | None:
     """Draws a panel for each task and machine into `folder/lra.png`; nothing, and None, where there are no curves."""
-    found = {key: lines for key, lines in curves(results).items() if key[0] in TITLES}
+    found = _curves(results)
     if not found:
         return None
     plt = pyplot()
@@ -235,22 +181,12 @@ def plot(results: list[Result], folder: Path) -> Path | None:
     figure, axes = plt.subplots(rows, columns, figsize=(6 * columns, 3.8 * rows), squeeze=False)
     colours = dict(zip(MIXERS, plt.get_cmap("tab10").colors, strict=False))
     for axis, key in zip(axes.flat, panels, strict=False):
-        named: set[str] = set()
         for curve in found[key]:
-            if curve.mixer not in MIXERS:
-                continue
-            label = None if curve.mixer in named else MIXERS[curve.mixer]
-            named.add(curve.mixer)
-            axis.plot(
-                [time / 60 for time in curve.seconds],
-                [100 * value for value in curve.accuracy],
-                color=colours[curve.mixer],
-                linewidth=1.3,
-                label=label,
-            )
+            if curve.mixer in MIXERS:
+                style = {"color": colours[curve.mixer], "linewidth": 1.3}
+                draw_curve(axis, curve, "seconds", "accuracy", MIXERS[curve.mixer], **style)
         axis.set_title(f"{TITLES[key[0]]} ({key[1]})" if key[1] else TITLES[key[0]], fontsize=10)
-        axis.set_xlabel("minutes in training steps")
-        axis.set_ylabel("validation accuracy, %")
+        axis.set(xlabel="minutes in training steps", ylabel="validation accuracy, %")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     for axis in axes.flat[len(panels) :]:
@@ -259,9 +195,31 @@ def plot(results: list[Result], folder: Path) -> Path | None:
     return save_figure(figure, Path(folder) / PLOT)
 
 
-def _curve(result: Result) -> AccuracyCurve | None:
-    found = evaluations(result, lambda each: (each.seconds, float(each.figures["accuracy"])))
-    if not found:
-        return None
-    seconds, accuracy = map(list, zip(*found, strict=True))
-    return AccuracyCurve(result.mixer, result.seed, seconds, accuracy)
+PRETRAINED = ("Test %", "From scratch %", "Masked tokens %", "Seeds", "Steps", "Pre-training", "In all", "From scratch")
+"""The columns of the table of self-pre-training."""
+
+
+def _self_pretraining(runs: Runs, scratch: Runs) -> list[Table]:
+    table = Table("Long Range Arena: self-pre-training", ("Task, model", *PRETRAINED))
+    for task in ("listops", "text"):
+        for mixer in ("pooling", "fourier", "attention"):
+            if mine := runs.of(task, mixer):
+                beside, inputs = scratch.of(task, mixer), runs.of(f"{task}-inputs", mixer)
+                scores = [
+                    mine.cell("test.accuracy"),
+                    beside.cell("test.accuracy"),
+                    inputs.cell("validation.mlm_accuracy"),
+                ]
+                first, second = mine.mean("data.self_pretraining.seconds"), mine.mean("train.seconds")
+                whole = ABSENT if first is None or second is None else seconds(first + second)
+                times = [seconds(first), whole, beside.cell("train.seconds")]
+                name = f"{TITLES[task]}, {mixer_title(mixer)}"
+                table.rows.append([name, *scores, str(len(mine)), mine.cell("train.steps"), *times])
+    table.notes = [
+        "The encoder learns masked tokens of the task's own training inputs first, without labels, then the task. Mean "
+        "± standard deviation over seeds of the second part. Masked tokens: accuracy on validation inputs. Times are "
+        f"those in training steps of the first part, of both, and of the runs from scratch beside them.{runs.on()}",
+        "Made by `ponet train self-pretraining/<task>-inputs/<mixer> budget=10m`, then `ponet train "
+        "self-pretraining/<task>/<mixer> budget=15m`, and `ponet file`; shown by `ponet report lra`.",
+    ]
+    return [table] if table.rows else []

@@ -1,19 +1,8 @@
 """Suite `ops`: each op against the time to copy the bytes that it must move."""
 
-from pathlib import Path
-
-from ponet.report.benchmarks import (
-    Values,
-    absent,
-    collect,
-    greatest_spread,
-    machine_note,
-    made_by,
-    spread,
-)
+from ponet.report.benchmarks import Values, absent, greatest_spread, machine_note, made_by, spread
 from ponet.report.tables import ABSENT, Table, seconds
 
-SUITE = "ops"
 SIZES = ("heads", "documents", "segments", "tokens")
 BACKENDS = {"numba": "Numba", "triton": "Triton", "reference": "Reference"}
 MIXER = {
@@ -23,17 +12,12 @@ MIXER = {
 }
 
 
-def ops(results: Path) -> list[Table]:
-    """The tables of every result file."""
-    return collect(results, SUITE, "Ops", ops_tables, "layouts", "groups")
-
-
 def ops_tables(values: Values) -> list[Table]:
     """The tables of one result: one for each layout, and one for the whole mixer."""
     tables = [_layout(values, key) for key in values["layouts"]]
     if "mixer" in values["groups"]:
         tables.append(_mixer(values))
-    notes = [
+    tables[-1].notes += [
         "Bytes and operations are the least that an op can do with: every input read once, every result written once. "
         "Copy is the time of copying half that many bytes from one place to another, which moves as many; fresh is the "
         "same into memory that is allocated for it, as an op's results are. Of copy and of fresh are how near the op "
@@ -43,7 +27,6 @@ def ops_tables(values: Values) -> list[Table]:
         machine_note(values),
         made_by(values),
     ]
-    tables[-1].notes += notes
     return tables
 
 
@@ -59,22 +42,20 @@ def _layout(values: Values, key: str) -> Table:
     columns += [BACKENDS["reference"], *(["Faster"] if fused else []), "Spread"]
     table = Table(title, columns)
     for name, row in values["groups"].get(key, {}).items():
-        copy = row["copy"].get("median_seconds")
+        # older results have no "fresh"
+        measured = {each: row.get(each, {}) for each in ("copy", "fresh", "reference", *([fused] if fused else []))}
+        times = {each: cell.get("median_seconds") for each, cell in measured.items()}
         cells = [name, f"{row['bytes'] / 1e6:,.1f}", f"{row['operations'] / 1e6:,.1f}", _bound(values, row)]
-        allocated = row.get("fresh", {})  # older results haven't got it
-        fresh = allocated.get("median_seconds")
-        cells += [_time(row["copy"]), _time(allocated) if allocated else ABSENT]
-        reference = row["reference"].get("median_seconds")
-        measured = [row["copy"], row["reference"], *([allocated] if allocated else [])]
+        cells += [_time(measured["copy"]), _time(measured["fresh"])]
+        faster = []
         if fused:
-            took = row[fused].get("median_seconds")
-            measured.append(row[fused])
+            took, reference = times[fused], times["reference"]
             cells += [_time(row[fused]), f"{row['bytes'] / took / 1e9:,.1f}" if took else ABSENT]
-            cells += [f"{100 * each / took:.0f} %" if took and each else ABSENT for each in (copy, fresh)]
-        cells.append(_time(row["reference"]))
-        if fused:
-            cells.append(f"{reference / took:.1f}×" if took and reference else ABSENT)
-        table.rows.append([*cells, greatest_spread([spread(one) for one in measured])])
+            of = (times["copy"], times["fresh"])
+            cells += [f"{100 * each / took:.0f} %" if took and each else ABSENT for each in of]
+            faster = [f"{reference / took:.1f}×" if took and reference else ABSENT]
+        around = greatest_spread([spread(cell) for cell in measured.values()])
+        table.rows.append([*cells, _time(row["reference"]), *faster, around])
     return table
 
 
@@ -91,9 +72,8 @@ def _bound(values: Values, row: Values) -> str:
 def _mixer(values: Values) -> Table:
     """The whole mixer beside its matrix product and the published form."""
     directions, setup = values["groups"]["mixer"], values["setup"]["mixer"]
-    table = Table(
-        f"One whole mixer: T = {setup['tokens']:,}, d = 768, 12 heads, sentences", ("", *directions, "Spread")
-    )
+    title = f"One whole mixer: T = {setup['tokens']:,}, d = 768, 12 heads, sentences"
+    table = Table(title, ("", *directions, "Spread"))
     for key, name in MIXER.items():
         cells = [rows[key] for rows in directions.values()]
         table.rows.append([name, *map(_time, cells), greatest_spread([spread(cell) for cell in cells])])

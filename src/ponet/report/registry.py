@@ -4,24 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ponet.report import distillation, efficiency, lra, pretraining
+from ponet.report import distillation, efficiency, lra, pretraining, rows
 from ponet.report.ablations import ablations
+from ponet.report.benchmarks import Values, collect
 from ponet.report.documents import documents
-from ponet.report.embeddings import embeddings
-from ponet.report.fill_mask import fill_mask
 from ponet.report.glue import glue
 from ponet.report.headline import headline
 from ponet.report.lens import lens
 from ponet.report.long import long
-from ponet.report.long_inference import long_inference
-from ponet.report.ops import ops
+from ponet.report.ops import ops_tables
 from ponet.report.precision import precision
-from ponet.report.prediction import prediction
-from ponet.report.results import Result, load_results
-from ponet.report.retrieval import retrieval
-from ponet.report.segmentation import segmentation
-from ponet.report.self_pretraining import self_pretraining
-from ponet.report.summarization import summarization
+from ponet.report.results import Runs, load_results
 from ponet.report.tables import Table
 from ponet.report.transfer import transfer
 from ponet.utils.errors import PoNetError, suggest
@@ -38,9 +31,7 @@ class Report:
 
 
 def _runs(
-    suite: str,
-    tables: Callable[[list[Result]], list[Table]],
-    plot: Callable[[list[Result], Path], Path | None] | None = None,
+    suite: str, tables: Callable[[Runs], list[Table]], plot: Callable[[Runs, Path], Path | None] | None = None
 ) -> Report:
     """The report of a suite of runs, `results/<suite>/<task>/<mixer>/seed<k>`."""
 
@@ -51,32 +42,32 @@ def _runs(
     return Report(lambda results: tables(load_results(results, suite)), draw)
 
 
-def _with(report: Report, more: Callable[[Path], list[Table]]) -> Report:
-    """A report, and further tables behind its own."""
-    return Report(lambda results: [*report.tables(results), *more(results)], report.plots)
+def _benchmark(suite: str, title: str, tables: Callable[[Values], list[Table]], *needed: str) -> Report:
+    """The report of a benchmark, `results/<suite>/*.json`; the arguments are those of `collect`."""
+    return Report(lambda results: collect(results, suite, title, tables, *needed))
 
 
 REPORTS = {
     "ablations": Report(ablations),
     "distillation": _runs("distillation", distillation.distillation, distillation.plot),
     "documents": _runs("documents", documents),
-    "lra": _with(_runs("lra", lra.lra, lra.plot), self_pretraining),
+    "lra": Report(lra.lra, _runs("lra", lra.measured, lra.plot).plots),
     "precision": _runs("precision", precision),
     "pretraining": _runs("pretraining", pretraining.pretraining, pretraining.plot),
     "transfer": _runs("transfer", transfer),
     "efficiency": Report(efficiency.efficiency, efficiency.plots),
-    "embeddings": Report(embeddings),
-    "fill-mask": Report(fill_mask),
+    "embeddings": _benchmark("embeddings", "Embeddings", rows.embeddings_tables, "rows"),
+    "fill-mask": _benchmark("fill-mask", "Fill-mask", rows.fill_mask_tables, "rows"),
     "glue": Report(glue),
     "headline": Report(headline),
     "lens": Report(lens),
     "long": Report(long),
-    "long-inference": Report(long_inference),
-    "ops": Report(ops),
-    "predict": Report(prediction),
-    "retrieval": Report(retrieval),
-    "segmentation": Report(segmentation),
-    "summarization": Report(summarization),
+    "long-inference": _benchmark("long", "Very long documents", rows.long_tables, "lengths"),
+    "ops": _benchmark("ops", "Ops", ops_tables, "layouts", "groups"),
+    "predict": _benchmark("predict", "Prediction", rows.prediction_tables, "rows"),
+    "retrieval": _benchmark("retrieval", "Retrieval of sections", rows.retrieval_tables, "rows"),
+    "segmentation": _benchmark("segmentation", "Topic segmentation", rows.segmentation_tables, "rows"),
+    "summarization": _benchmark("summarization", "Extractive summarization", rows.summarization_tables, "rows"),
 }
 
 

@@ -80,6 +80,11 @@ def mean(values: Sequence[float | None]) -> float | None:
     return statistics.mean(known) if known else None
 
 
+def decimal(value: float | None) -> str:
+    """`0.123`."""
+    return ABSENT if value is None else f"{value:.3f}"
+
+
 def count(value: float | None) -> str:
     """`1,234`, and from a million on `1.23M`."""
     if value is None:

@@ -9,6 +9,7 @@ An entry there has these keys:
 - `cases`: a list of cases, by default all; lengths below `from` are left out
 """
 
+import operator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,9 @@ def target_table(results: Path, name: str, title: str, values: dict[str, Any]) -
             [bound] = [each for each in BOUNDS if each in entry]
             wanted, measured = float(entry[bound]), _measured(entry, values)
             if measured:
-                shown = ", ".join(
-                    f"{_case(case)}: {_ratio(value)}" if case else _ratio(value) for case, value in measured
-                )
+                shown = (f"{_case(case)}: {_ratio(value)}" if case else _ratio(value) for case, value in measured)
                 verdict = _verdict(bound, wanted, dict(measured))
-                table.rows.append([entry["what"], f"{BOUNDS[bound]} {wanted:g}", shown, verdict])
+                table.rows.append([entry["what"], f"{BOUNDS[bound]} {wanted:g}", ", ".join(shown), verdict])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise PoNetError(f"'{path}' has an entry that isn't a target: {entry!r}. Correct it.") from error
     return table if table.rows else None
@@ -56,25 +55,22 @@ def _measured(entry: dict[str, Any], values: dict[str, Any]) -> list[tuple[str, 
     """Case -> ratio, None where one of its figures is missing."""
     before, _, after = entry["figure"].partition("{case}")
     numerator, denominator = entry["ratio"]
-    if not after:
-        cases = [""]
-    elif "cases" in entry:
+    cases = [""]
+    if after and "cases" in entry:
         cases = entry["cases"]
-    else:
+    elif after:
         found = [_read(values, before.format(variant=variant).rstrip(".")) for variant in entry["ratio"]]
         cases = list(dict.fromkeys(case for each in found if isinstance(each, dict) for case in each))
-    known = values.get("lengths")
-    least = entry.get("from", 0)
-    cases = [case for case in cases if not case.isdecimal() or (int(case) in (known or []) and int(case) >= least)]
-    ratios = []
+    known, least = values.get("lengths"), entry.get("from", 0)
+    ratios: list[tuple[str, float | None]] = []
     for case in cases:
-        first, second = (
-            _read(values, entry["figure"].format(variant=variant, case=case)) for variant in (numerator, denominator)
-        )
-        ratios.append((case, first / second if first is not None and second else None))
-    if "lengths" in values:  # a length that wasn't measured is shown as such
-        return ratios
-    return [(case, value) for case, value in ratios if value is not None]
+        if case.isdecimal() and (int(case) not in (known or []) or int(case) < least):
+            continue
+        first, second = (_read(values, entry["figure"].format(variant=v, case=case)) for v in (numerator, denominator))
+        ratio = first / second if first is not None and second else None
+        if ratio is not None or "lengths" in values:  # a length that wasn't measured is shown as such
+            ratios.append((case, ratio))
+    return ratios
 
 
 def _read(values: Any, path: str) -> Any:
@@ -86,11 +82,8 @@ def _read(values: Any, path: str) -> Any:
 def _verdict(bound: str, wanted: float, measured: dict[str, float | None]) -> str:
     """NaN never meets anything."""
     known = {case: value for case, value in measured.items() if value is not None}
-    missed = [
-        _case(case)
-        for case, value in known.items()
-        if not (value >= wanted if bound == "at least" else value <= wanted)
-    ]
+    met = operator.ge if bound == "at least" else operator.le
+    missed = [_case(case) for case, value in known.items() if not met(value, wanted)]
     if not known:
         return "not measured"
     if not missed:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ponet.report.results import Result, machine_of
-from ponet.report.tables import ABSENT, Table, mean, percent
+from ponet.report.results import Runs, seeds
+from ponet.report.tables import ABSENT, Table
 
 REFERENCE = "BERT-Tiny"
 """A published encoder of about as many weights (4.4 million; 2 layers, d 128), pre-trained far longer: GLUE's test
@@ -44,30 +44,21 @@ SETS = {
     "stsb": TransferSet("STS-B", _CORRELATIONS, "validation", reference={"pearson": 74.3, "spearman": 73.6}),
 }
 """Recipe below `transfer/` -> data set."""
-MISSING = "missing"
-COLUMNS = (
-    "Data set",
-    *(f"{title} %" for title in STARTS.values()),
-    "Difference",
-    "Seeds",
-    f"{REFERENCE}, published %",
-)
+COLUMNS = ("Data set", *(f"{title} %" for title in STARTS.values()), "Difference", "Seeds", f"{REFERENCE}, published %")
 HOW = "Made by `ponet train transfer/<set>/pretrained` (and `scratch`) and `ponet file`"
 
 
-def transfer(results: list[Result]) -> list[Table]:
+def transfer(results: Runs) -> list[Table]:
     """One table: a row for each data set and metric, also where nothing was measured yet."""
     table = Table("Transfer: pre-trained against from scratch", COLUMNS)
-    known = [result for result in results if result.task in SETS and result.mixer in STARTS]
+    known = Runs(result for result in results if result.task in SETS and result.mixer in STARTS)
     if not known:
         table.notes.append(f"Nothing is measured yet. {HOW}.")
         return [table]
     for key, each in SETS.items():
-        sides = [[run for run in known if (run.task, run.mixer) == (key, start)] for start in STARTS]
+        sides = [known.of(key, start) for start in STARTS]
         for metric, name in each.metrics.items():
             table.rows.append([f"{each.title}, {name}", *_figures(each, metric, sides)])
-    rates = _rates(known)
-    machines = sorted({machine_of(run) for run in known} - {""})
     validation = ", ".join(each.title for each in SETS.values() if each.split == "validation")
     table.notes.append(
         "Mean ± standard deviation over seeds (pre-trained / from scratch); the difference is that of the means, in "
@@ -76,35 +67,29 @@ def transfer(results: list[Result]) -> list[Table]:
         f"{REFERENCE} has about as many weights (4.4 million) and was pre-trained far longer, on BERT's 3.3 billion "
         "words; its figures are GLUE's test scores from github.com/google-research/bert."
     )
-    if rates:
-        table.notes.append(f"{'. '.join(rates)}." + (f" On {'; '.join(machines)}." if machines else ""))
+    if rates := _rates(known):
+        table.notes.append(f"{'. '.join(rates)}.{known.on()}")
     table.notes.append(f"{HOW}; shown by `ponet report transfer`.")
     return [table]
 
 
-def _figures(each: TransferSet, metric: str, sides: list[list[Result]]) -> list[str]:
-    values = [[run.number(f"{each.split}.{metric}") for run in runs] for runs in sides]
-    means = [mean(side) for side in values]
-    cells = [percent(side) if runs else MISSING for side, runs in zip(values, sides, strict=True)]
-    pretrained, scratch = means
+def _figures(each: TransferSet, metric: str, sides: list[Runs]) -> list[str]:
+    path = f"{each.split}.{metric}"
+    cells = [runs.cell(path) if runs else "missing" for runs in sides]
+    pretrained, scratch = (runs.mean(path) for runs in sides)
     difference = ABSENT if pretrained is None or scratch is None else f"{100 * (pretrained - scratch):+.1f}"
-    seeds = " / ".join(str(len(runs)) for runs in sides)
-    if any(len(runs) < each.seeds for runs in sides):
-        seeds += f" of {each.seeds}"
     published = f"{each.reference[metric]:.1f}" if metric in each.reference else ABSENT
-    return [*cells, difference, seeds, published]
+    return [*cells, difference, seeds(each.seeds, *sides), published]
 
 
-def _rates(known: list[Result]) -> list[str]:
+def _rates(known: Runs) -> list[str]:
     """Each side's start and learning rate: `Pre-trained: ponet-tiny, learning rate 0.0003`; of a side with several,
     each with its data sets."""
     found: dict[str, dict[str, list[str]]] = {}
     for key, each in SETS.items():
-        for run in known:
-            recipe = run.values.get("recipe")
-            if run.task != key or not isinstance(recipe, dict):
-                continue
-            init, rate = recipe.get("model", {}).get("init"), recipe.get("training", {}).get("learning_rate")
+        for run in known.of(key):
+            init = run.section("recipe", "model").get("init")
+            rate = run.section("recipe", "training").get("learning_rate")
             if init is not None and rate is not None:
                 titles = found.setdefault(run.mixer, {}).setdefault(f"{init}, learning rate {rate:g}", [])
                 titles += [] if each.title in titles else [each.title]
