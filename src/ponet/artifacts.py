@@ -38,14 +38,8 @@ Result = TypeVar("Result")
 def locked(folder: Path, busy: str, wait: bool = False) -> Iterator[None]:
     """Holds a folder for this process alone; makes it where needed, and removes it again if it stays empty.
 
-    The lock ends with its process, however that ends.
-
-    Args:
-        busy: the sentence where another process holds it: printed with `wait`, else raised.
-        wait: whether to wait for that process.
-
-    Raises:
-        PoNetError: `busy`, or a folder that can't be written to.
+    The lock ends with its process, however that ends. Where another process holds it, `busy` is printed with `wait`,
+    else raised.
     """
     from filelock import FileLock, Timeout
 
@@ -81,18 +75,16 @@ def building(folder: Path, busy: str, wait: bool = False) -> Iterator[Path | Non
     """Yields an empty folder for the content of `folder`, or None where that is complete already.
 
     If the block ends well, what it has written, `manifest.json` included, becomes the content of `folder`; otherwise
-    nothing remains. What a killed process left is removed first.
-
-    Args:
-        busy, wait: as `locked`.
+    nothing remains. What a killed process left is removed first. `busy` and `wait` are as in `locked`.
 
     Raises:
         PoNetError: where `folder` holds other things, can't be written to, or is held by another process.
     """
     check_utf8_name(folder)
     with explained(folder):
-        other = sorted(_other_entries(folder))
-    if other:
+        complete = any((each / MANIFEST).is_file() for each in (folder, folder / STAGING))
+        there = sorted(path.name for path in folder.iterdir()) if folder.exists() and not complete else []
+    if other := [name for name in there if name not in (LOCK, STAGING)]:
         raise PoNetError(
             f"'{folder}' holds other things, such as '{other[0]}': move them away, or choose another folder."
         )
@@ -110,13 +102,6 @@ def building(folder: Path, busy: str, wait: bool = False) -> Iterator[Path | Non
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _other_entries(folder: Path) -> set[str]:
-    """What is in an incomplete folder and wasn't put there by `building`."""
-    if not folder.exists() or (folder / MANIFEST).is_file() or (folder / STAGING / MANIFEST).is_file():
-        return set()
-    return {path.name for path in folder.iterdir()} - {LOCK, STAGING}
-
-
 def _publish(folder: Path) -> None:
     """Moves up what has been completed, the manifest last: a process killed amid this leaves the rest to the next."""
     staging = folder / STAGING
@@ -131,9 +116,6 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yields an empty folder beside `folder`, whose place it takes if the block ends well; what was there is removed.
 
     The caller checks whether that may be removed.
-
-    Raises:
-        PoNetError: where the folder can't be written to, or the disk is full.
     """
     folder = folder.resolve()
     staging: Path | None = None
@@ -174,12 +156,8 @@ def checksums(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def damage(path: Path, size: int, checksum: str | None) -> str | None:
-    """How a file differs from what was written, to follow its name in a sentence; None where it doesn't.
-
-    Args:
-        size: bytes that were written.
-        checksum: their SHA-256; with None, the size alone is compared.
-    """
+    """How a file differs from the `size` bytes that were written, or (None: not compared) from their SHA-256, to follow
+    its name in a sentence; None where it doesn't."""
     try:
         actual = path.stat().st_size
         if actual != size:
@@ -266,31 +244,20 @@ def _blocked_interrupts() -> Iterator[None]:
 def progress(description: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """A progress bar with rate and time left where standard error is a terminal, removed at the end.
 
-    Yields a function that takes how many more of `total` are done.
-
-    Args:
-        unit: of `total`; "bytes" are shown as megabytes.
+    Yields a function that takes how many more of `total` are done, in `unit`s; "bytes" are shown as megabytes.
     """
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-    from rich.progress import Task as Bar
     from rich.text import Text
 
-    class Rate(TextColumn):
-        def render(self, task: Bar) -> Text:
+    class Rate(rich.TextColumn):
+        def render(self, task: rich.Task) -> Text:
             return Text("" if not task.speed else f"{task.speed:,.0f} {unit}/s")
 
+    of_bytes, of_others = (rich.DownloadColumn(), rich.TransferSpeedColumn()), (rich.MofNCompleteColumn(), Rate(""))
+    counts = of_bytes if unit == "bytes" else of_others
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), *counts, rich.TimeRemainingColumn())
     console = Console(stderr=True)
-    counts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(), Rate(""))
-    columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task(description, total=total)
         yield lambda count: bars.advance(bar, count)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ponet.config.files import available_recipes
-from ponet.config.names import TRAINER_NAMES
 from ponet.config.recipe import DATA_OPTIONS, load_recipe, recipe_from_dict, split_seeds
+from ponet.config.schema import TRAINER_NAMES
 from ponet.config.training import TrainingOptions
 from ponet.utils.errors import PoNetError
 

@@ -12,7 +12,7 @@ import pytest
 from safetensors import SafetensorError
 
 from ponet.artifacts import MANIFEST
-from ponet.training.checkpoints import CheckpointStore
+from ponet.training.folder import CheckpointStore
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import explained
 

@@ -15,7 +15,7 @@ from tests.training.tiny import TinyTask
 
 from ponet.artifacts import MANIFEST
 from ponet.config.recipe import Recipe
-from ponet.training.checkpoints import CheckpointStore
+from ponet.training.folder import CheckpointStore
 from ponet.training.run import TrainingInterruptedError, train
 from ponet.utils.errors import PoNetError
 

@@ -13,6 +13,3 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
     sys.exit(code)
-
-
-__all__ = ["main"]

@@ -4,19 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ponet.cli import (
-    distil,
-    embed,
-    explain,
-    export,
-    lra,
-    models,
-    pretrain,
-    reports,
-    runs,
-    sentence_benchmarks,
-    sentences,
-)
+from ponet.cli import annotate, distil, explain, lra, model_benchmarks, models, pretrain, reports, runs, sentences
 from ponet.cli.errors import set_up
 
 HELP = """
@@ -80,15 +68,15 @@ app.command()(runs.finetune)
 app.command()(runs.train)
 app.command()(runs.file)
 app.command()(models.evaluate)
-app.command()(models.predict)
-app.command()(export.export)
+app.command()(annotate.predict)
+app.command()(models.export)
 app.add_typer(reports.recipes, name="recipes")
 app.add_typer(models.tokenizer, name="tokenizer")
-app.add_typer(sentence_benchmarks.benchmark, name="benchmark")
+app.add_typer(model_benchmarks.benchmark, name="benchmark")
 app.add_typer(lra.lra, name="lra")
 app.add_typer(pretrain.pretrain, name="pretrain")
 app.command()(distil.distil)
-app.command()(embed.embed)
+app.command()(annotate.embed)
 app.command()(explain.explain)
 app.command()(sentences.segment)
 app.command()(sentences.summarize)

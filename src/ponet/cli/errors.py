@@ -1,7 +1,9 @@
 """How a command ends: a mistake of the user is one sentence and 2, Ctrl-C is 130, a closed pipe is quiet."""
 
 import functools
+import inspect
 import os
+import re
 import signal
 import sys
 import warnings
@@ -35,7 +37,8 @@ def set_up(verbose: bool) -> None:
 
 
 def handle_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorates a command so that an error ends it with one sentence and an exit code."""
+    """Decorates a command so that an error ends it with one sentence and an exit code, and so that each example in its
+    docstring, an indented line, is a paragraph of its help."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -69,6 +72,7 @@ def handle_errors(command: Callable[..., None]) -> Callable[..., None]:
             _tell(f"'{error.object[: error.end][-200:]}' isn't UTF-8, and what reads it takes nothing else: rename it.")
             raise typer.Exit(MISTAKE) from error
 
+    wrapped.__doc__ = re.sub(r"\n+(?=  \S)", "\n\n", inspect.getdoc(command) or "") or None
     return wrapped
 
 

@@ -3,39 +3,37 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option, Typer
 
 from ponet.cli.errors import MOST_SEED, handle_errors, say
+from ponet.utils.errors import PoNetError
 
-lra = typer.Typer(help="Prepare Long Range Arena's data, and look at it.", no_args_is_help=True)
+lra = Typer(help="Prepare Long Range Arena's data, and look at it.", no_args_is_help=True)
 
 Changes = Annotated[
     list[str] | None,
-    typer.Argument(
+    Argument(
         metavar="KEY=VALUE",
         help="source, cache, seed, contour_length, train_size, validation_size, test_size, workers.",
         show_default=False,
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Of the images.", min=0, max=MOST_SEED)]
+Seed = Annotated[int, Option(help="Of the images.", min=0, max=MOST_SEED)]
 
 
 @lra.command("data")
 @handle_errors
 def data(
-    task: Annotated[str, typer.Argument(help="listops, text, retrieval, retrieval-wikipedia, image or pathfinder.")],
+    task: Annotated[str, Argument(help="listops, text, retrieval, retrieval-wikipedia, image or pathfinder.")],
     changes: Changes = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Compare the checksum of every file.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="All that is known about the data, as JSON.")] = False,
+    verify: Annotated[bool, Option("--verify", help="Compare the checksum of every file.")] = False,
+    as_json: Annotated[bool, Option("--json", help="All that is known about the data, as JSON.")] = False,
 ) -> None:
     """Make or read a task's data; training finds it in the cache. Prints what there is and how it differs.
 
     For example:
-
       ponet lra data listops
-
       ponet lra data pathfinder contour_length=9 workers=1
-
       ponet lra data retrieval source=lra_release
     """
     import json
@@ -59,10 +57,10 @@ def data(
 @lra.command("sheet")
 @handle_errors
 def sheet(
-    out: Annotated[Path, typer.Option(help="The PNG file.")] = Path("pathfinder.png"),
-    contour_length: Annotated[int, typer.Option(help="Dashes in a curve: 6, 9 or 14.")] = 14,
+    out: Annotated[Path, Option(help="The PNG file.")] = Path("pathfinder.png"),
+    contour_length: Annotated[int, Option(help="Dashes in a curve: 6, 9 or 14.")] = 14,
     seed: Seed = 0,
-    each: Annotated[int, typer.Option(help="Images of each kind.", min=1, max=500)] = 24,
+    each: Annotated[int, Option(help="Images of each kind.", min=1, max=500)] = 24,
 ) -> None:
     """Newly made Pathfinder images on one sheet: those whose circles a curve joins, and those whose it doesn't."""
     from ponet.tasks.lra.pathfinder import draw_sheet
@@ -75,7 +73,6 @@ def _options(changes: list[str]) -> Any:
     from ponet.config.lra import DataOptions
     from ponet.config.schema import build
     from ponet.config.yaml import parse_value
-    from ponet.utils.errors import PoNetError
 
     raw = {}
     for change in changes:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from ponet.cli.errors import handle_errors, say
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from ponet.config.recipe import Recipe
 
 CHANGES = "Changes, dotted or by the last part: learning_rate=1e-4 data.max_length=512 seed=0,1,2"
-Changes = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=CHANGES)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove a run that is there, and train again.")]
+Changes = Annotated[list[str] | None, Argument(metavar="KEY=VALUE", help=CHANGES)]
+Overwrite = Annotated[bool, Option("--overwrite", help="Remove a run that is there, and train again.")]
 
 
 @handle_errors
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name (`ponet recipes`) or YAML file.")],
+    recipe: Annotated[str, Argument(metavar="RECIPE", help="A recipe's name (`ponet recipes`) or YAML file.")],
     changes: Changes = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder.  \\[default: runs/RECIPE/seedN]")] = None,
+    out: Annotated[Path | None, Option(help="The run folder.  \\[default: runs/RECIPE/seedN]")] = None,
     grid: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--grid",
             help="First try each combination of the recipe's grid once, and train with the best; "
             "grid.KEY=A,B changes the grid, grid.KEY=VALUE the trials.",
@@ -36,15 +36,10 @@ def train(
     """Train a recipe into a run folder; the same command takes up a training that was cut off.
 
     Examples:
-
       ponet train documents/imdb/pooling
-
       ponet train documents/hnd/pooling seed=0,1,2,3,4
-
       ponet train my-recipe.yaml max_steps=200 --out runs/trial
-
       ponet train lra/listops/pooling budget=25m
-
       ponet train glue/rte/ponet --grid grid.batch_size=16,32 seed=0,1,2
     """
     from ponet.config.recipe import load_recipe
@@ -58,38 +53,32 @@ def train(
 @handle_errors
 def finetune(
     data: Annotated[
-        str,
-        typer.Argument(metavar="DATA", help="A CSV, JSON lines or Parquet file, a folder of splits, or a hub name."),
+        str, Argument(metavar="DATA", help="A CSV, JSON lines or Parquet file, a folder of splits, or a hub name.")
     ],
     changes: Changes = None,
-    out: Annotated[Path, typer.Option(help="The run folder.")] = ...,  # type: ignore[assignment]
+    out: Annotated[Path, Option(help="The run folder.")] = ...,  # type: ignore[assignment]
     model: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="A checkpoint to start from: folder, bundled or hub name; none: a small model from scratch, with a "
             "tokenizer of the texts.  \\[default: the best bundled one]"
         ),
     ] = None,
-    text: Annotated[str | None, typer.Option(help="Column of the text.  \\[default: found]")] = None,
-    pair: Annotated[str | None, typer.Option(help="Column of a second text.")] = None,
+    text: Annotated[str | None, Option(help="Column of the text.  \\[default: found]")] = None,
+    pair: Annotated[str | None, Option(help="Column of a second text.")] = None,
     label: Annotated[
-        str | None, typer.Option(help="Column of the label, or several 0/1 columns: a,b,c.  \\[default: found]")
+        str | None, Option(help="Column of the label, or several 0/1 columns: a,b,c.  \\[default: found]")
     ] = None,
-    max_length: Annotated[int | None, typer.Option(help="Tokens kept of a text.  \\[default: 2048]")] = None,
+    max_length: Annotated[int | None, Option(help="Tokens kept of a text.  \\[default: 2048]")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a classifier on your own documents; no recipe to write.
 
     Examples:
-
       ponet finetune reviews.csv --out runs/reviews
-
       ponet finetune data/ --out runs/topics --text body --label topic
-
       ponet finetune long.jsonl --out runs/long --max-length 8192 epochs=5
-
       ponet finetune pairs.csv --out runs/pairs --model checkpoint seed=1
-
       ponet finetune russian.csv --out runs/russian --model none
     """
     from ponet.config.files import read_recipe
@@ -117,17 +106,15 @@ def finetune(
 
 @handle_errors
 def file(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Complete run folders.")],
-    results: Annotated[Path, typer.Option(help="The folder of result files.")] = Path("results"),
-    weights_mb: Annotated[float, typer.Option(help="The most megabytes of weights that go along.")] = 2.0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result that is there.")] = False,
+    runs: Annotated[list[Path], Argument(metavar="RUN", help="Complete run folders.")],
+    results: Annotated[Path, Option(help="The folder of result files.")] = Path("results"),
+    weights_mb: Annotated[float, Option(help="The most megabytes of weights that go along.")] = 2.0,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace a result that is there.")] = False,
 ) -> None:
     """Copy runs to results/SUITE/TASK/MIXER/seedN: the files that belong in a repository, small weights included.
 
     Examples:
-
       ponet file runs/lra/listops/pooling/seed0
-
       ponet file runs/lra/*/*/seed*
     """
     from ponet.training.export import export_run
@@ -153,11 +140,7 @@ def _choose(recipe: str, changes: list[str], out: Path | None, overwrite: bool) 
 
 
 def run_seeds(
-    make: "Callable[[list[str]], Recipe]",
-    changes: list[str],
-    out: Path | None,
-    overwrite: bool,
-    separate: bool = False,
+    make: "Callable[[list[str]], Recipe]", changes: list[str], out: Path | None, overwrite: bool, separate: bool = False
 ) -> list[Path]:
     """One run, or one for each of `seed=0,1,2`, each in a folder of its own, which are returned.
 
@@ -168,22 +151,18 @@ def run_seeds(
 
     seeds, rest = split_seeds(changes)
     recipes = [make([*rest, *([f"seed={seed}"] if seeds else [])]) for seed in seeds or [0]]
+    from ponet.training.distributed import process_index
+    from ponet.training.run import train as train_recipe
+
     folders: list[Path] = []
     for recipe in recipes:
         name = f"seed{recipe.seed}"
         default = Path("runs", *Path(recipe.name).parts, name)
         folders.append(default if out is None else out / name if separate or len(recipes) > 1 else out)
-        _run(recipe, folders[-1], overwrite)
+        result = train_recipe(recipe, folders[-1], overwrite)
+        if process_index() == 0:
+            say("\n".join(summary(result, folders[-1])))
     return folders
-
-
-def _run(recipe: "Recipe", out: Path, overwrite: bool) -> None:
-    from ponet.training.distributed import process_index
-    from ponet.training.run import train as train_recipe
-
-    result = train_recipe(recipe, out, overwrite)
-    if process_index() == 0:
-        say("\n".join(summary(result, out)))
 
 
 def summary(result: dict[str, Any], out: Path) -> list[str]:

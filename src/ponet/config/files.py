@@ -54,11 +54,8 @@ def available_recipes() -> list[str]:
 
 
 def read_recipe(name_or_path: str | Path) -> dict[str, Any]:
-    """The plain values of a recipe with all that it inherits, for `recipe_from_dict`; keys aren't checked yet.
-
-    Raises:
-        PoNetError: an unknown recipe, or a file that can't be read.
-    """
+    """The plain values of a recipe with all that it inherits, for `recipe_from_dict`; keys aren't checked yet. Raises
+    PoNetError: an unknown recipe, or a file that can't be read."""
     path, variant = _find(str(name_or_path))
     values = _merged(path, variant)
     init = check_section(values, "model", str(path)).get("init")
@@ -71,11 +68,7 @@ def read_recipe(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def check_section(values: Mapping[str, Any], section: str, source: str) -> dict[str, Any]:
-    """The section's keys and values, `{}` where it is null or missing.
-
-    Raises:
-        PoNetError: where it is something else.
-    """
+    """The section's keys and values, `{}` where it is null or missing. Raises PoNetError where it is something else."""
     value = values.get(section)
     if value is None:
         return {}

@@ -22,35 +22,25 @@ class PretrainingOptions:
 
     path: str | None = None
     """The folder that `ponet pretrain prepare` made."""
-
     objective: Objectives = "mlm+sso"
     """mlm+sso: masked words, and whether the second span follows the first, precedes it or is from elsewhere;
     mlm+nsp: follows or from elsewhere, as BERT (L_MN in the paper); mlm: masked words alone (L_OM)."""
-
     max_length: Length = 512
     """The most tokens in an example, special tokens included; at least 5."""
-
     last_length: Length | None = None
     """The most tokens in an example of the last phase; null: no such phase."""
-
     last_share: Share = 0.1
     """The last phase's share of the steps."""
-
     short_share: Share = 0.1
     """The share of examples of a random shorter length, so that a model also learns short texts."""
-
     mlm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """The share of tokens to predict: of ten, eight become [MASK], one another word, one stays."""
-
     whole_words: bool = False
     """Whether all pieces of a word are chosen together."""
-
     validation_examples: Count = 2000
     """How many examples of the held-out documents an evaluation takes, at most."""
-
     validation_length: Length | None = None
     """The most tokens in one of these; null: as `last_length`, else `max_length`."""
-
     verify: bool = True
     """Whether the checksum of every shard is compared before a training; it reads all data once."""
 

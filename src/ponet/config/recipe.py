@@ -9,28 +9,15 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from ponet.config.distillation import DistillationOptions
-from ponet.config.files import GRID, SECTIONS, available_recipes, check_section, read_recipe
+from ponet.config.files import GRID, SECTIONS, check_section, read_recipe
 from ponet.config.lra import LraMaskedOptions, LraOptions
-from ponet.config.names import nearest
 from ponet.config.pretraining import PretrainingOptions
-from ponet.config.schema import Seed, build, convert, short
+from ponet.config.schema import Seed, build, convert, nearest, short
 from ponet.config.sentences import SegmentationOptions, SummarizationOptions
 from ponet.config.text import TextOptions
 from ponet.config.training import TrainingOptions
 from ponet.config.yaml import dump_yaml, parse_value
 from ponet.utils.errors import PoNetError, suggest
-
-__all__ = [
-    "Recipe",
-    "TrainingOptions",
-    "available_recipes",
-    "check_seed",
-    "differences",
-    "load_recipe",
-    "read_recipe",
-    "recipe_from_dict",
-    "split_seeds",
-]
 
 DATA_OPTIONS: dict[str, type] = {
     "distillation": DistillationOptions,
@@ -72,11 +59,8 @@ class Recipe:
 
 
 def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """A recipe by name (`documents/imdb/pooling`) or file, with `key=value` overrides applied.
-
-    Raises:
-        PoNetError: unknown recipe, task or key (naming the nearest), or a value of another type.
-    """
+    """A recipe by name (`documents/imdb/pooling`) or file, with `key=value` overrides applied. Raises PoNetError:
+    unknown recipe, task or key (naming the nearest), or a value of another type."""
     return recipe_from_dict(read_recipe(name_or_path), overrides, str(name_or_path))
 
 
@@ -144,11 +128,7 @@ def differences(one: Recipe, other: Recipe, ignore: Iterable[str] = ()) -> list[
 
 
 def check_seed(value: Any, where: str = "seed") -> int:
-    """The value as a seed, which every generator of random numbers takes.
-
-    Raises:
-        PoNetError: another value, naming `where`.
-    """
+    """The value as a seed, which every generator of random numbers takes; PoNetError, naming `where`, for another."""
     seed: int = convert(value, Seed, where)
     return seed
 
@@ -162,11 +142,8 @@ def _split_override(text: str) -> tuple[str, str]:
 
 def _place(key: str, options: type) -> tuple[str, str]:
     """The section ("" for the top) and name that an override's key means."""
-    known = {
-        "data": [entry.name for entry in fields(options)],
-        "model": list(_model_types()),
-        "training": [entry.name for entry in fields(TrainingOptions)],
-    }
+    data, training = ([entry.name for entry in fields(kind)] for kind in (options, TrainingOptions))
+    known = {"data": data, "model": list(_model_types()), "training": training}
     dotted = [f"{section}.{name}" for section in SECTIONS for name in known[section]]
     if key in dotted:
         section, _, name = key.partition(".")

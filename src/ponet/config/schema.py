@@ -1,7 +1,7 @@
 """Types of settings, checked by pydantic, with every error as one sentence."""
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, wraps
 from typing import (
     Annotated,
@@ -20,7 +20,6 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import ErrorDetails
 
-from ponet.config.names import nearest
 from ponet.utils.errors import PoNetError, suggest
 
 T = TypeVar("T")
@@ -40,16 +39,46 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Text = Annotated[str, Field(min_length=1)]
 Key = Annotated[str, BeforeValidator(lambda key: str(key) if isinstance(key, int) else key)]
 """A key of a mapping that is text: YAML reads the class names in `{0: 1.5}` as numbers."""
+_THEIRS = {
+    "training.epochs": "num_train_epochs num_epochs",
+    "training.learning_rate": "lr",
+    "training.schedule": "lr_scheduler_type",
+    "training.warmup": "warmup_ratio warmup_steps",
+    "training.batch_size": "per_device_train_batch_size per_device_eval_batch_size",
+    "training.gradient_accumulation": "gradient_accumulation_steps",
+    "training.eval_every": "eval_steps eval_strategy evaluation_strategy",
+    "training.log_every": "logging_steps",
+    "training.checkpoint_every": "save_steps save_strategy",
+    "training.keep_checkpoints": "save_total_limit",
+    "training.metric": "metric_for_best_model",
+    "training.patience": "early_stopping_patience",
+    "training.adam_eps": "adam_epsilon",
+    "training.precision": "bf16 fp16",
+    "training.sharded": "fsdp",
+    "training.compile": "torch_compile",
+    "training.workers": "dataloader_num_workers",
+    "training.drop_last": "dataloader_drop_last",
+    "data.max_length": "max_seq_length max_seq_len model_max_length",
+    "data.tokenizer": "tokenizer_name",
+    "data.path": "train_file dataset_name",
+    "data.text": "text_column_name",
+    "data.label": "label_column_name",
+    "data.mlm_rate": "mlm_probability",
+    "model.init": "model_name_or_path model_name",
+    "seed": "data_seed",
+    "--out": "output_dir",
+    "--overwrite": "overwrite_output_dir",
+}
+TRAINER_NAMES = {name: ours for ours, names in _THEIRS.items() for name in names.split()}
+"""What Hugging Face's Trainer and its example scripts call our keys and options."""
 
 
 @dataclass_transform(kw_only_default=True)
 def options(section: str) -> Callable[[type[T]], type[T]]:
     """Class decorator: a strict pydantic dataclass for a section of a recipe, with a documented field for each key.
 
-    A wrong value raises PoNetError instead of pydantic's ValidationError, also through `dataclasses.replace`.
-
-    Args:
-        section: what messages call it (`data`, `training`).
+    A wrong value raises PoNetError instead of pydantic's ValidationError, also through `dataclasses.replace`. Messages
+    call the section `section`.
     """
 
     def decorate(cls: type[T]) -> type[T]:
@@ -70,11 +99,9 @@ def options(section: str) -> Callable[[type[T]], type[T]]:
 
 
 def build(options: type[T], values: Mapping[str, Any], section: str, raw: Mapping[str, str] | None = None) -> T:
-    """An instance of the dataclass `options` from plain YAML values.
+    """An instance of the dataclass `options` from plain YAML values, by the names of its fields.
 
     Args:
-        options: a dataclass, each field with a type.
-        values: field name to value.
         section: what messages call it (`data`, `training`).
         raw: the text as typed, for the values that came from the command line.
 
@@ -130,6 +157,12 @@ def _adapter(wanted: Any) -> TypeAdapter[Any]:
 def short(text: str) -> str:
     """The beginning of a text that may be of any length, for a message."""
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """As `suggest`, for the Trainer's names too."""
+    theirs = key.rpartition(".")[2]
+    return f" It is {TRAINER_NAMES[theirs]} here." if theirs in TRAINER_NAMES else suggest(key, known)
 
 
 def _class_error(cls: type, section: str, problems: list[ErrorDetails], values: Mapping[str, Any]) -> str:
@@ -201,10 +234,8 @@ def _describe(wanted: Any) -> str:
 
 
 def _show(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
     if isinstance(value, str):
         return f"the text '{short(value)}'"
     return short(f"the number {value}" if isinstance(value, (int, float)) else f"{value}")

@@ -28,87 +28,63 @@ class TextOptions:
     splits (train.*, validation.*, test.*), of a folder of .txt files for each class, or as `save_to_disk` of the
     `datasets` library leaves it; the name of a set in the data folder (`imdb`); or a hub name (`owner/name`,
     `owner/name:config`), of which a copy in the data folder (`name/config`) is taken where there is one."""
-
     splits: dict[SplitName, Text | None] | None = None
     """Our splits (train, validation, test) -> what the data calls them, where that isn't a usual name
     (`{validation: validation_matched}`); null leaves one out, so that rows may be set aside for it instead."""
-
     text: Text | None = None
     """Column of the text; default: found by its usual names."""
-
     pair: Text | None = None
     """Column of the second text, where the task is about two; default: found by the usual pairs of names."""
-
     pairs: Literal["joined", "separate"] = "joined"
     """How two texts are read. joined: as one sequence, [CLS] A [SEP] B [SEP], cut to `max_length` together. separate:
     each as a document of its own, `max_length` tokens at most; the classifier compares their vectors a and b, by
     `[a, b, a * b, |a - b|]`."""
-
     label: Text | Annotated[list[Text], Field(min_length=1)] | None = None
     """Column of the label, or several 0/1 columns (`a,b,c`) for multi-label; default: found by its usual names."""
-
     kind: Literal["auto", "single_label", "multi_label", "regression"] = "auto"
     """auto: lists (as text too) are multi-label, numbers with a fraction are regression, anything else is
     single-label."""
-
     missing: Names | None = None
     """What stands for no label, as `[NA, unknown]`; default: NaN, NA, null and the like in a column of numbers. `[]`:
     none, so that NA may be a class."""
-
     class_names: Names | None = None
     """Names of the classes (`[a,b,c]`) where the label column holds ids from 0, or 0 and 1 for each class."""
-
     max_length: Annotated[int, Field(ge=8, le=MAX_COUNT)] = 2048
     """The most tokens of a text (of two joined texts), special tokens included; at least 8."""
-
     window: Annotated[int, Field(ge=8, le=MAX_COUNT)] | None = None
     """A text of more tokens is read in windows of about equal size, of so many at most ([CLS] and [SEP] included): each
     is a document of its own, and the classifier reads the mean of their vectors. For models that read no more, as
     BERT's 512. null: every text is one document."""
-
     keep: Literal["head", "tail", "both"] = "head"
     """Which tokens of a text over `max_length` are read: the first, the last, or half from each end."""
-
     segments: Literal["sentences", "paragraphs", "fixed", "none"] = "sentences"
     """What a segment of the text is; none: the whole text is one."""
-
     segment_length: Count = 64
     """Tokens a segment where `segments` is fixed."""
-
     validation_fraction: Fraction = 0.1
     """Share of the training rows set aside for validation where the data has no validation split."""
-
     test_fraction: Fraction = 0.0
     """Share of the training rows set aside for the test where the data has no test split; 0 for no test."""
-
     resplit: bool = False
     """Whether the data's own splits are merged and drawn again from all rows, by the two fractions: where the test
     split is small, several draws are more reliable than one."""
-
     split_seed: NonNegativeInt | None = 0
     """Draws the rows set aside and those chosen by the limits. null: the recipe's seed, so that each seed has splits
     of its own."""
-
     overlap: Literal["keep", "drop"] = "keep"
     """What happens to training rows whose text occurs word for word in the validation or test split too; drop removes
     them from training. Published splits have such rows, and figures on them are too good."""
-
     limit_train: Count | None = None
     """At most that many training rows, drawn at random."""
-
     limit_validation: Count | None = None
     """At most that many validation rows, drawn at random."""
-
     limit_test: Count | None = None
     """At most that many test rows, drawn at random."""
-
     class_weights: Literal["none", "balanced"] | dict[Key, NonNegativeFloat] = "none"
     """none | balanced | a number a class name: how much an example of a class counts in the loss."""
-
     tokenizer: Text | None = None
     """A tokenizer's folder, a vocab.txt, a name in the data folder or on the hub; default: the checkpoint's, else a
     WordPiece vocabulary trained on the training texts."""
-
     vocab_size: Annotated[int, Field(ge=100)] = 16_000
     """Size of that vocabulary, at most; at least 100."""
 

@@ -69,11 +69,8 @@ def parse_value(text: str) -> Any:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        PoNetError: where the file is missing, unreadable, not UTF-8, not YAML, or holds something else.
-    """
+    """The mapping in a YAML file. Raises PoNetError where the file is missing, unreadable, not UTF-8, not YAML, or
+    holds something else."""
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:

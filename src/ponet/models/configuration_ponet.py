@@ -11,33 +11,17 @@ from transformers.configuration_utils import PreTrainedConfig
 from ponet.models.standalone import AUTO_MAP, copy_model_code
 
 _POSITIVE = (
-    "vocab_size",
-    "hidden_size",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "num_sentence_labels",
-    "sentence_hidden_size",
-    "classifier_hidden_size",
-    "chunk_size",
-    "attention_window",
-    "external_memory",
-    "linformer_features",
-    "linformer_length",
-    "lsh_chunk_length",
-    "lsh_hashes",
-    "nystrom_landmarks",
-    "performer_features",
+    *("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings"),
+    *("num_sentence_labels", "sentence_hidden_size", "classifier_hidden_size", "chunk_size", "attention_window"),
+    *("external_memory", "linformer_features", "linformer_length", "lsh_chunk_length", "lsh_hashes"),
+    *("nystrom_landmarks", "performer_features"),
 )
 _COUNTS = ("num_hidden_layers", "type_vocab_size", "sentence_layers", "sentence_adapter_rank")
-_MOST_LAYERS = 10_000
 _PROBABILITIES = (
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "activation_dropout_prob",
-    "classifier_dropout",
-    "sentence_threshold",
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "activation_dropout_prob"),
+    *("classifier_dropout", "sentence_threshold"),
 )
+_MOST_LAYERS = 10_000
 _PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
 

@@ -32,7 +32,6 @@ def check_weights(
 
     Args:
         place: the checkpoint, for the message.
-        model: as loaded; its class and configuration define what is needed.
         info: `from_pretrained`'s loading info.
         new_head: whether a head may be new even where the checkpoint is of this class.
         changed: whether the caller changed the configuration: mixers may then be new, and weights left over.
@@ -61,11 +60,7 @@ def check_weights(
 
 
 def refuse_missing(place: str, model: nn.Module, missing: Iterable[str]) -> None:
-    """Raises an error where any weights of a model are missing.
-
-    Raises:
-        WeightsError: naming the first few weights, and how many there are.
-    """
+    """Raises WeightsError where any weights of a model are missing."""
     names = sorted(missing)
     if names:
         raise WeightsError(
@@ -75,11 +70,7 @@ def refuse_missing(place: str, model: nn.Module, missing: Iterable[str]) -> None
 
 
 def check_finite(place: str, model: nn.Module) -> None:
-    """Raises an error where weights aren't finite numbers.
-
-    Raises:
-        WeightsError: naming the first few weights, and how many there are.
-    """
+    """Raises WeightsError where weights aren't finite numbers."""
     broken = [name for name, value in model.state_dict().items() if not _finite(value)]
     if broken:
         raise WeightsError(f"'{place}' has {_count(broken)} with NaN or infinity among the numbers: {_some(broken)}.")

@@ -8,7 +8,7 @@ its batch. Parameters are named as published, and never replaced: whatever is fa
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple, TypeVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -29,15 +29,21 @@ from transformers.modeling_outputs import (
 )
 from transformers.modeling_utils import PreTrainedModel
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
 
 from ponet.mixers import build_mixer
 from ponet.mixers.fused_linear import is_plain
 from ponet.mixers.pooling_chunks import chunk_bounds
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.loading import check_finite, check_weights
-from ponet.models.packing import PackedBatch, PoNetInputs, find_special_tokens, pack, with_named_inputs
-from ponet.models.padding import computes_on_rows, read_rows
+from ponet.models.packing import (
+    PackedBatch,
+    PoNetInputs,
+    computes_on_rows,
+    find_special_tokens,
+    model_forward,
+    pack,
+    read_rows,
+)
 from ponet.ops.dispatch import choose_for, mean_aggregation
 from ponet.ops.dropout import RepeatableDropout, dropout, repeatable_dropout
 from ponet.ops.hooks import are_plain, has_hooks, is_transformed
@@ -103,9 +109,8 @@ def _needs_rows(table: nn.Module) -> bool:
 
 def _slice(batch: PackedBatch, begin: int, end: int) -> PackedBatch:
     """The tokens `begin : end` of a batch, with the layout of all."""
-    tokens, positions, token_types, layout, is_packed = batch
-    token_types = None if token_types is None else token_types[begin:end]
-    return PackedBatch(tokens[begin:end], positions[begin:end], token_types, layout, is_packed)
+    types = None if batch.token_types is None else batch.token_types[begin:end]
+    return batch._replace(tokens=batch.tokens[begin:end], positions=batch.positions[begin:end], token_types=types)
 
 
 def _reads_chunks(chunk_size: int, num_tokens: int) -> bool:
@@ -128,14 +133,14 @@ def _concatenate(chunks: Iterable[Tensor], total: int) -> Tensor:
     return whole
 
 
-class PoNetSelfOutput(nn.Module):
-    """The modules behind the mixer: a linear map (not in FNet) and dropout; and the block's LayerNorm."""
+class PoNetOutput(nn.Module):
+    """What is behind the mixer, and the feed-forward's second half: a linear map from `width` channels (none in FNet's
+    mixing block) and dropout; and the block's LayerNorm."""
 
-    def __init__(self, config: PoNetConfig, has_projection: bool) -> None:
+    def __init__(self, config: PoNetConfig, width: int | None) -> None:
         super().__init__()
-        d = config.hidden_size
-        self.dense = nn.Linear(d, d) if has_projection else nn.Identity()
-        self.LayerNorm = nn.LayerNorm(d, eps=config.layer_norm_eps)
+        self.dense = nn.Identity() if width is None else nn.Linear(width, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
 
@@ -146,7 +151,7 @@ class PoNetAttention(nn.Module):
         super().__init__()
         mixer = build_mixer(mixer_type, config)
         self.self = mixer
-        self.output = PoNetSelfOutput(config, mixer.has_output_projection)
+        self.output = PoNetOutput(config, config.hidden_size if mixer.has_output_projection else None)
         self.pre_norm = config.norm_position == "pre"
         self.checkpointing = config.mixer_checkpointing
 
@@ -194,16 +199,6 @@ class PoNetIntermediate(nn.Module):
         return dropout(self.activation(x), self.dropout)
 
 
-class PoNetOutput(nn.Module):
-    """The modules of the feed-forward's second half, and the block's LayerNorm."""
-
-    def __init__(self, config: PoNetConfig) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.intermediate_size, config.hidden_size)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-
-
 class PoNetLayer(GradientCheckpointingLayer):
     """One layer: mixing block, feed-forward block; post-norm or pre-norm."""
 
@@ -211,7 +206,7 @@ class PoNetLayer(GradientCheckpointingLayer):
         super().__init__()
         self.attention = PoNetAttention(config, mixer_type)
         self.intermediate = PoNetIntermediate(config)
-        self.output = PoNetOutput(config)
+        self.output = PoNetOutput(config, config.intermediate_size)
         self.pre_norm = config.norm_position == "pre"
 
     def forward(
@@ -309,6 +304,9 @@ class _GeluLinear(Function):
         return dx, d_weight, d_bias, None
 
 
+Output = TypeVar("Output", bound=ModelOutput)
+
+
 class EncodedBatch(NamedTuple):
     """The encoder's result for a batch, still packed; what it shows to the caller is padded already."""
 
@@ -324,6 +322,10 @@ class EncodedBatch(NamedTuple):
     def layout(self) -> AnyLayout:
         """Where documents and segments are among the tokens."""
         return self.batch.layout
+
+    def output(self, kind: type[Output], **values: Any) -> Output:
+        """A model's output, with those of the encoder that the caller asked for."""
+        return kind(**values, hidden_states=self.hidden_states, attentions=self.attentions)
 
 
 class PoNetEncoder(nn.Module):
@@ -500,8 +502,7 @@ class PoNetModel(PoNetPreTrainedModel):
         assert self.pooler is not None
         return self.pooler(encoded.layout.first_tokens(encoded.hidden))
 
-    @can_return_tuple
-    @with_named_inputs
+    @model_forward
     def forward(self, **inputs: Unpack[PoNetInputs]) -> BaseModelOutputWithPooling:
         """Encodes a batch: see [`PoNetInputs`][ponet.models.packing.PoNetInputs] for the arguments.
 
@@ -512,12 +513,8 @@ class PoNetModel(PoNetPreTrainedModel):
             ValueError: for arguments that don't fit together, or documents longer than the model has positions.
         """
         encoded = self.encode(**inputs)
-        return BaseModelOutputWithPooling(
-            last_hidden_state=encoded.batch.pad(encoded.hidden),
-            pooler_output=None if self.pooler is None else self.pool(encoded),
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
+        hidden, pooled = encoded.batch.pad(encoded.hidden), None if self.pooler is None else self.pool(encoded)
+        return encoded.output(BaseModelOutputWithPooling, last_hidden_state=hidden, pooler_output=pooled)
 
 
 def mean_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
@@ -616,8 +613,7 @@ class PoNetForPreTraining(_PoNetWithDecoder):
         self.cls = PoNetPreTrainingHeads(config, with_relationship=True)
         self.post_init()
 
-    @can_return_tuple
-    @with_named_inputs
+    @model_forward
     def forward(
         self,
         labels: Tensor | None = None,
@@ -646,14 +642,13 @@ class PoNetForPreTraining(_PoNetWithDecoder):
         if next_sentence_label is not None:
             sso_loss = mean_cross_entropy(relationship, next_sentence_label).to(self.dtype)
         losses = [loss for loss in (mlm_loss, sso_loss) if loss is not None]
-        return PoNetForPreTrainingOutput(
+        return encoded.output(
+            PoNetForPreTrainingOutput,
             loss=torch.stack(losses).sum() if losses else None,
             mlm_loss=mlm_loss,
             sso_loss=sso_loss,
             prediction_logits=batch.pad(scores) if prediction_positions is None else scores,
             seq_relationship_logits=relationship,
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
         )
 
 
@@ -668,8 +663,7 @@ class PoNetForMaskedLM(_PoNetWithDecoder):
         self.cls = PoNetPreTrainingHeads(config, with_relationship=False)
         self.post_init()
 
-    @can_return_tuple
-    @with_named_inputs
+    @model_forward
     def forward(self, labels: Tensor | None = None, **inputs: Unpack[PoNetInputs]) -> MaskedLMOutput:
         """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
 
@@ -678,12 +672,8 @@ class PoNetForMaskedLM(_PoNetWithDecoder):
         """
         encoded = self.ponet.encode(**inputs)
         scores = self.cls.predictions(encoded.hidden)
-        return MaskedLMOutput(
-            loss=_token_loss(self, encoded, scores, labels),
-            logits=encoded.batch.pad(scores),
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
+        loss = _token_loss(self, encoded, scores, labels)
+        return encoded.output(MaskedLMOutput, loss=loss, logits=encoded.batch.pad(scores))
 
 
 def _token_loss(model: PoNetPreTrainedModel, encoded: EncodedBatch, scores: Tensor, labels: Tensor | None) -> Any:
@@ -710,8 +700,7 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
             )
         self.post_init()
 
-    @can_return_tuple
-    @with_named_inputs
+    @model_forward
     def forward(
         self, labels: Tensor | None = None, window_counts: Tensor | None = None, **inputs: Unpack[PoNetInputs]
     ) -> SequenceClassifierOutput:
@@ -728,12 +717,8 @@ class PoNetForSequenceClassification(PoNetPreTrainedModel):
         if window_counts is not None:
             vectors = _window_means(vectors, window_counts)
         logits = self.classifier(self.dropout(vectors))
-        return SequenceClassifierOutput(
-            loss=None if labels is None else self._loss(logits, labels).to(self.dtype),
-            logits=logits,
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
+        loss = None if labels is None else self._loss(logits, labels).to(self.dtype)
+        return encoded.output(SequenceClassifierOutput, loss=loss, logits=logits)
 
     def _document_vectors(self, encoded: EncodedBatch) -> Tensor:
         """One vector for each document `[B, d]`, or for each pair of documents `[B / 2, 4 d]`."""
@@ -797,8 +782,7 @@ class PoNetForTokenClassification(PoNetPreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, self.num_labels)
         self.post_init()
 
-    @can_return_tuple
-    @with_named_inputs
+    @model_forward
     def forward(self, labels: Tensor | None = None, **inputs: Unpack[PoNetInputs]) -> TokenClassifierOutput:
         """Takes the arguments of [`PoNetInputs`][ponet.models.packing.PoNetInputs] and those below.
 
@@ -807,12 +791,8 @@ class PoNetForTokenClassification(PoNetPreTrainedModel):
         """
         encoded = self.ponet.encode(**inputs)
         scores = self.classifier(self.dropout(encoded.hidden))
-        return TokenClassifierOutput(
-            loss=_token_loss(self, encoded, scores, labels),
-            logits=encoded.batch.pad(scores),
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
+        loss = _token_loss(self, encoded, scores, labels)
+        return encoded.output(TokenClassifierOutput, loss=loss, logits=encoded.batch.pad(scores))
 
 
 class PoNetForQuestionAnswering(PoNetPreTrainedModel):
@@ -824,8 +804,7 @@ class PoNetForQuestionAnswering(PoNetPreTrainedModel):
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
         self.post_init()
 
-    @can_return_tuple
-    @with_named_inputs
+    @model_forward
     def forward(
         self,
         start_positions: Tensor | None = None,
@@ -852,14 +831,8 @@ class PoNetForQuestionAnswering(PoNetPreTrainedModel):
             ends = zip(rows.unbind(-1), (start_positions, end_positions), strict=True)
             losses = [_answer_loss(row_scores, real, positions) for row_scores, positions in ends]
             loss = torch.stack(losses).mean().to(self.dtype)
-        logits = scores[None] if encoded.batch.is_packed else rows
-        return QuestionAnsweringModelOutput(
-            loss=loss,
-            start_logits=logits[..., 0],
-            end_logits=logits[..., 1],
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
+        starts, stops = (scores[None] if encoded.batch.is_packed else rows).unbind(-1)
+        return encoded.output(QuestionAnsweringModelOutput, loss=loss, start_logits=starts, end_logits=stops)
 
 
 def _answer_loss(rows: Tensor, real: Tensor, positions: Tensor) -> Tensor:
@@ -881,8 +854,7 @@ class PoNetForMultipleChoice(PoNetPreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, 1)
         self.post_init()
 
-    @can_return_tuple
-    @with_named_inputs
+    @model_forward
     def forward(
         self, labels: Tensor | None = None, num_choices: int | None = None, **inputs: Unpack[PoNetInputs]
     ) -> MultipleChoiceModelOutput:
@@ -912,12 +884,8 @@ class PoNetForMultipleChoice(PoNetPreTrainedModel):
             )
         scores = self.classifier(self.dropout(self.ponet.pool(encoded)))
         logits = scores.reshape(-1, num_choices)
-        return MultipleChoiceModelOutput(
-            loss=None if labels is None else mean_cross_entropy(logits, labels).to(self.dtype),
-            logits=logits,
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
+        loss = None if labels is None else mean_cross_entropy(logits, labels).to(self.dtype)
+        return encoded.output(MultipleChoiceModelOutput, loss=loss, logits=logits)
 
 
 @dataclass
@@ -1041,8 +1009,7 @@ class PoNetForSentenceScoring(PoNetPreTrainedModel):
         self.adapter = PoNetAdaptedEncoder(self.ponet, rank) if rank else None
         self.post_init()
 
-    @can_return_tuple
-    @with_named_inputs
+    @model_forward
     def forward(
         self, labels: Tensor | None = None, sentence_ids: Tensor | None = None, **inputs: Unpack[PoNetInputs]
     ) -> PoNetSentenceScoringOutput:
@@ -1070,13 +1037,12 @@ class PoNetForSentenceScoring(PoNetPreTrainedModel):
                 logits.float(), labels.float().clamp(min=0), weight=known.float(), reduction="sum"
             )
             loss = (losses / known.sum().clamp(min=1)).to(self.dtype)
-        return PoNetSentenceScoringOutput(
+        return encoded.output(
+            PoNetSentenceScoringOutput,
             loss=loss,
             logits=logits,
             cu_sentences=cu_sentences,
             sentence_states=vectors,
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
         )
 
     def _sentences(self, encoded: EncodedBatch, input_ids: Tensor | None, sentence_ids: Tensor | None) -> Tensor:

@@ -1,14 +1,21 @@
-"""Pads and unpads at the public interface: a batch is packed once before the encoder, and padded once after it."""
+"""Pads and unpads at the public interface: a batch is packed once before the encoder, and padded once after it.
+
+Packing needs the documents' lengths as numbers, which a traced model doesn't have: what `torch.export` and
+`torch.compile` follow computes on rows as they are, padding included, with the same result at real tokens
+(`PoNetConfig.execution`).
+"""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers.utils.generic import can_return_tuple
 
+from ponet.mixers import takes_padded
 from ponet.models.configuration_ponet import PoNetConfig
 from ponet.ops.layout import Layout
 from ponet.ops.padded import AnyLayout, PaddedLayout, shifted
@@ -63,22 +70,22 @@ _FIRST = tuple(PoNetInputs.__annotations__)[:8]  # of every signature, as in BER
 Forward = TypeVar("Forward", bound=Callable[..., Any])
 
 
-def with_named_inputs(forward: Forward) -> Forward:
+def model_forward(forward: Forward) -> Forward:
     """Gives `forward(self, ..., **inputs: Unpack[PoNetInputs])` a signature that names each of the inputs.
 
     Libraries read the signature and drop what it doesn't name: the Trainer columns of a data set, sentence-transformers
-    arguments. The inputs up to `cu_seqlens` come first and may be given by position.
+    arguments. The inputs up to `cu_seqlens` come first and may be given by position. With `return_dict=False` the
+    result is a tuple.
     """
     signature = inspect.signature(forward)
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
 
-    def parameter(name: str, kind: Any) -> inspect.Parameter:
-        return inspect.Parameter(name, kind, default=None, annotation=PoNetInputs.__annotations__[name])
+    def parameters(names: Iterable[str], kind: Any) -> list[inspect.Parameter]:
+        types = PoNetInputs.__annotations__
+        return [inspect.Parameter(name, kind, default=None, annotation=types[name]) for name in names]
 
-    first = [parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in _FIRST]
-    rest = [
-        parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in PoNetInputs.__annotations__ if name not in _FIRST
-    ]
+    first = parameters(_FIRST, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    rest = parameters(list(PoNetInputs.__annotations__)[len(_FIRST) :], inspect.Parameter.KEYWORD_ONLY)
     names = [*_FIRST, *(each.name for each in own[1:])]
 
     @wraps(forward)
@@ -86,7 +93,8 @@ def with_named_inputs(forward: Forward) -> Forward:
         return forward(self, **dict(zip(names[: len(args)], args, strict=True)), **kwargs)
 
     wrapper.__signature__ = signature.replace(parameters=[own[0], *first, *own[1:], *rest])  # type: ignore[attr-defined]
-    return wrapper  # type: ignore[return-value]
+    made: Forward = can_return_tuple(wrapper)
+    return made
 
 
 class PackedBatch(NamedTuple):
@@ -112,11 +120,8 @@ class PackedBatch(NamedTuple):
         return rows[0] if self.is_packed else self.layout.unpad(rows)
 
     def unpad_labels(self, labels: Tensor) -> Tensor:
-        """Labels of tokens: `[B, N]` or `[1, T]` -> `[T]`.
-
-        Raises:
-            ValueError: where they have another shape than the input.
-        """
+        """Labels of tokens: `[B, N]` or `[1, T]` -> `[T]`. Raises ValueError where they have another shape than the
+        input."""
         layout = self.layout
         shape = (1, layout.num_tokens) if self.is_packed else (layout.batch_size, layout.padded_length)
         if labels.shape != shape:
@@ -126,36 +131,64 @@ class PackedBatch(NamedTuple):
         return self.unpad(labels)
 
 
-def pack(
+def read_inputs(
     config: PoNetConfig,
     input_ids: Tensor | None = None,
     attention_mask: Tensor | None = None,
     token_type_ids: Tensor | None = None,
-    position_ids: Tensor | None = None,
     segment_ids: Tensor | None = None,
     inputs_embeds: Tensor | None = None,
     special_tokens_mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Whichever of ids and embeddings is given, the segments as given or derived, and the tokens of the special-token
+    rule, if everything has its shape.
+
+    Raises:
+        ValueError: both or none of ids and embeddings, or a wrong shape or type.
+    """
+    given = input_ids if input_ids is not None else inputs_embeds
+    if given is None or (input_ids is not None and inputs_embeds is not None):
+        raise ValueError("give either input_ids or inputs_embeds")
+    if input_ids is not None and (input_ids.dim() != 2 or input_ids.is_floating_point()):
+        raise ValueError(f"input_ids must be integers [batch, length], not {_describe(input_ids)}")
+    if inputs_embeds is not None and (inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != config.hidden_size):
+        raise ValueError(
+            f"inputs_embeds must be [batch, length, {config.hidden_size}] (hidden_size), not {_describe(inputs_embeds)}"
+        )
+    others = {
+        "attention_mask": attention_mask,
+        "token_type_ids": token_type_ids,
+        "segment_ids": segment_ids,
+        "special_tokens_mask": special_tokens_mask,
+    }
+    for name, value in others.items():
+        if value is not None and value.shape != given.shape[:2]:
+            raise ValueError(f"{name} has the shape {list(value.shape)}; the input's is {list(given.shape[:2])}")
+    special = None if special_tokens_mask is None else special_tokens_mask.bool()
+    if special is None and input_ids is not None:
+        special = find_special_tokens(config, input_ids)
+    if attention_mask is not None and special is not None:
+        special = special & (attention_mask != 0)
+    if segment_ids is None and input_ids is not None and special is not None:
+        segment_ids = derive_segment_ids(special)
+    return given, segment_ids, special if config.clsgsepg else None
+
+
+def pack(
+    config: PoNetConfig,
+    position_ids: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
     cu_seq_lens_q: Tensor | None = None,
     cu_seq_lens_k: Tensor | None = None,
     max_length_q: int | None = None,
     max_length_k: int | None = None,
     seq_idx: Tensor | None = None,
+    **rows: Any,
 ) -> PackedBatch:
-    """Checks and packs the arguments of a model's `forward` (see `PoNetInputs`).
-
-    Raises:
-        ValueError: for arguments that don't fit together, or a document longer than the model has positions.
-    """
-    given = check_inputs(
-        config,
-        input_ids,
-        inputs_embeds,
-        attention_mask=attention_mask,
-        token_type_ids=token_type_ids,
-        segment_ids=segment_ids,
-        special_tokens_mask=special_tokens_mask,
-    )
+    """Checks and packs the arguments of a model's `forward` (see `PoNetInputs`). Raises ValueError: for arguments that
+    don't fit together, or a document longer than the model has positions."""
+    given, segment_ids, excluded = read_inputs(config, **rows)
+    attention_mask, token_type_ids = rows.get("attention_mask"), rows.get("token_type_ids")
     shape = given.shape[:2]
     if position_ids is not None:
         try:
@@ -164,15 +197,6 @@ def pack(
             have = list(position_ids.shape)
             raise ValueError(f"position_ids have the shape {have}; the input's is {list(shape)}") from None
     cu_seqlens = _document_offsets(cu_seqlens, cu_seq_lens_q, cu_seq_lens_k, seq_idx)
-
-    special = None if special_tokens_mask is None else special_tokens_mask.bool()
-    if special is None and input_ids is not None:
-        special = find_special_tokens(config, input_ids)
-    if attention_mask is not None and special is not None:
-        special = special & (attention_mask != 0)
-    if segment_ids is None and input_ids is not None and special is not None:
-        segment_ids = derive_segment_ids(special)
-    excluded = special if config.clsgsepg else None
 
     def packed_layout(offsets: Tensor) -> Layout:
         first_rows = (None if rows is None else rows[0] for rows in (segment_ids, excluded))
@@ -206,34 +230,6 @@ def pack(
             layout, is_packed = packed_layout(offsets), True
     positions = _default_positions(config, layout) if positions is None else _checked_positions(config, positions)
     return PackedBatch(tokens, positions, token_types, layout, is_packed)
-
-
-def check_inputs(
-    config: PoNetConfig, input_ids: Tensor | None, inputs_embeds: Tensor | None, **others: Tensor | None
-) -> Tensor:
-    """Whichever of ids and embeddings is given, if everything has its shape.
-
-    Args:
-        others: by name, all of the shape of `input_ids` or None.
-
-    Raises:
-        ValueError: both or none of the two, or a wrong shape or type.
-    """
-    if (input_ids is None) == (inputs_embeds is None):
-        raise ValueError("give either input_ids or inputs_embeds")
-    if input_ids is not None and (input_ids.dim() != 2 or input_ids.is_floating_point()):
-        raise ValueError(f"input_ids must be integers [batch, length], not {_describe(input_ids)}")
-    if inputs_embeds is not None and (inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != config.hidden_size):
-        raise ValueError(
-            f"inputs_embeds must be [batch, length, {config.hidden_size}] (hidden_size), not {_describe(inputs_embeds)}"
-        )
-    given = input_ids if input_ids is not None else inputs_embeds
-    assert given is not None
-    shape = given.shape[:2]
-    for name, value in others.items():
-        if value is not None and value.shape != shape:
-            raise ValueError(f"{name} has the shape {list(value.shape)}; the input's is {list(shape)}")
-    return given
 
 
 def _document_offsets(
@@ -285,9 +281,7 @@ def _restarts(positions: Tensor, layout: Layout) -> Tensor | None:
     lowest position (the first run may begin later), and not all of one token. Any other positions (constant, with
     jumps, in another order) are those of a single document.
 
-    Args:
-        positions: `[T]`.
-        layout: of the rows as they were given.
+    `positions [T]`, and the layout of the rows as they were given.
     """
     same_row = layout.document[1:] == layout.document[:-1]
     rises = positions[1:] == positions[:-1] + 1
@@ -327,3 +321,65 @@ def _checked_positions(config: PoNetConfig, positions: Tensor) -> Tensor:
 def _describe(value: Tensor) -> str:
     """A tensor's type and shape, for error messages."""
     return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+
+
+_PACKED = ("cu_seqlens", "cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
+_ROWS = ("input_ids", "attention_mask", "token_type_ids", "segment_ids", "inputs_embeds", "special_tokens_mask")
+
+
+def is_exported() -> bool:
+    """Whether the computation is recorded to run elsewhere: `torch.export`, ONNX, `torch.jit.trace`."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+
+
+def computes_on_rows(config: PoNetConfig, inputs: dict[str, Any]) -> bool:
+    """Whether this batch is computed as padded rows.
+
+    Args:
+        config: `execution` "auto" does so in an exported or compiled graph, "padded" always, "packed" in an exported
+            graph alone.
+        inputs: the arguments of the model's `forward`. Packed input, and rows with position ids (which may be packed
+            documents), are never computed as rows; a compiled graph then breaks.
+
+    Raises:
+        ValueError: where nothing but rows can be computed, and the mixer or the input allows for none.
+    """
+    must = is_exported() or config.execution == "padded"
+    if not must and (config.execution == "packed" or not torch.compiler.is_compiling()):
+        return False
+    refused = _refusal(config, inputs)
+    if refused and must:
+        why = "torch.export and ONNX compute" if is_exported() else 'execution="padded" computes'
+        raise ValueError(f"{why} on padded rows, and {refused}")
+    return not refused
+
+
+def _refusal(config: PoNetConfig, inputs: dict[str, Any]) -> str | None:
+    """Why a batch can't be computed as rows."""
+    packed_only = [name for name in dict.fromkeys(config.layer_mixers) if not takes_padded(name)]
+    if packed_only:
+        return f"the mixer '{packed_only[0]}' has no such form: use pooling, attention or fourier"
+    if any(inputs.get(name) is not None for name in _PACKED):
+        return "this input is packed: give input_ids [batch, length] with an attention_mask"
+    if inputs.get("position_ids") is not None:
+        return "position ids follow from attention_mask there: leave position_ids out"
+    return None
+
+
+def read_rows(config: PoNetConfig, **inputs: Any) -> PackedBatch:
+    """As `pack`, of padded input, without packing it: the tokens are `[B * N]`. Raises ValueError: as
+    `pack`; in a traced graph, which can't look at values, a document longer than the model has positions fails
+    where the graph runs."""
+    rows = {name: inputs.get(name) for name in _ROWS}
+    given, segment_ids, excluded = read_inputs(config, **rows)
+    mask, token_types = rows["attention_mask"], rows["token_type_ids"]
+    if mask is None:
+        mask = torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
+    layout = PaddedLayout.from_padded(mask, segment_ids, excluded)
+    positions = layout.unpad(layout.place)
+    if config.repeat_positions:
+        positions = positions % config.max_position_embeddings
+    elif not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+        config.check_length(int(layout.document_lengths.max()) if layout.batch_size else 0)
+    token_types = None if token_types is None else layout.unpad(token_types)
+    return PackedBatch(layout.unpad(given), positions, token_types, layout, is_packed=False)

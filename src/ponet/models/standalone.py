@@ -12,15 +12,14 @@ from pathlib import Path
 
 from ponet.utils.files import write_text
 
+_HEADS = (
+    *("PreTraining", "MaskedLM", "SequenceClassification"),
+    *("TokenClassification", "QuestionAnswering", "MultipleChoice"),
+)
 AUTO_MAP = {
     "AutoConfig": "configuration_ponet.PoNetConfig",
     "AutoModel": "modeling_ponet.PoNetModel",
-    "AutoModelForPreTraining": "modeling_ponet.PoNetForPreTraining",
-    "AutoModelForMaskedLM": "modeling_ponet.PoNetForMaskedLM",
-    "AutoModelForSequenceClassification": "modeling_ponet.PoNetForSequenceClassification",
-    "AutoModelForTokenClassification": "modeling_ponet.PoNetForTokenClassification",
-    "AutoModelForQuestionAnswering": "modeling_ponet.PoNetForQuestionAnswering",
-    "AutoModelForMultipleChoice": "modeling_ponet.PoNetForMultipleChoice",
+    **{f"AutoModelFor{head}": f"modeling_ponet.PoNetFor{head}" for head in _HEADS},
 }
 """`auto_map` of a model's `config.json`: the module and class behind each Auto class."""
 

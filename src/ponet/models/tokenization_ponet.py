@@ -66,7 +66,8 @@ class PoNetTokenizer(BertTokenizer):
         if vocab is None and kwargs.get("tokenizer_file") is None and kwargs.get("tokenizer_object") is None:
             raise ValueError("No vocabulary: give vocab=, or a folder that holds a tokenizer.json or a vocab.txt.")
         if isinstance(vocab, (str, os.PathLike)):
-            vocab = _read_vocabulary(vocab)
+            with open(vocab, encoding="utf-8") as file:
+                vocab = {line.rstrip("\n"): i for i, line in enumerate(file)}
         _check(segments, segment_length)
         super().__init__(
             vocab=vocab,
@@ -76,9 +77,7 @@ class PoNetTokenizer(BertTokenizer):
             truncate_by_default=truncate_by_default,
             **kwargs,
         )
-        self.segments = segments
-        self.segment_length = segment_length
-        self.truncate_by_default = truncate_by_default
+        self.segments, self.segment_length, self.truncate_by_default = segments, segment_length, truncate_by_default
         self._warned_of_truncation = False
 
     def __call__(
@@ -173,8 +172,7 @@ class PoNetTokenizer(BertTokenizer):
         return output.convert_to_tensors(tensors)
 
     def _pad(self, encoded_inputs: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        ids = encoded_inputs.get("segment_ids")
-        mask = encoded_inputs.get("attention_mask")
+        ids, mask = encoded_inputs.get("segment_ids"), encoded_inputs.get("attention_mask")
         padded = super()._pad(encoded_inputs, *args, **kwargs)
         missing = len(padded[self.model_input_names[0]]) - len(ids) if ids is not None else 0
         if ids is not None and missing > 0:
@@ -192,11 +190,6 @@ def _check(segments: Any, length: Any) -> None:
         raise ValueError(f"segment_length must be a whole number of tokens, 1 or more, not {length!r}.")
     if segments == "fixed" and length is None:
         raise ValueError("segments='fixed' needs segment_length, the number of tokens in a segment.")
-
-
-def _read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
-    with open(path, encoding="utf-8") as file:
-        return {line.rstrip("\n"): i for i, line in enumerate(file)}
 
 
 def _is_batch(text: Any, words: bool) -> bool:

@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ponet.artifacts import replacing_folder
 from ponet.config.schema import MAX_COUNT
-from ponet.onnx.graph import (
-    INPUTS,
-    LOGITS,
-    STATES,
-    TOKEN_TYPES,
-    Exportable,
-    differences,
-    quantize_graph,
-    write_graph,
-)
+from ponet.onnx.graph import INPUTS, LOGITS, STATES, TOKEN_TYPES, Exportable, differences, quantize_graph, write_graph
 from ponet.onnx.runner import answer_kind, export_card, write_runner
 from ponet.utils.errors import PoNetError, suggest
 from ponet.utils.files import check_utf8_name, read_json, write_json, write_text
@@ -73,6 +64,8 @@ def export_onnx(
             folder, or a full disk.
         MissingExtraError: onnx, onnxscript or onnxruntime isn't installed.
     """
+    from ponet.mixers import takes_padded
+
     out = Path(out)
     if output is not None and output not in OUTPUTS:
         raise PoNetError(f"There is no output '{output}'.{suggest(output, OUTPUTS)}")
@@ -82,7 +75,11 @@ def export_onnx(
     _check_replaceable(out, overwrite)
     place, pairs = _open(source)
     model, output = _load(str(source), place, output)
-    _check_mixers(model, str(source))
+    for mixer in model.config.layer_mixers:
+        if not takes_padded(mixer):
+            raise PoNetError(
+                f"The mixer '{mixer}' of '{source}' has no ONNX form: pooling, attention and fourier have."
+            )
     if token_types is None:
         token_types = pairs and model.config.type_vocab_size > 1 and not model.config.classifier_pairs
     elif token_types and model.config.type_vocab_size < 2:
@@ -133,25 +130,15 @@ def _load(name: str, place: Path, output: str | None) -> "tuple[PoNetPreTrainedM
     config = read_json(place / "config.json")
     kinds = config.get("architectures") if isinstance(config, dict) else None
     kind = str(kinds[0]) if isinstance(kinds, list) and kinds else ""
-    if output is None:
-        output = STATES if kind == "PoNetModel" or kind not in modeling_ponet.__all__ else LOGITS
-    if output == STATES:
-        return open_encoder(str(place)), output
-    if kind == "PoNetModel":
-        raise PoNetError(f"'{name}' is an encoder without a head, so it has no logits: export last_hidden_state.")
-    if kind not in modeling_ponet.__all__:
-        what = f"a {kind}" if kind else "a model of no known class"
-        raise PoNetError(f"'{name}' is {what}, and logits are those of a PoNet head: export last_hidden_state.")
+    has_head = kind != "PoNetModel" and kind in modeling_ponet.__all__
+    if output == STATES or (output is None and not has_head):
+        return open_encoder(str(place)), STATES
+    if not has_head:
+        other = f"{f'a {kind}' if kind else 'a model of no known class'}, and logits are those of a PoNet head"
+        what = "an encoder without a head, so it has no logits" if kind == "PoNetModel" else other
+        raise PoNetError(f"'{name}' is {what}: export last_hidden_state.")
     loaded: Any = load_model(place)
-    return loaded, output
-
-
-def _check_mixers(model: "PoNetPreTrainedModel", name: str) -> None:
-    from ponet.mixers import takes_padded
-
-    for mixer in model.config.layer_mixers:
-        if not takes_padded(mixer):
-            raise PoNetError(f"The mixer '{mixer}' of '{name}' has no ONNX form: pooling, attention and fourier have.")
+    return loaded, LOGITS
 
 
 def _write_model(
@@ -160,9 +147,8 @@ def _write_model(
     """Writes the graph, checks it against the model, and quantizes it where asked for."""
     from ponet.training.result import origin
 
-    config = exportable.model.config
+    config, file = exportable.model.config, made / MODEL
     limit = config.max_position_embeddings
-    file = made / MODEL
     write_graph(exportable, file, token_types)
     agreement = differences(exportable, file, token_types, limit)
     if not agreement["largest"] <= AGREEMENT * max(agreement["scale"], 1.0):

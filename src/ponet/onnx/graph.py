@@ -1,6 +1,5 @@
 """A model as an ONNX graph: padded rows in, one tensor out; and the same graph with int8 weights."""
 
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ponet.utils.extras import require
+from ponet.utils.libraries import errors_only
 
 if TYPE_CHECKING:
     from ponet.models.modeling_ponet import PoNetPreTrainedModel
@@ -32,12 +32,8 @@ FEW_ROWS = (".pooler.", ".dense_q.", "classifier.", "seq_relationship.")
 
 
 class Exportable(nn.Module):
-    """A model whose one output is a tensor: its scores, or its last hidden states.
-
-    Args:
-        model: any of ours, in evaluation mode.
-        output: `last_hidden_state` (the model is then a `PoNetModel`) or `logits`.
-    """
+    """A model, in evaluation mode, whose one `output` is a tensor: its scores (`logits`), or of a `PoNetModel` its
+    `last_hidden_state`."""
 
     def __init__(self, model: "PoNetPreTrainedModel", output: str) -> None:
         super().__init__()
@@ -69,14 +65,8 @@ class Exportable(nn.Module):
 def write_graph(exportable: Exportable, file: Path, token_types: bool = False) -> None:
     """Writes a model as an ONNX file of opset `OPSET`, for batches of any size and length.
 
-    Args:
-        exportable: the model.
-        file: the ONNX file.
-        token_types: whether `token_type_ids` are an input too; otherwise they are 0.
-
-    Raises:
-        MissingExtraError: onnx or onnxscript isn't installed.
-        ValueError: the model has a mixer without a padded form.
+    Without `token_types`, `token_type_ids` are no input but 0. Raises MissingExtraError where onnx or onnxscript isn't
+    installed, and ValueError for a mixer without a padded form.
     """
     require("onnx", "onnx")
     require("onnxscript", "onnx")
@@ -102,11 +92,10 @@ def write_graph(exportable: Exportable, file: Path, token_types: bool = False) -
 
 
 def _dynamic(exportable: Exportable) -> dict[int, Any]:
-    config = exportable.model.config
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     if _has_choices(exportable):
         return {0: batch, 1: torch.export.Dim("choices"), 2: length}
-    if exportable.output == LOGITS and config.classifier_pairs:
+    if exportable.output == LOGITS and exportable.model.config.classifier_pairs:
         return {0: 2 * torch.export.Dim("pairs"), 1: length}
     return {0: batch, 1: length}
 
@@ -139,15 +128,8 @@ def quantize_graph(source: Path, target: Path, embeddings: bool = False) -> None
     """Writes a graph with the linear maps that see every token in int8: ONNX Runtime's dynamic quantization.
 
     Weights have a scale for each output channel, activations one for each call, found as it runs. Maps that see one
-    vector a document stay in float32.
-
-    Args:
-        source: a graph in float32.
-        target: the file to write.
-        embeddings: whether the embeddings are int8 too, which makes the file smaller and nothing faster.
-
-    Raises:
-        MissingExtraError: onnx or onnxruntime isn't installed.
+    vector a document stay in float32. `embeddings` in int8 too make the file smaller and nothing faster. Raises
+    MissingExtraError where onnx or onnxruntime isn't installed.
     """
     onnx, quantization = require("onnx", "onnx"), require("onnxruntime.quantization", "onnx")
     graph = onnx.load(str(source), load_external_data=False).graph
@@ -166,15 +148,8 @@ def quantize_graph(source: Path, target: Path, embeddings: bool = False) -> None
 
 
 def open_session(file: Path, threads: int | None = None) -> Any:
-    """ONNX Runtime on the CPU.
-
-    Args:
-        file: a graph.
-        threads: of this process; None for the runtime's own choice.
-
-    Raises:
-        MissingExtraError: onnxruntime isn't installed.
-    """
+    """ONNX Runtime on the CPU, on so many threads (None: its own choice). Raises MissingExtraError where it isn't
+    installed."""
     runtime = require("onnxruntime", "onnx")
     options = runtime.SessionOptions()
     if threads is not None:
@@ -183,10 +158,8 @@ def open_session(file: Path, threads: int | None = None) -> Any:
 
 
 def differences(exportable: Exportable, file: Path, token_types: bool, limit: int) -> dict[str, float]:
-    """How far a graph is from its model: on random documents of 1, 4 and 63 tokens, padded left and right.
-
-    Args:
-        limit: the most tokens of a document.
+    """How far a graph is from its model: on random documents of 1, 4 and 63 tokens (`limit` at most), padded left and
+    right.
 
     Returns:
         `largest`, the greatest absolute difference; `usual`, the root of the mean square; `scale`, the greatest
@@ -208,14 +181,6 @@ def differences(exportable: Exportable, file: Path, token_types: bool, limit: in
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without what the libraries report of their own working."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", None)]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), errors_only("torch.onnx", "onnxscript", "onnx_ir", None):
         warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+        yield

@@ -126,24 +126,26 @@ def make_backend(name: str, kernels: Kernels, device: str, dtypes: tuple[torch.d
 _OPTIONAL = ("segment_order", "special")
 _LAYOUT = ", ".join(f"Tensor{'?' if field in _OPTIONAL else ''} {field}" for field in LayoutTensors._fields)
 """In the schema of a custom op, which takes a layout's tensors one by one."""
+_NO_GRADIENTS = (None,) * len(LayoutTensors._fields)
+"""Of a layout's tensors."""
 
 
 def _register(
-    schema: str,
+    name: str,
     device: str,
-    num_inputs: int,
-    compute: Callable[..., Any],
+    schema: tuple[str, str, str],
+    kernel: Callable[..., Any],
     fake: Callable[..., Any],
     backward: Callable[..., Any],
     save: Callable[[Any, tuple[Any, ...], Any], None] = lambda ctx, inputs, output: None,
 ) -> Callable[..., Any]:
-    """Registers the custom op `ponet::<schema>`.
+    """Registers the custom op `ponet::<name>`, of tensors, a layout's tensors, and flags.
 
     Args:
-        schema: `name(arguments) -> results`.
+        name: of the op.
         device: the type of device.
-        num_inputs: how many of the arguments, the first, may need a gradient.
-        compute: the function.
+        schema: the arguments before the layout and behind it, and the results.
+        kernel: the function, of contiguous tensors.
         fake: the function of shapes and types.
         backward: `(ctx, *gradients) -> gradients of all arguments`.
         save: `(ctx, inputs, output)`; saves what `backward` needs.
@@ -152,9 +154,20 @@ def _register(
         The function to call. It calls the op only where it is traced, transformed or recorded, since PyTorch's
         dispatcher and its autograd for custom ops take longer than small inputs.
     """
-    name, arguments = schema.split("(", 1)
+    first, flags, results = schema
+    num_tensors = first.count("Tensor")
+    behind = num_tensors + len(LayoutTensors._fields)
+
+    def compute(*inputs: Any) -> Any:
+        tensors = [None if tensor is None else tensor.contiguous() for tensor in inputs[:num_tensors]]
+        return kernel(*tensors, LayoutTensors(*inputs[num_tensors:behind]), *inputs[behind:])
+
     op = torch.library.custom_op(
-        f"ponet::{name}", compute, mutates_args=(), device_types=device, schema=f"({arguments}"
+        f"ponet::{name}",
+        compute,
+        mutates_args=(),
+        device_types=device,
+        schema=f"({first}, {_LAYOUT}{flags}) -> {results}",
     )
     op.register_fake(fake)
     op.register_autograd(backward, setup_context=save)
@@ -171,7 +184,7 @@ def _register(
             return backward(ctx, *gradients)
 
     def call(*inputs: Any) -> Any:
-        tensors = [tensor for tensor in inputs[:num_inputs] if tensor is not None]
+        tensors = [tensor for tensor in inputs[:num_tensors] if tensor is not None]
         if torch.compiler.is_compiling() or not are_plain(*tensors) or is_transformed() or is_recorded():
             return op(*inputs)
         return Eager.apply(*inputs) if needs_grad(*tensors) else compute(*inputs)
@@ -191,14 +204,7 @@ def _once(backend: str) -> Callable[..., Any]:
     return refuse
 
 
-_NO_GRADIENTS = (None,) * len(LayoutTensors._fields)
-"""Of a layout's tensors."""
-
-
 def _mean_aggregation(name: str, kernels: Kernels, device: str) -> Callable[..., Tensor]:
-    def compute(x: Tensor, *layout: Any) -> Tensor:
-        return kernels.mean_aggregation(x.contiguous(), LayoutTensors(*layout))
-
     def fake(x: Tensor, *layout: Any) -> Tensor:
         return x.new_empty(LayoutTensors(*layout).cu_seqlens.shape[0] - 1, x.shape[1])
 
@@ -210,37 +216,25 @@ def _mean_aggregation(name: str, kernels: Kernels, device: str) -> Callable[...,
         cu_seqlens, document = ctx.saved_tensors
         return (dmean / cu_seqlens.diff().clamp(min=1)[:, None]).index_select(0, document), *_NO_GRADIENTS
 
-    return _register(
-        f"{name}_mean_aggregation(Tensor x, {_LAYOUT}) -> Tensor", device, 1, compute, fake, backward, save
-    )
+    schema = "Tensor x", "", "Tensor"
+    return _register(f"{name}_mean_aggregation", device, schema, kernels.mean_aggregation, fake, backward, save)
 
 
 def _softmax_aggregation(
     name: str, kernels: Kernels, device: str, mean: Callable[..., Tensor]
 ) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    def compute_gradients(
-        dz: Tensor, dweights: Tensor | None, x: Tensor, queries: Tensor, lse: Tensor, delta: Tensor, *layout: Any
-    ) -> tuple[Tensor, Tensor]:
-        return kernels.softmax_aggregation_backward(
-            dz.contiguous(),
-            None if dweights is None else dweights.contiguous(),
-            *(x.contiguous(), queries.contiguous(), lse, delta, LayoutTensors(*layout)),
-        )
-
-    def fake_gradients(
-        dz: Tensor, dweights: Tensor | None, x: Tensor, queries: Tensor, *_: Any
-    ) -> tuple[Tensor, Tensor]:
-        return x.new_empty(x.shape), queries.new_empty(queries.shape)
-
     gradients = _register(
-        f"{name}_softmax_aggregation_backward(Tensor dz, Tensor? dweights, Tensor x, Tensor queries, Tensor lse, "
-        f"Tensor delta, {_LAYOUT}) -> (Tensor, Tensor)",
-        *(device, 4, compute_gradients, fake_gradients, _once(name)),
+        f"{name}_softmax_aggregation_backward",
+        device,
+        (
+            "Tensor dz, Tensor? dweights, Tensor x, Tensor queries, Tensor lse, Tensor delta",
+            "",
+            "(Tensor, Tensor)",
+        ),
+        kernels.softmax_aggregation_backward,
+        fake=lambda dz, dweights, x, queries, *_: (x.new_empty(x.shape), queries.new_empty(queries.shape)),
+        backward=_once(name),
     )
-
-    def compute(x: Tensor, queries: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-        *layout, output_weights = others
-        return kernels.softmax_aggregation(x.contiguous(), queries.contiguous(), LayoutTensors(*layout), output_weights)
 
     def fake(x: Tensor, queries: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
         lse = queries.new_empty(queries.shape[:2], dtype=accumulator(x.dtype))
@@ -268,35 +262,19 @@ def _softmax_aggregation(
             delta = delta + mean(weights.to(lse.dtype) * dweights, *layout) * lengths[:, None]
         return *gradients(dz, dweights, x, queries, lse, delta, *layout), *_NO_GRADIENTS, None
 
-    return _register(
-        f"{name}_softmax_aggregation(Tensor x, Tensor queries, {_LAYOUT}, bool output_weights)"
-        " -> (Tensor, Tensor, Tensor)",
-        *(device, 2, compute, fake, backward, save),
-    )
+    schema = "Tensor x, Tensor queries", ", bool output_weights", "(Tensor, Tensor, Tensor)"
+    return _register(f"{name}_softmax_aggregation", device, schema, kernels.softmax_aggregation, fake, backward, save)
 
 
 def _segment_local_fusion(name: str, kernels: Kernels, device: str) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    def compute_gradients(
-        dy: Tensor, g: Tensor, projections: Tensor, top: Tensor, argmax: Tensor, *layout: Any
-    ) -> tuple[Tensor, Tensor]:
-        return kernels.segment_local_fusion_backward(
-            *(dy.contiguous(), g.contiguous(), projections.contiguous(), top, argmax, LayoutTensors(*layout))
-        )
-
-    def fake_gradients(dy: Tensor, g: Tensor, projections: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-        return g.new_empty(g.shape), projections.new_empty(projections.shape)
-
     gradients = _register(
-        f"{name}_segment_local_fusion_backward(Tensor dy, Tensor g, Tensor projections, Tensor top, Tensor argmax, "
-        f"{_LAYOUT}) -> (Tensor, Tensor)",
-        *(device, 3, compute_gradients, fake_gradients, _once(name)),
+        f"{name}_segment_local_fusion_backward",
+        device,
+        ("Tensor dy, Tensor g, Tensor projections, Tensor top, Tensor argmax", "", "(Tensor, Tensor)"),
+        kernels.segment_local_fusion_backward,
+        fake=lambda dy, g, projections, *_: (g.new_empty(g.shape), projections.new_empty(projections.shape)),
+        backward=_once(name),
     )
-
-    def compute(g: Tensor, projections: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-        *layout, save_maxima = others
-        return kernels.segment_local_fusion(
-            g.contiguous(), projections.contiguous(), LayoutTensors(*layout), save_maxima
-        )
 
     def fake(g: Tensor, projections: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
         *layout, save_maxima = others
@@ -315,8 +293,5 @@ def _segment_local_fusion(name: str, kernels: Kernels, device: str) -> Callable[
             return (None, None, *_NO_GRADIENTS, None)
         return *gradients(dy, *ctx.saved_tensors), *_NO_GRADIENTS, None
 
-    return _register(
-        f"{name}_segment_local_fusion(Tensor g, Tensor projections, {_LAYOUT}, bool save_maxima)"
-        " -> (Tensor, Tensor, Tensor)",
-        *(device, 2, compute, fake, backward, save),
-    )
+    schema = "Tensor g, Tensor projections", ", bool save_maxima", "(Tensor, Tensor, Tensor)"
+    return _register(f"{name}_segment_local_fusion", device, schema, kernels.segment_local_fusion, fake, backward, save)

@@ -32,11 +32,7 @@ def dropout(x: Tensor, module: nn.Module, residual: Tensor | None = None) -> Ten
 
 
 def repeatable_dropout(x: Tensor, module: nn.Module, residual: Tensor | None = None) -> "RepeatableDropout | None":
-    """Dropout as `module` would do it now, to `x` and to others like it; None where only the module can.
-
-    Args:
-        x, module, residual: as in `dropout`.
-    """
+    """Dropout as `module` would do it now, to `x` and to others like it; None where only the module can."""
     if type(module) is not nn.Dropout or module.inplace or has_hooks(module):
         return None
     if not module.training or module.p == 0:

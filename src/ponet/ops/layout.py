@@ -152,22 +152,12 @@ class Layout:
     def part(self, begin: int, end: int) -> "Layout":
         """The layout of the tokens `begin : end` alone, which must be one at least."""
         first, last = int(self.document[begin]), int(self.document[end - 1]) + 1
-        cu_seqlens = self.cu_seqlens[first : last + 1].clamp(begin, end) - begin
-        segment, order, run_lengths = _number_segments(self.document[begin:end], self.segment[begin:end])
-        joins_next = self.joins_next[begin:end].clone()
-        joins_next[-1] = False
-        return Layout(
-            lengths=tuple(cu_seqlens.diff().tolist()),
-            padded_length=self.padded_length,
-            cu_seqlens=cu_seqlens,
-            document=self.document[begin:end] - first,
-            row_position=self.row_position[begin:end],
-            segment=segment,
-            num_segments=run_lengths.shape[0],
-            cu_segments=torch.nn.functional.pad(run_lengths.cumsum(0), (1, 0)),
-            segment_order=order,
-            joins_next=joins_next,
-            special=None if self.special is None else self.special[begin:end],
+        return self._build(
+            self.cu_seqlens[first : last + 1].clamp(begin, end).diff(),
+            self.padded_length,
+            self.row_position[begin:end],
+            self.segment[begin:end],
+            None if self.special is None else self.special[begin:end],
         )
 
     def pad(self, packed: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import bisect
 import math
 from collections.abc import Container, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -30,15 +30,9 @@ def plan_epoch(
 ) -> list[np.ndarray]:
     """The batches of one pass over the data, each an array of example indices; every example is in exactly one.
 
-    With a token budget, documents of like length share a batch; a document over the budget gets one of its own.
-    Without one, batches are `batch_size` examples at random.
-
-    Args:
-        lengths: `[n]`, the real tokens of each example.
-        batch_tokens: the most real tokens in a batch.
-        batch_size: the most examples in a batch.
-        drop_last: whether, without a token budget, the examples that fill no batch are left out of this epoch;
-            where they are all there is, they stay.
+    With a token budget (`batch_tokens`), documents of like length (`lengths [n]`) share a batch; a document over the
+    budget gets one of its own. Without one, batches are `batch_size` examples at random, and with `drop_last` the
+    examples that fill no batch are left out of this epoch; where they are all there is, they stay.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths))
@@ -68,14 +62,11 @@ class TrainingStream(Sampler[list[int]]):
     as a whole is the same as with one process that accumulates as much more.
 
     Args:
-        lengths: `[n]`, the real tokens of each example.
-        batch_tokens, batch_size: limits of a batch, as in `plan_epoch`.
-        seed: decides the order.
+        lengths, batch_tokens, batch_size, seed, drop_last: as in `plan_epoch`.
         epochs: passes over the data; may end in the middle of one. Over `COUNTED_EPOCHS` their steps are an estimate.
         steps: optimizer steps; takes the place of `epochs`.
         accumulation: batches to a step, for each process.
         process, processes: the part of the stream that this process takes.
-        drop_last: as in `plan_epoch`.
 
     Raises:
         PoNetError: where `epochs` make more steps than `MOST_STEPS`.
@@ -144,13 +135,6 @@ class TrainingStream(Sampler[list[int]]):
         """The steps at which an epoch is complete for the first time, and the last step; each is found when asked."""
         return _EpochSteps(self)
 
-    def completes_epoch(self, step: int) -> bool:
-        """Whether that step is the first one at which some epoch is complete."""
-        batches = min(step * self.group, self.batches)
-        epoch = self._epoch_of(batches)
-        end = self._end(epoch)
-        return max(0, step - 1) * self.group < (end if end == batches else self._end(epoch - 1))
-
     def _plan(self, epoch: int) -> list[np.ndarray]:
         return plan_epoch(self.lengths, self.batch_tokens, self.batch_size, self.seed, epoch, self.drop_last)
 
@@ -194,7 +178,13 @@ class _EpochSteps:
 
     def __contains__(self, step: object) -> bool:
         assert isinstance(step, int)
-        return step == self.stream.steps or self.stream.completes_epoch(step)
+        stream = self.stream
+        if step == stream.steps:
+            return True
+        batches = min(step * stream.group, stream.batches)
+        epoch = stream._epoch_of(batches)
+        complete = stream._end(epoch if stream._end(epoch) == batches else epoch - 1)
+        return max(0, step - 1) * stream.group < complete
 
 
 def training_stream(
@@ -205,12 +195,8 @@ def training_stream(
     process: int = 0,
     processes: int = 1,
 ) -> "BatchStream":
-    """The batches of a training: the task's own stream where it has one, else a `TrainingStream` over its examples.
-
-    Args:
-        steps: optimizer steps; None for `options.epochs`.
-        process, processes: the part that this process takes.
-    """
+    """The batches of a training, of so many optimizer steps or of `options.epochs`: the task's own stream where it has
+    one, else a `TrainingStream` over its examples."""
     if prepared.stream is not None:
         return prepared.stream(options, steps, process, processes)
     return TrainingStream(
@@ -228,18 +214,12 @@ def training_stream(
 
 
 class EvaluationBatches(Sampler[list[int]]):
-    """Every example once, longest first (so that a batch too large for the memory shows at once).
-
-    Attributes:
-        order: `[n]`, the index of each example in the order in which the batches hold them.
-    """
+    """Every example once, longest first (so that a batch too large for the memory shows at once); `order [n]` are the
+    indices of the examples as the batches hold them."""
 
     def __init__(self, lengths: np.ndarray, batch_tokens: int | None, batch_size: int | None) -> None:
         lengths = np.asarray(lengths, dtype=np.int64)
-        if batch_tokens is None:
-            self.order = np.arange(len(lengths))
-        else:
-            self.order = np.argsort(-lengths, kind="stable")
+        self.order = np.arange(len(lengths)) if batch_tokens is None else np.argsort(-lengths, kind="stable")
         self._batches = cut(self.order, lengths, batch_tokens, batch_size)
 
     def __len__(self) -> int:
@@ -249,30 +229,13 @@ class EvaluationBatches(Sampler[list[int]]):
         return (batch.tolist() for batch in self._batches)
 
 
-class _Examples(Dataset["Example"]):
-    """A split's examples, for a `DataLoader`; a class of this module, since worker processes receive it."""
-
-    def __init__(self, split: "Split") -> None:
-        self.examples = split.examples
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> "Example":
-        return self.examples[index]
-
-
 def data_loader(
     split: "Split", batches: Iterable[list[int]], collate: "Collate", workers: int = 0
 ) -> "DataLoader[dict[str, Any]]":
-    """Collated batches of a split.
-
-    Args:
-        batches: the indices of each batch.
-        workers: processes that collate ahead; started by spawn, since Numba's threads don't survive a fork.
-    """
+    """Collated batches of a split, given the indices of each; `workers` processes collate ahead, which are started by
+    spawn, since Numba's threads don't survive a fork."""
     return DataLoader(
-        _Examples(split),
+        cast("Dataset[Example]", split.examples),
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,

@@ -13,6 +13,19 @@ _PIPELINES = {
 }
 _COMMANDS = {"segmentation": "segment", "summarization": "summarize"}
 """That use the models of these tasks."""
+_MEASURED = """\
+`ponet evaluate path/to/this/folder` measures it again; with `--fresh-test-seed 123` ListOps and
+Pathfinder on newly made data."""
+_PREDICTED = "`ponet predict path/to/this/folder documents.csv`."
+_PIPELINE = """\
+```python
+import ponet
+from transformers import pipeline
+
+pipe = pipeline("{}", model="path/to/this/folder")
+```
+
+or """
 
 
 def model_card(recipe: Recipe, result: dict[str, Any]) -> str:
@@ -21,56 +34,26 @@ def model_card(recipe: Recipe, result: dict[str, Any]) -> str:
     # a pipeline reads one document at a time, and not two, nor one in windows
     several = getattr(recipe.data, "pairs", "joined") == "separate" or getattr(recipe.data, "window", None) is not None
     pipeline = next((task for suffix, task in _PIPELINES.items() if str(model.get("class")).endswith(suffix)), None)
-    head = ["---", "library_name: transformers", "tags: [ponet]"]
-    if pipeline and recipe.task not in ("lra", "lra-masked"):
-        head.insert(2, f"pipeline_tag: {pipeline}")
-    body = [
-        *head,
-        "---",
-        "",
-        f"# {plain(recipe.name)}",
-        "",
-        plain(recipe.description) or f"A model for the task '{recipe.task}'.",
-        "",
-    ]
-    body += _figures(result)
-    body += _training(recipe, result)
+    tag = [f"pipeline_tag: {pipeline}"] if pipeline and recipe.task not in ("lra", "lra-masked") else []
+    description = plain(recipe.description) or f"A model for the task '{recipe.task}'."
+    body = ["---", "library_name: transformers", *tag, "tags: [ponet]", "---", ""]
+    body += [f"# {plain(recipe.name)}", "", description, "", *_figures(result), *_training(recipe, result)]
     body += _list("Data", {name: fact for name, fact in (result.get("data") or {}).items() if name != "file"})
     if result.get("notices"):
         body += ["## To know", "", *[f"- {plain(notice)}" for notice in result["notices"]], ""]
+    use = None
     if recipe.task == "lra":
-        body += [
-            "## Use",
-            "",
-            "`ponet evaluate path/to/this/folder` measures it again; with `--fresh-test-seed 123` ListOps and",
-            "Pathfinder on newly made data.",
-            "",
-        ]
+        use = _MEASURED
     elif several:
-        body += ["## Use", "", "`ponet predict path/to/this/folder documents.csv`.", ""]
+        use = _PREDICTED
     elif recipe.task in _COMMANDS:
-        body += ["## Use", "", f"`ponet {_COMMANDS[recipe.task]} document.txt --model path/to/this/folder`", ""]
+        use = f"`ponet {_COMMANDS[recipe.task]} document.txt --model path/to/this/folder`"
     elif pipeline and recipe.task != "lra-masked":
-        body += [
-            "## Use",
-            "",
-            "```python",
-            "import ponet",
-            "from transformers import pipeline",
-            "",
-            f'pipe = pipeline("{pipeline}", model="path/to/this/folder")',
-            "```",
-            "",
-            "or `ponet predict path/to/this/folder documents.csv`.",
-            "",
-        ]
-    body += [
-        "## Where it comes from",
-        "",
-        f"- command: {code(result['command'])}",
-        f"- commit: {plain(result['commit'] or 'unknown')}",
-    ]
-    body += [f"- {plain(name)}: {plain(number)}" for name, number in result["versions"].items() if number]
+        use = _PIPELINE.format(pipeline) + _PREDICTED
+    body += ["## Use", "", use, ""] if use else []
+    body += ["## Where it comes from", "", f"- command: {code(result['command'])}"]
+    facts = {"commit": result["commit"] or "unknown", **result["versions"]}
+    body += [f"- {plain(name)}: {plain(number)}" for name, number in facts.items() if number]
     return "\n".join([*body, ""])
 
 
@@ -84,19 +67,19 @@ def _figures(result: dict[str, Any]) -> list[str]:
         f"| {plain(name)} | " + " | ".join(_metric(result[split].get(name)) for split in splits) + " |"
         for name in names
     ]
-    best = result.get("best")
-    if best:
-        lines += [
-            "",
-            f"The checkpoint is the one with the best validation {plain(best['metric'])}, of step {best['step']:,}.",
-        ]
+    if best := result.get("best"):
+        chosen = f"the best validation {plain(best['metric'])}, of step {best['step']:,}"
+        lines += ["", f"The checkpoint is the one with {chosen}."]
     return [*lines, ""]
 
 
 def _training(recipe: Recipe, result: dict[str, Any]) -> list[str]:
     train, model, machine = result["train"], result.get("model") or {}, result["machine"]
+    init = recipe.model.get("init")
+    if init is None or not recipe.model.get("init_weights", True):
+        init = "scratch" if init is None else f"scratch, with the architecture of {init}"
     facts = {
-        "initialised from": _start(recipe.model),
+        "initialised from": init,
         "parameters": model.get("parameters"),
         "mixers": ", ".join(model.get("mixers") or []) or None,
         "steps": train.get("steps"),
@@ -109,13 +92,6 @@ def _training(recipe: Recipe, result: dict[str, Any]) -> list[str]:
         "machine": machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores",
     }
     return _list("Training", facts)
-
-
-def _start(model: dict[str, Any]) -> str:
-    init = model.get("init")
-    if init is None:
-        return "scratch"
-    return str(init) if model.get("init_weights", True) else f"scratch, with the architecture of {init}"
 
 
 def _list(title: str, facts: dict[str, Any] | None) -> list[str]:

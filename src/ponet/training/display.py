@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -17,11 +16,7 @@ QUIET_SECONDS = 30.0
 
 
 class Display:
-    """Progress on stderr; a context manager around whatever moves the bars.
-
-    Args:
-        shown: whether anything is written.
-    """
+    """Progress on stderr, where `shown`; a context manager around whatever moves the bars."""
 
     def __init__(self, shown: bool = True) -> None:
         self.console = Console(stderr=True, quiet=not shown)
@@ -52,9 +47,7 @@ class Display:
             self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bars is not None:
             self._bars.stop()
             self._bars = self._training = None
@@ -76,9 +69,8 @@ class Display:
 
     def logged(self, loss: float) -> None:
         """Shows the loss of the last steps."""
-        seconds = time.monotonic() - self._begun[0]
-        self._latest["loss"] = f"loss {loss:.4f}"
-        self._latest["rate"] = f"{(self._counts.tokens - self._begun[2]) / max(seconds, 1e-9):,.0f} tokens/s"
+        rate = (self._counts.tokens - self._begun[2]) / max(time.monotonic() - self._begun[0], 1e-9)
+        self._latest |= {"loss": f"loss {loss:.4f}", "rate": f"{rate:,.0f} tokens/s"}
         self._update()
 
     def evaluated(self, metrics: dict[str, Any]) -> None:

@@ -2,8 +2,6 @@
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +26,7 @@ TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 def check_environment() -> None:
-    """Checks the environment variables that decide how to compute, before anything is read or written.
-
-    Raises:
-        PoNetError: an unknown `PONET_BACKEND`, or as `process_count`.
-    """
+    """Raises PoNetError for environment variables by which nothing can be computed, before anything is read."""
     process_count()
     if "PONET_BACKEND" in os.environ:
         try:
@@ -43,21 +37,14 @@ def check_environment() -> None:
 
 
 def process_index() -> int:
-    """The rank of this process among those that `torchrun` started; 0 alone. Rank 0 writes the run folder.
-
-    Raises:
-        PoNetError: as `process_count`.
-    """
+    """The rank of this process among those that `torchrun` started; 0 alone. Rank 0 writes the run folder."""
     process_count()
     return _whole_number("RANK", 0)
 
 
 def process_count() -> int:
-    """How many processes train together.
-
-    Raises:
-        PoNetError: where the environment variables of `torchrun` are incomplete, or aren't numbers that fit together.
-    """
+    """How many processes train together. Raises PoNetError where the environment variables of `torchrun` are
+    incomplete, or aren't numbers that fit together."""
     count, index = _whole_number("WORLD_SIZE", 1), _whole_number("RANK", 0)
     advice = "Start with torchrun, which sets all of its variables, or unset them"
     lacking = [name for name in TORCHRUN if not os.environ.get(name)]
@@ -90,14 +77,10 @@ def make_accelerator(
     """A new accelerator on the GPU where there is one, else on the CPU.
 
     Args:
-        precision: float32, bf16 or fp16, as `utils.precision.resolve_precision` gives it.
+        precision: float32, bf16 or fp16.
         sharded: whether weights are spread over the processes (FSDP2) instead of copied to each.
         compiled: whether models that it prepares are compiled.
-        find_unused_parameters: whether some weights may take no part in the loss, which costs DDP a search in each
-            step.
-
-    Raises:
-        PoNetError: sharded training of a single process.
+        find_unused_parameters: whether weights may take no part in the loss, which costs DDP a search in each step.
     """
     plugin = None
     os.environ.pop("ACCELERATE_USE_FSDP", None)  # left by an earlier accelerator, it would make this one shard too
@@ -134,26 +117,17 @@ def prepare_training(
     accelerator: Accelerator, model: PreTrainedModel, optimizer: torch.optim.Optimizer
 ) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
     """The model and the optimizer on their device, copied (DDP) or sharded (FSDP) where there are several processes."""
-    with _tied_weights_in_one_group(model, accelerator.distributed_type == DistributedType.FSDP):
-        model, optimizer = accelerator.prepare(model, optimizer)
-    return model, optimizer
-
-
-@contextmanager
-def _tied_weights_in_one_group(model: PreTrainedModel, sharded: bool) -> Iterator[None]:
-    """Keeps embeddings and heads in one group of shards.
-
-    The decoder's bias has two owners (BERT's layout), and the groups that accelerate would make of embeddings and
-    heads may not share a weight.
-    """
-    if not sharded:
-        yield
-        return
-    model.get_input_embeddings = model.get_output_embeddings = lambda: None  # type: ignore[method-assign, assignment]
+    sharded = accelerator.distributed_type == DistributedType.FSDP
+    if sharded:
+        # The decoder's bias has two owners (BERT's layout), and the groups of shards that accelerate would make of
+        # embeddings and heads may not share a weight: with neither to be found, all are in one group.
+        model.get_input_embeddings = model.get_output_embeddings = lambda: None  # type: ignore[method-assign, assignment]
     try:
-        yield
+        wrapped, optimizer = accelerator.prepare(model, optimizer)
+        return wrapped, optimizer
     finally:
-        del model.get_input_embeddings, model.get_output_embeddings
+        if sharded:
+            del model.get_input_embeddings, model.get_output_embeddings
 
 
 def gathered(values: Any) -> Any:
@@ -170,15 +144,15 @@ def gathered(values: Any) -> Any:
     return values
 
 
+@torch.no_grad()
 def load_sharded_weights(model: torch.nn.Module, file: Path) -> None:
     """Whole weights from a safetensors file into a sharded model."""
     weights = load_file(file)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():  # tied ones once
-            parameter.copy_(_shard_like(parameter, weights[name]))
-        for name, buffer in model.named_buffers():
-            if name in weights:
-                buffer.copy_(weights[name])
+    for name, parameter in model.named_parameters():  # tied ones once
+        parameter.copy_(_shard_like(parameter, weights[name]))
+    for name, buffer in model.named_buffers():
+        if name in weights:
+            buffer.copy_(weights[name])
 
 
 def load_sharded_optimizer(optimizer: torch.optim.Optimizer, whole: dict[str, Any]) -> None:

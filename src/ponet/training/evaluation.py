@@ -51,7 +51,8 @@ def evaluate_split(
     batches = EvaluationBatches(split.lengths, options.batch_tokens, options.batch_size)
     compute_loss = task.compute_loss if isinstance(task, Prepared) else None
     loss_sum, sums = 0.0, None
-    all_logits, all_labels = [], []
+    all_logits: list[np.ndarray] = []
+    all_labels: list[np.ndarray] = []
     with display.evaluating(len(batches)) as advance:
         for batch in data_loader(split, batches, task.collate):
             batch = send_to_device(batch, model.device)
@@ -59,28 +60,22 @@ def evaluate_split(
                 _, batch_sums = task.objective(model, batch, task.objective.counts(batch).to(model.device))
                 sums = batch_sums if sums is None else sums + batch_sums
             else:
-                labels = batch["labels"]
-                if compute_loss is None:
-                    outputs = model(**batch)
-                    loss = outputs["loss"]
-                else:
-                    outputs = model(**{name: value for name, value in batch.items() if name != "labels"})
-                    loss = compute_loss(outputs, labels)
+                labels = batch["labels"] if compute_loss is None else batch.pop("labels")
+                outputs = model(**batch)
+                loss = outputs["loss"] if compute_loss is None else compute_loss(outputs, labels)
                 loss_sum += float(loss) * len(labels)
                 all_logits.append(outputs["logits"].cpu().numpy())
                 all_labels.append(labels.cpu().numpy())
             advance()
     if task.objective is not None:
         return {} if sums is None else task.objective.figures(sums)
+    if not all_logits:
+        return {}
     metrics: dict[str, Any] = {}
-    if task.compute_metrics is not None and all_logits:
-        logits, labels = np.concatenate(all_logits), np.concatenate(all_labels)
-        in_order = np.argsort(batches.order)
-        prediction = EvalPrediction(predictions=logits[in_order], label_ids=labels[in_order])
-        metrics = dict(task.compute_metrics(prediction))
-    if all_logits:
-        metrics["loss"] = loss_sum / len(split)
-    converted: dict[str, Any] = denumpify_detensorize(metrics)
+    if task.compute_metrics is not None:
+        logits, labels = (np.concatenate(each)[np.argsort(batches.order)] for each in (all_logits, all_labels))
+        metrics = dict(task.compute_metrics(EvalPrediction(predictions=logits, label_ids=labels)))
+    converted: dict[str, Any] = denumpify_detensorize({**metrics, "loss": loss_sum / len(split)})
     return converted
 
 
@@ -131,16 +126,8 @@ def evaluate(
             display.notice(notice)
         model = load_for_evaluation(folder.path, precision)
         metrics = evaluate_split(model, evaluation.split, evaluation, recipe.training, display)
-    result: dict[str, Any] = finite(
-        {
-            "run": str(run),
-            "split": split,
-            "data": data,
-            "fresh_test_seed": fresh_test_seed,
-            "examples": len(evaluation.split),
-            "metrics": metrics,
-        }
-    )
+    result: dict[str, Any] = {"run": str(run), "split": split, "data": data, "fresh_test_seed": fresh_test_seed}
+    result |= {"examples": len(evaluation.split), "metrics": finite(metrics)}
     if file:
         command = f"ponet evaluate RUN --fresh-test-seed {fresh_test_seed} --fresh-size {result['examples']} --file"
         kept = {key: result[key] for key in ("split", "fresh_test_seed", "examples", "metrics")}
@@ -204,11 +191,7 @@ def predict(
 
 
 def load_for_evaluation(run: Path, precision: str) -> "PreTrainedModel":
-    """As `load_model`, on the device, with autocast where the precision isn't float32; not compiled or sharded.
-
-    Raises:
-        PoNetError: as `load_model`.
-    """
+    """As `load_model`, on the device, with autocast where the precision isn't float32; not compiled or sharded."""
     model: PreTrainedModel = make_accelerator(precision).prepare_model(load_model(run), evaluation_mode=True)
     return model
 

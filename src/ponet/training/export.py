@@ -36,19 +36,17 @@ def export_run(
 
     Args:
         run: a complete run's folder.
-        results: the folder of result files.
         weights_mb: the most megabytes of weights that are copied.
         overwrite: whether a result that is there is replaced.
-
-    Returns:
-        The folder.
 
     Raises:
         PoNetError: not a complete run, a name that isn't suite/task/mixer, or a result that is there.
     """
     folder = RunFolder(run)
     trained = folder.require_complete()
-    recipe, place = _portable(trained), _place(trained)
+    local, place, values = _local_names(trained), _place(trained), trained.to_dict()
+    values["data"] = {key: value for key, value in values["data"].items() if key not in LOCAL_KEYS}
+    recipe = recipe_from_dict(_renamed(values, local))
     if len(place.parts) != 3 or place.is_absolute() or ".." in place.parts:
         raise PoNetError(
             f"The run in '{run}' is called '{recipe.name}': a result's place is suite/task/mixer, so train it from a "
@@ -62,12 +60,11 @@ def export_run(
     assert result is not None
     result |= {"recipe": recipe.to_dict(), "command": _plain_command(result["command"])}
     (result.get("data") or {}).pop("file", None)
-    result = _renamed(result, _local_names(trained))
+    result = _renamed(result, local)
     with replacing_folder(target) as made:
-        for file in _files(folder.path, weights_mb):
+        fresh = folder.path / FRESH
+        for file in [*_files(folder.path, weights_mb), *([fresh] if fresh.is_file() else [])]:
             shutil.copyfile(file, made / file.name)
-        if (folder.path / FRESH).is_file():
-            shutil.copyfile(folder.path / FRESH, made / FRESH)
         write_text(made / METRICS, _thinned(folder.metrics_file))
         write_text(made / RECIPE, recipe.to_yaml())
         write_text(made / CARD, model_card(recipe, result))
@@ -75,22 +72,21 @@ def export_run(
         made.chmod(folder.path.stat().st_mode & 0o777)
     grid = folder.path.parent / GRID_FILE
     if grid.is_file():
-        found = _renamed(read_json(grid), _local_names(trained))
+        found = _renamed(read_json(grid), local)
         write_json(target.parent / GRID_FILE, found | {"command": _plain_command(found.get("command") or "")})
     return target
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
     """Nothing is replaced but a result, and that only if asked for."""
-    before = RunFolder(target)
     if target.exists() and not target.is_dir():
         raise PoNetError(f"'{target}' is a file, where the result's folder should be. Choose another place.")
     if not target.exists() or not any(target.iterdir()):
         return
     if not overwrite:
         raise PoNetError(f"'{target}' isn't empty. --overwrite replaces what is there.")
-    other = before.others()
-    if other or not before.is_run():
+    other = RunFolder(target).others()
+    if other or not RunFolder(target).is_run():
         what = f"holds other things too, such as '{other[0]}'" if other else "isn't a result"
         raise PoNetError(f"'{target}' {what}: move it away, or choose another place with --results.")
 
@@ -105,12 +101,6 @@ def _place(recipe: Recipe) -> Path:
     objective = recipe.data.objective
     suffix = "" if objective == "mlm+sso" else f"-{objective}"
     return Path("pretraining", name.parts[1], mixer + suffix)
-
-
-def _portable(recipe: Recipe) -> Recipe:
-    values = recipe.to_dict()
-    values["data"] = {key: value for key, value in values["data"].items() if key not in LOCAL_KEYS}
-    return recipe_from_dict(_renamed(values, _local_names(recipe)))
 
 
 def _local_names(recipe: Recipe) -> dict[str, str]:
@@ -158,12 +148,7 @@ def _files(run: Path, weights_mb: float) -> list[Path]:
 def _thinned(metrics: Path) -> str:
     """Every evaluation, and of the training steps `TRAINING_LINES` at most, the last one among them."""
     lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
-    steps = [index for index, line in enumerate(lines) if not _evaluation(line)]
+    steps = [index for index, line in enumerate(lines) if "validation" not in json.loads(line)]
     every = -(-len(steps) // TRAINING_LINES) or 1
-    kept = set(steps[::-1][::every])
-    return "".join(f"{line}\n" for index, line in enumerate(lines) if index in kept or _evaluation(line))
-
-
-def _evaluation(line: str) -> bool:
-    values: dict[str, Any] = json.loads(line)
-    return "validation" in values
+    left_out = set(steps).difference(steps[::-1][::every])
+    return "".join(f"{line}\n" for index, line in enumerate(lines) if index not in left_out)

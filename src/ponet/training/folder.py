@@ -1,16 +1,17 @@
-"""The run folder: what is in it, whose it is, and that one process at a time writes to it."""
+"""The run folder: what is in it, whose it is, and that one process at a time writes to it; and its checkpoints, which
+are whole or absent."""
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ponet.artifacts import LOCK, locked
+from ponet.artifacts import LOCK, MANIFEST, checksums, damage, locked
 from ponet.config.recipe import Recipe, differences, load_recipe
-from ponet.training.checkpoints import CheckpointStore
 from ponet.training.distributed import process_index, wait_for_all
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import MODEL_FILES, check_utf8_name, explain, explained, leftovers, write_json, write_text
@@ -41,12 +42,120 @@ MAY_CHANGE = (
 """What a resumed training may have different: nothing that changes its weights."""
 
 
-class RunFolder:
-    """`recipe.yaml`, `metrics.jsonl`, `checkpoints/`, then the model, `README.md`, and `result.json` at the very end.
+class CheckpointStore:
+    """The checkpoints of one run, `checkpoint-<step>` folders.
 
-    Args:
-        path: the folder; made by `opened`.
+    A folder whose name starts with a dot was being written or removed when the process died; it is never read.
     """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"checkpoint-{step}"
+
+    def staging(self, step: int) -> Path:
+        """Where it is written until it is whole."""
+        return self.folder / f".writing-{step}"
+
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, in order."""
+        if not self.folder.is_dir():
+            return []
+        found = (re.fullmatch(r"checkpoint-([0-9]+)", path.name) for path in self.folder.iterdir())
+        return sorted(int(match[1]) for match in found if match)
+
+    def sweep(self) -> None:
+        """Removes what a process that died left half-written or half-removed."""
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            if re.fullmatch(r"\.(writing|removing)-[0-9]+", path.name):
+                shutil.rmtree(path, ignore_errors=True)
+
+    @contextmanager
+    def writing(self, step: int) -> Iterator[Path]:
+        """An empty folder for the files of a checkpoint, which becomes the checkpoint if the block ends well. Raises
+        PoNetError where the disk is full or the folder can't be written to; earlier checkpoints stay as they are."""
+        staging = self.staging(step)
+        try:
+            with explained(self.folder):
+                shutil.rmtree(staging, ignore_errors=True)
+                staging.mkdir(parents=True)
+                yield staging
+                listed = {name: list(facts.values()) for name, facts in checksums(staging).items()}
+                (staging / MANIFEST).write_text(json.dumps(listed), encoding="utf-8")
+                self._remove(step)
+                os.replace(staging, self.path(step))
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def keep_only(self, steps: set[int]) -> None:
+        """Removes the checkpoints of all other steps."""
+        for step in self.steps():
+            if step not in steps:
+                self._remove(step)
+
+    def remove_all(self) -> None:
+        """Removes every checkpoint, and the folder unless something else is in it."""
+        self.sweep()
+        self.keep_only(set())
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def damage(self, step: int) -> str | None:
+        """What is wrong with a checkpoint, as part of a sentence; None where it is whole."""
+        folder = self.path(step)
+        if folder.is_symlink():
+            return "it is a link"
+        try:
+            listed = _listed(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError):
+            return f"its {MANIFEST} is missing or broken"
+        there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
+        for name, path in there.items():
+            if name not in listed and name != MANIFEST:
+                return f"{name} isn't in its {MANIFEST}"
+            if path.is_symlink():
+                return f"{name} is a link"
+        for name, (size, digest) in listed.items():
+            if name not in there:  # nor is a path out of the folder
+                return f"{name} is missing or can't be read"
+            if found := damage(there[name], size, digest):
+                return f"{name} {found}"
+        return None
+
+    def latest(self) -> tuple[int | None, list[str]]:
+        """The step of the newest whole checkpoint, and a sentence for each newer one that is damaged. Raises PoNetError
+        where there are checkpoints and none is whole."""
+        notices: list[str] = []
+        for step in reversed(self.steps()):
+            found = self.damage(step)
+            if found is None:
+                return step, notices
+            notices.append(f"'{self.path(step)}' is damaged ({found}) and left out.")
+        if notices:
+            raise PoNetError(
+                f"No checkpoint in '{self.folder}' is whole: {notices[0]} Start again with --overwrite, or elsewhere."
+            )
+        return None, []
+
+    def _remove(self, step: int) -> None:
+        if self.path(step).exists():  # renamed first: a checkpoint half-removed must not look like one
+            doomed = self.folder / f".removing-{step}"
+            shutil.rmtree(doomed, ignore_errors=True)
+            os.replace(self.path(step), doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _listed(manifest: Any) -> dict[str, tuple[int, str]]:
+    """Names with their bytes and checksums; ValueError where the manifest holds something else, or nothing."""
+    entries: dict[str, Any] = manifest if isinstance(manifest, dict) else {}
+    if not entries or any(not isinstance(each, list) or [*map(type, each)] != [int, str] for each in entries.values()):
+        raise ValueError("no manifest")
+    return entries
+
+
+class RunFolder:
+    """`recipe.yaml`, `metrics.jsonl`, `checkpoints/`, then the model, `README.md`, and `result.json` at the end."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -57,11 +166,7 @@ class RunFolder:
         return self.path / METRICS
 
     def recipe(self) -> Recipe:
-        """The recipe of the run.
-
-        Raises:
-            PoNetError: where this isn't a run folder.
-        """
+        """The recipe of the run; PoNetError where this isn't a run folder."""
         if not self.path.exists():
             raise PoNetError(f"There is no '{self.path}'. Check the path.")
         if not (self.path / RECIPE).is_file():
@@ -69,11 +174,7 @@ class RunFolder:
         return load_recipe(self.path / RECIPE)
 
     def result(self) -> dict[str, Any] | None:
-        """The final figures; None where the run isn't complete.
-
-        Raises:
-            PoNetError: where the file can't be read.
-        """
+        """The final figures; None where the run isn't complete, PoNetError where the file can't be read."""
         file = self.path / RESULT
         if not file.exists():
             return None
@@ -88,28 +189,18 @@ class RunFolder:
         return result
 
     def require_complete(self) -> Recipe:
-        """The recipe of a complete run.
-
-        Raises:
-            PoNetError: where it isn't a run, or one that isn't complete.
-        """
+        """The recipe of a run; PoNetError where it isn't a run, or one that isn't complete."""
         recipe = self.recipe()
         if self.result() is None:
-            raise PoNetError(
-                f"The run in '{self.path}' isn't complete: train it to its end with the same command first."
-            )
+            what = "isn't complete: train it to its end with the same command first"
+            raise PoNetError(f"The run in '{self.path}' {what}.")
         return recipe
 
     @contextmanager
     def opened(self, recipe: Recipe, overwrite: bool, notice: Callable[[str], None]) -> Iterator[None]:
         """Makes the folder this recipe's, for this process alone; a new folder is removed if the training can't begin.
-
-        Args:
-            overwrite: whether another or a complete run there is removed first.
-
-        Raises:
-            PoNetError: another run's folder, another process at work, something else there, or no permission.
-        """
+        With `overwrite`, another or a complete run there is removed first. Raises PoNetError for another run's folder,
+        another process at work, something else there, or no permission."""
         main = process_index() == 0
         check_utf8_name(self.path)
         if self.path.exists() and not self.path.is_dir():
@@ -142,11 +233,9 @@ class RunFolder:
         with explained(self.path):
             lines = self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines()
         for line in lines:
-            try:
+            with suppress(ValueError, KeyError, TypeError, RecursionError):  # cut off when the process died
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue  # cut off in the middle when the process died
         write_text(self.metrics_file, "".join(kept))
 
     def save_model(self, model: "PreTrainedModel", processing_class: "PreTrainedTokenizerBase | None") -> None:

@@ -33,16 +33,13 @@ Cell = dict[str, Any]
 def split_grid(changes: Iterable[str]) -> tuple[list[str], list[str]]:
     """The changes to the grid, without their prefix, and the rest."""
     changes = list(changes)
-    mine = [change.removeprefix(PREFIX) for change in changes if change.startswith(PREFIX)]
-    return mine, [change for change in changes if not change.startswith(PREFIX)]
+    mine = [change for change in changes if change.startswith(PREFIX)]
+    return [change.removeprefix(PREFIX) for change in mine], [change for change in changes if change not in mine]
 
 
 def changed_grid(grid: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
-    """A recipe's grid with changes: `batch_size=16,32` is an axis, `limit_train=5000` isn't.
-
-    Raises:
-        PoNetError: a change of another form.
-    """
+    """A recipe's grid with changes: `batch_size=16,32` is an axis, `limit_train=5000` isn't. Raises PoNetError: a
+    change of another form."""
     grid = dict(grid)
     for change in changes:
         key, equals, text = (part.strip() for part in change.partition("="))
@@ -65,7 +62,6 @@ def choose(
     Args:
         make: the recipe, given changes.
         grid: lists are its axes.
-        seed: of every trial.
         folder: where `grid.json` and, below `grid`, the trials go.
         overwrite: whether figures that are there are removed first.
 
@@ -85,7 +81,8 @@ def choose(
     for number, (cell, recipe) in enumerate(zip(cells, recipes, strict=True), 1):
         if _find(found["cells"], cell) is None:
             display.notice(f"Trial {number} of {len(cells)}: {_words(cell)}.")
-            found["cells"].append(cell | _trial(recipe, folder / "grid" / _name(cell), overwrite))
+            name = "-".join(f"{key}{value}".replace("/", "_") for key, value in cell.items())
+            found["cells"].append(cell | _trial(recipe, folder / "grid" / name, overwrite))
             write_json(file, found)
     with suppress(OSError):  # other things are in it
         (folder / "grid").rmdir()
@@ -115,11 +112,6 @@ def _words(cell: Cell) -> str:
     return ", ".join(as_changes(cell))
 
 
-def _name(cell: Cell) -> str:
-    """Of a trial's folder."""
-    return "-".join(f"{key}{value}".replace("/", "_") for key, value in cell.items())
-
-
 def _find(cells: list[dict[str, Any]], cell: Cell) -> dict[str, Any] | None:
     return next((each for each in cells if {key: each.get(key) for key in cell} == cell), None)
 
@@ -141,14 +133,12 @@ def _on_file(file: Path, recipe: Recipe, overwrite: bool) -> dict[str, Any]:
 def _trial(recipe: Recipe, folder: Path, overwrite: bool) -> dict[str, Any]:
     """The figure of one cell; None for one that diverged."""
     metric, value, seconds = recipe.training.metric, None, None
-    try:
+    with suppress(DivergedError):
         result = train(recipe, folder, overwrite)
         best = result.get("best")
         if best is None:
             raise PoNetError("A grid chooses by a validation split, and the trials' data has none.")
         metric, value, seconds = best["metric"], best["value"], result["train"]["seconds"]
-    except DivergedError:
-        pass
     if folder.is_dir() and not RunFolder(folder).remove_files():
         for file in folder.iterdir():  # the lock
             file.unlink()

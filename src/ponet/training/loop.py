@@ -30,7 +30,6 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from ponet.config.recipe import Recipe
 from ponet.tasks.base import BatchStream, Prepared
 from ponet.training.batching import data_loader, training_stream
-from ponet.training.checkpoints import CheckpointStore
 from ponet.training.display import Display
 from ponet.training.distributed import (
     gathered,
@@ -42,6 +41,7 @@ from ponet.training.distributed import (
     process_index,
 )
 from ponet.training.evaluation import evaluate_split
+from ponet.training.folder import CheckpointStore
 from ponet.training.optimization import build_schedule, evaluation_interval, make_optimizer
 from ponet.training.progress import MetricsFile, Progress
 from ponet.training.result import peak_memory
@@ -95,10 +95,8 @@ class TrainingLoop:
         stream: the batches of the whole training.
         precision: float32, bf16 or fp16.
         progress: the counts, updated at every step.
-        store: where checkpoints are written; None for a trial that writes none.
-        metrics_file: where logged lines are written; None in all processes but the first, and in a trial.
-        display: what the user sees.
-        interruption: asks for a checkpoint and the end.
+        store, metrics_file: where checkpoints and logged lines are written; None in a trial, and the latter in all
+            processes but the first.
         metric, greater_is_better: the validation metric that chooses the best checkpoint.
     """
 
@@ -112,13 +110,12 @@ class TrainingLoop:
         store: CheckpointStore | None = None,
         metrics_file: MetricsFile | None = None,
         display: Display | None = None,
-        interruption: Interruption | None = None,
         metric: str = "loss",
         greater_is_better: bool = False,
     ) -> None:
         self.options, self.prepared, self.stream, self.progress = recipe.training, prepared, stream, progress
         self.store, self.metrics_file, self.display = store, metrics_file, display or Display(shown=False)
-        self.interruption = interruption or Interruption()
+        self.interruption = Interruption()
         self.metric, self.greater_is_better = metric, greater_is_better
         options = self.options
         set_seed(recipe.seed)
@@ -187,10 +184,8 @@ class TrainingLoop:
             evaluates = self.prepared.validation is not None and (
                 progress.stopped is not None or step in self.evaluation_steps
             )
-            checkpoint_due, interrupted = self._any_process(
-                self._checkpoint_due(), self.interruption.signal is not None
-            )
-            saves = progress.stopped is not None or evaluates or checkpoint_due or interrupted
+            due, interrupted = self._any_process(self._checkpoint_due(), self.interruption.signal is not None)
+            saves = progress.stopped is not None or evaluates or due or interrupted
             progress.seconds += time.perf_counter() - started
             if logs or saves or self.device.type == "cpu":  # on a GPU, to look is to wait
                 self._check_finite(gradient_norm)
@@ -215,13 +210,12 @@ class TrainingLoop:
         examples."""
         objective = self.prepared.objective
         if objective is not None:
-            counts = [objective.counts(batch) for batch in batches]
+            totals = torch.stack([objective.counts(batch) for batch in batches]).sum(0)
             self.flops += sum(objective.flops(batch) for batch in batches)
         elif self.prepared.compute_loss is not None:
-            counts = [batch["labels"].ne(-100).sum() for batch in batches]
+            totals = torch.stack([batch["labels"].ne(-100).sum() for batch in batches]).sum(0)
         else:
-            counts = [torch.tensor(len(batch["labels"])) for batch in batches]
-        totals = torch.stack(counts).sum(0)
+            totals = torch.tensor(sum(len(batch["labels"]) for batch in batches))
         if objective is not None or self.processes > 1:
             totals = totals.to(self.device)
         return self._sum_over_processes(totals)
@@ -245,19 +239,16 @@ class TrainingLoop:
         return total
 
     def _check_finite(self, gradient_norm: torch.Tensor) -> None:
-        wrong = None
-        if not math.isfinite(float(self.loss_sum)):
-            wrong = "loss"
-        elif self.accelerator.scaler is None and not math.isfinite(float(gradient_norm)):  # fp16 skips such steps
-            wrong = "gradient"
-        if wrong is not None:
-            steps = [] if self.store is None else self.store.steps()
-            last = f" (the last checkpoint is of step {steps[-1]})" if steps else ""
-            raise DivergedError(
-                f"The {wrong} stopped being a finite number at step {self.progress.step}{last}. Lower "
-                f"training.learning_rate (now {self.options.learning_rate:g}), or look for extreme values in the data, "
-                "then start again with --overwrite."
-            )
+        lost = not math.isfinite(float(self.loss_sum))
+        if not lost and (self.accelerator.scaler is not None or math.isfinite(float(gradient_norm))):
+            return  # fp16 skips steps whose gradient isn't finite
+        steps = [] if self.store is None else self.store.steps()
+        last = f" (the last checkpoint is of step {steps[-1]})" if steps else ""
+        raise DivergedError(
+            f"The {'loss' if lost else 'gradient'} stopped being a finite number at step {self.progress.step}{last}. "
+            f"Lower training.learning_rate (now {self.options.learning_rate:g}), or look for extreme values in the "
+            "data, then start again with --overwrite."
+        )
 
     # ---- logs and evaluations
 
@@ -295,10 +286,8 @@ class TrainingLoop:
             self.metrics_file.evaluated(metrics)
         self.display.evaluated(metrics)
         if self.metric not in metrics:
-            raise PoNetError(
-                f"The validation split has no metric '{self.metric}' for 'training.metric'."
-                f"{suggest(self.metric, metrics)}"
-            )
+            what = f"has no metric '{self.metric}' for 'training.metric'.{suggest(self.metric, metrics)}"
+            raise PoNetError(f"The validation split {what}")
         self.progress.evaluated(metrics, self.metric, self.greater_is_better)
         if self.options.patience is not None and self.progress.waited >= self.options.patience:
             self.progress.stopped = self.progress.stopped or "patience"
@@ -398,18 +387,13 @@ def _set_random_states(file: Path) -> None:
     np.random.set_state(states["numpy"])
     torch.set_rng_state(states["cpu"])
     if "cuda" in states and torch.cuda.is_available():
-        if process_count() > 1:
-            torch.cuda.set_rng_state_all(states["cuda"])
-        else:
-            torch.cuda.set_rng_state(states["cuda"])
+        set_states = torch.cuda.set_rng_state_all if process_count() > 1 else torch.cuda.set_rng_state
+        set_states(states["cuda"])
 
 
 def time_step(recipe: Recipe, prepared: Prepared, precision: str, at_least: float) -> float:
-    """The median seconds of one optimizer step, loading of its batch included, on a copy of the model.
-
-    Args:
-        at_least: seconds to time for, but no more than `MOST_TIMED_STEPS` steps.
-    """
+    """The median seconds of one optimizer step, loading of its batch included, on a copy of the model: timed for so
+    many seconds `at_least`, but no more than `MOST_TIMED_STEPS` steps."""
     ends: list[float] = []
 
     def enough() -> bool:

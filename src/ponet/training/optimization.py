@@ -25,11 +25,8 @@ def make_optimizer(options: TrainingOptions, model: nn.Module, new_weights: Coll
     The first two groups have the full learning rate, with and without weight decay; weights whose learning rate
     `layer_decay` or `head_learning_rate` changes have groups of their own after them.
 
-    Args:
-        new_weights: the names of those that aren't from a checkpoint; they have `head_learning_rate`.
-
-    Raises:
-        PoNetError: `head_learning_rate` without new weights.
+    Raises PoNetError where `head_learning_rate` is given, which is for the `new_weights` that no checkpoint has, and
+    there are none.
     """
     if options.head_learning_rate is not None and not new_weights:
         raise PoNetError(
@@ -72,11 +69,8 @@ def _layers_above(name: str, depth: int) -> int:
 
 
 def build_schedule(options: TrainingOptions, optimizer: Optimizer, steps: int) -> LRScheduler:
-    """The scheduler to step once an optimizer step, `steps` times; each group keeps its ratio to the others.
-
-    Raises:
-        PoNetError: where the warm-up is longer than the training.
-    """
+    """The scheduler to step once an optimizer step, `steps` times; each group keeps its ratio to the others. Raises
+    PoNetError where the warm-up is longer than the training."""
     warmup = warmup_steps(options.warmup, steps)
     if options.schedule == "onecycle":
         phase = warmup if warmup != 1 else 1 + 1e-6  # from step 0 to step 0 torch divides by zero
@@ -100,11 +94,8 @@ def build_schedule(options: TrainingOptions, optimizer: Optimizer, steps: int) -
 
 
 def warmup_steps(warmup: float, steps: int) -> int:
-    """`warmup` in steps: a fraction of all `steps` where it is below 1.
-
-    Raises:
-        PoNetError: where no step is left after it.
-    """
+    """`warmup` in steps: a fraction of all `steps` where it is below 1. Raises PoNetError where no step is left after
+    it."""
     count = math.ceil(warmup * steps) if warmup < 1 else round(warmup)
     if count >= steps and warmup >= 1:
         raise PoNetError(

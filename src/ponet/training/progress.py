@@ -2,6 +2,7 @@
 
 import json
 import math
+import operator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ponet.utils.errors import PoNetError
-from ponet.utils.files import explain
+from ponet.utils.files import explained
 
 
 @dataclass
@@ -74,11 +75,8 @@ class Progress:
 
     @classmethod
     def from_json(cls, text: str) -> "Progress":
-        """Reads `to_json` back; keys of another version are left out.
-
-        Raises:
-            PoNetError: something else than counts, or a value of another type.
-        """
+        """Reads `to_json` back; keys of another version are left out. Raises PoNetError: something else than counts, or
+        a value of another type."""
         try:
             return TypeAdapter(cls).validate_json(text)
         except ValidationError as error:
@@ -90,24 +88,21 @@ class Progress:
 class MetricsFile:
     """Appends lines to metrics.jsonl: one JSON object a logged step or evaluation, written at once.
 
-    Args:
-        path: of the file.
-        progress: the counts that each line begins with.
-        peak_flops: operations a second that this machine can do, where the task counts the model's.
+    Each begins with the counts of `progress`; `peak_flops` a second is what this machine can do, where the task counts
+    the model's.
     """
 
     def __init__(self, path: Path, progress: Progress, peak_flops: float | None = None) -> None:
         self.path, self.progress, self.peak_flops = path, progress, peak_flops
-        self._logged = (progress.tokens, progress.seconds, progress.flops)
+        self._logged = self._counts()
+
+    def _counts(self) -> tuple[float, ...]:
+        return self.progress.tokens, self.progress.seconds, self.progress.flops
 
     def log(self, values: dict[str, float]) -> None:
         """A line of training figures, with the rates since the line before."""
-        progress = self.progress
-        tokens, seconds, flops = (
-            now - before
-            for now, before in zip((progress.tokens, progress.seconds, progress.flops), self._logged, strict=True)
-        )
-        self._logged = (progress.tokens, progress.seconds, progress.flops)
+        before, self._logged = self._logged, self._counts()
+        tokens, seconds, flops = map(operator.sub, self._logged, before)
         line = {**values, "tokens_per_second": round(tokens / seconds, 1) if seconds > 0 else 0.0}
         if flops and seconds > 0:
             line["flops_per_second"] = float(f"{flops / seconds:.4g}")
@@ -121,17 +116,10 @@ class MetricsFile:
 
     def _write(self, values: dict[str, Any]) -> None:
         progress = self.progress
-        head = {
-            "step": progress.step,
-            "epoch": round(progress.epoch, 6),
-            "tokens": progress.tokens,
-            "seconds": round(progress.seconds, 3),
-        }
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(finite({**head, **values})) + "\n")
-        except OSError as error:
-            raise explain(error, self.path) from error
+        head = {"step": progress.step, "epoch": round(progress.epoch, 6), "tokens": progress.tokens}
+        line = json.dumps(finite({**head, "seconds": round(progress.seconds, 3), **values}))
+        with explained(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
 
 def finite(value: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import torch
 
+from ponet.artifacts import available_cores
 from ponet.config.recipe import Recipe
 from ponet.utils.allocator import keeps_freed_memory
 
@@ -62,10 +63,9 @@ def commit() -> str | None:
 
 def machine() -> dict[str, Any]:
     """The processor, its cores, the threads used, memory in bytes, and the GPU if there is one."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu_model(),
-        "cores": affinity,
+        "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "memory_bytes": psutil.virtual_memory().total,
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
@@ -96,9 +96,6 @@ def peak_flops(precision: str, repeats: int = 5) -> float:
     """Floating-point operations a second of a large matrix product on the device that trains, the best of `repeats`.
 
     Measured, not from a data sheet: on shared or throttled hardware the sheet says nothing.
-
-    Args:
-        precision: float32, bf16 or fp16.
     """
     gpu = torch.cuda.is_available()
     size = 8192 if gpu else 1024
@@ -115,12 +112,9 @@ def peak_flops(precision: str, repeats: int = 5) -> float:
 
 
 def _cpu_model() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line for line in lines if line.startswith("model name")).partition(":")[2].strip()
     return platform.processor() or platform.machine()
 
 

@@ -24,7 +24,7 @@ from ponet.training.display import Display
 from ponet.training.distributed import check_environment, process_count, process_index
 from ponet.training.evaluation import evaluate_split, load_for_evaluation
 from ponet.training.folder import RunFolder
-from ponet.training.loop import PROGRESS_FILE, Interruption, TrainingLoop, time_step
+from ponet.training.loop import PROGRESS_FILE, TrainingLoop, time_step
 from ponet.training.progress import MetricsFile, Progress, finite
 from ponet.training.result import commit, peak_flops, provenance, reset_peak_memory
 from ponet.utils.errors import PoNetError, suggest
@@ -43,11 +43,7 @@ SMALL_IS_GOOD = ("loss", "error", "mse", "mae", "perplexity")
 
 
 class TrainingInterruptedError(PoNetError):
-    """A training that was asked to stop, and did, with a checkpoint to resume from.
-
-    Attributes:
-        signal: the number of the signal that asked.
-    """
+    """A training that was asked to stop, by the signal of a `number`, and did, with a checkpoint to resume from."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
@@ -89,23 +85,18 @@ def train(
             return complete
         task = get_task(recipe.task)
         if hasattr(task, "run"):  # it trains by itself, without a neural network
-            return _run_task(recipe, folder, task.run(recipe), display, command)
+            figures = task.run(recipe)
+            for notice in figures.get("notices", ()):
+                display.notice(notice)
+            result: dict[str, Any] = finite({**figures, **provenance(recipe, command)})
+            folder.begin(recipe)
+            folder.finish(result, model_card(recipe, result), keep_checkpoints=False)
+            return result
         set_seed(recipe.seed)
         prepared = task.prepare(recipe)
         for notice in prepared.notices:
             display.notice(notice)
         return _train(recipe, folder, prepared, display, command)
-
-
-def _run_task(
-    recipe: Recipe, folder: RunFolder, figures: dict[str, Any], display: Display, command: str | None
-) -> dict[str, Any]:
-    for notice in figures.get("notices", ()):
-        display.notice(notice)
-    result: dict[str, Any] = finite({**figures, **provenance(recipe, command)})
-    folder.begin(recipe)
-    folder.finish(result, model_card(recipe, result), keep_checkpoints=False)
-    return result
 
 
 def _train(
@@ -133,7 +124,6 @@ def _train(
             f"{stream.steps:,}. Train again with --overwrite."
         )
     best_flops = None if prepared.objective is None else peak_flops(precision) * process_count()
-    interruption = Interruption()
     greater_is_better = not any(word in metric for word in SMALL_IS_GOOD)
     loop = TrainingLoop(
         recipe,
@@ -144,7 +134,6 @@ def _train(
         store,
         MetricsFile(folder.metrics_file, progress, best_flops) if main else None,
         display,
-        interruption,
         metric,
         prepared.greater_is_better if metric == prepared.best_metric else greater_is_better,
     )
@@ -158,17 +147,17 @@ def _train(
         display.notice(f"Resuming from step {progress.step:,} of {stream.steps:,}.")
     if progress.stopped is None:
         reset_peak_memory()
-        with interruption.watched(display.notice), display, explained(folder.path):
+        with loop.interruption.watched(display.notice), display, explained(folder.path):
             loop.run(checkpoint)
         if progress.stopped is None:
             raise TrainingInterruptedError(
                 f"Stopped at step {progress.step:,} of {stream.steps:,}, with a checkpoint. "
                 "The same command resumes from there.",
-                interruption.signal or signal.SIGINT,
+                loop.interruption.signal or signal.SIGINT,
             )
-    chosen = store.path(progress.best_step or progress.step)
-    damage = store.damage(progress.best_step or progress.step)
-    if damage is not None:
+    best = progress.best_step or progress.step
+    chosen = store.path(best)
+    if damage := store.damage(best):
         raise PoNetError(f"'{chosen}' is damaged ({damage}). Train again with --overwrite.")
     if options.sharded:
         prepared.model = load_for_evaluation(chosen, precision)
@@ -180,9 +169,11 @@ def _train(
         started = time.perf_counter()
         with display:
             test = evaluate_split(prepared.model, prepared.test, prepared, options, display)
-        seconds = time.perf_counter() - started
-        counts = {"examples": len(prepared.test), "tokens": int(np.sum(prepared.test.lengths))}
-        inference = {"seconds": round(seconds, 3), **counts}
+        inference = {
+            "seconds": round(time.perf_counter() - started, 3),
+            "examples": len(prepared.test),
+            "tokens": int(np.sum(prepared.test.lengths)),
+        }
     figures = {**_figures(prepared, progress, metric, precision, best_flops, test), "inference": inference}
     result: dict[str, Any] = finite({**figures, **provenance(recipe, command), "commit": started_at})
     if main:
@@ -278,7 +269,8 @@ def _figures(
     test: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """What a result says of the training, but for where it comes from."""
-    model, best, operations = prepared.model, None, {}
+    model, operations = prepared.model, {}
+    best: dict[str, Any] | None = None
     if progress.flops and progress.seconds:
         rate = progress.flops / progress.seconds
         operations = {
@@ -288,12 +280,8 @@ def _figures(
             "utilisation": rate / best_flops if best_flops else None,
         }
     if progress.best_step is not None:
-        best = {
-            "step": progress.best_step,
-            "epoch": progress.best_epoch,
-            "metric": metric,
-            "value": progress.best_value,
-        }
+        best = {"step": progress.best_step, "epoch": progress.best_epoch}
+        best |= {"metric": metric, "value": progress.best_value}
     return {
         "test": test,
         "validation": progress.best_metrics or None,

@@ -11,11 +11,7 @@ class MissingExtraError(PoNetError):
 
 
 def require(module: str, extra: str) -> Any:
-    """Imports a module of an optional package.
-
-    Raises:
-        MissingExtraError: the package isn't installed.
-    """
+    """Imports a module of an optional package. Raises MissingExtraError: the package isn't installed."""
     try:
         return import_module(module)
     except ImportError as error:
@@ -26,10 +22,6 @@ def require(module: str, extra: str) -> Any:
 
 
 def pyplot() -> Any:
-    """matplotlib's `pyplot`, drawing into files.
-
-    Raises:
-        MissingExtraError: matplotlib isn't installed.
-    """
+    """matplotlib's `pyplot`, drawing into files. Raises MissingExtraError: matplotlib isn't installed."""
     require("matplotlib", "plots").use("Agg")
     return import_module("matplotlib.pyplot")

@@ -73,7 +73,9 @@ def replacing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=folder)
         os.close(handle)
         temporary = Path(name)
-        os.chmod(temporary, 0o666 & ~_umask() if found is None else stat.S_IMODE(found.st_mode))
+        mask = os.umask(0)
+        os.umask(mask)  # there is no way only to read it
+        os.chmod(temporary, 0o666 & ~mask if found is None else stat.S_IMODE(found.st_mode))
         yield temporary
         if stream is None:
             os.replace(temporary, place)
@@ -98,11 +100,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[TextIO]:
-    """Yields a stream of UTF-8 text: a file is written as by `replacing`, a device, FIFO or open file at once.
-
-    Raises:
-        PoNetError: as `replacing`.
-    """
+    """Yields a stream of UTF-8 text: a file is written as by `replacing`, a device, FIFO or open file at once. Raises
+    PoNetError: as `replacing`."""
     try:
         stream = _stream(*_destination(Path(path)))
         if stream is not None:
@@ -118,11 +117,8 @@ def writing(path: Path) -> Iterator[TextIO]:
 
 
 def check_utf8_name(path: Path) -> None:
-    """Before any work: the libraries that save models and tokenizers take no other names.
-
-    Raises:
-        PoNetError: for a path with bytes that aren't UTF-8.
-    """
+    """Before any work: the libraries that save models and tokenizers take no other names. Raises PoNetError: for a path
+    with bytes that aren't UTF-8."""
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError as error:
@@ -153,11 +149,7 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file.
-
-    Raises:
-        PoNetError: where the file can't be read or isn't JSON.
-    """
+    """The value of a JSON file. Raises PoNetError where the file can't be read or isn't JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -231,7 +223,7 @@ def _destination(path: Path) -> tuple[Path, os.stat_result | None]:
 def is_stream(path: Path) -> bool:
     """Whether a path is written to and never replaced: a device, a FIFO, an open file (`/dev/stdout`)."""
     place, found = _destination(path)
-    return found is not None and not stat.S_ISDIR(found.st_mode) and _is_stream(place, found)
+    return _is_stream(place, found) and not place.is_dir()
 
 
 def _is_stream(place: Path, found: os.stat_result | None) -> bool:
@@ -245,9 +237,3 @@ def _stream(place: Path, found: os.stat_result | None) -> int | None:
     if place.parent.resolve() == Path("/proc/self/fd").resolve():
         return os.dup(int(place.name))  # opened by its name, a file would be written from its beginning
     return os.open(place, os.O_WRONLY | os.O_APPEND)  # a folder is refused here
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -12,6 +12,20 @@ verbose = False
 
 
 @contextmanager
+def errors_only(*names: str | None) -> Iterator[None]:
+    """Inside, these loggers (None: the root) pass errors on and nothing else."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Inside, the libraries show errors only: neither warnings nor progress bars."""
     if verbose:
@@ -20,16 +34,11 @@ def quiet_libraries() -> Iterator[None]:
     from transformers.utils import logging as hf_logging
 
     bars = hf_logging.is_progress_bar_enabled()
-    levels = {name: logging.getLogger(name).level for name in LOGGERS}
     hf_logging.disable_progress_bar()
-    for name in LOGGERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), errors_only(*LOGGERS):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
         if bars:
             hf_logging.enable_progress_bar()
