@@ -78,7 +78,7 @@ def predict(
     """A fine-tuned model in float32, bf16 and int8, beside transformers.pipeline: accuracy and documents/s.
 
     From texts to probabilities, tokenization included, on documents of the run's own data. ONNX Runtime runs what
-    `ponet export` writes. Needs ponet[onnx].
+    `ponet export` writes. Needs the extra `onnx`.
 
     Example:
       ponet benchmark predict runs/imdb --limit 1000 --json results/predict/imdb.json
@@ -106,7 +106,7 @@ def lens(
     """Whether what the lens shows matters: how far a class's probability falls without the tokens that it ranks first.
 
     Tokens are ranked by the lens (channels won, weights, gradients), by captum's integrated gradients, and at random.
-    Needs ponet[baselines].
+    Needs the extra `baselines`.
 
     Example:
       ponet benchmark lens runs/documents/imdb/pooling/seed0 --limit 500 --json results/lens/imdb.json
@@ -133,7 +133,7 @@ def segmentation(
     """Where topics end: trained models against even cuts, TextTiling and the cosine of sentence embeddings.
 
     Pk, WindowDiff and the F1 of boundaries on held-out articles whose headings are taken away, or on documents of
-    excerpts from novels and articles; words/s beside. From the data folder (PONET_DATA). Needs ponet[baselines].
+    excerpts from novels and articles; words/s beside. From the data folder (PONET_DATA). Needs the extra `baselines`.
 
     Example:
       ponet benchmark segmentation runs/segmentation/wikipedia/*/seed0 --encoder sentence-transformers/all-MiniLM-L6-v2
@@ -161,7 +161,7 @@ def summarization(
     """Summaries of articles: trained models against the first sentences, TextRank, LexRank, a centroid and the oracle.
 
     Sentences of the body of held-out articles against their lead, by ROUGE; words/s beside. From the data folder
-    (PONET_DATA). Needs ponet[baselines].
+    (PONET_DATA). Needs the extra `baselines`.
 
     Example:
       ponet benchmark summarization runs/summarization/wikipedia/*/seed0
@@ -188,7 +188,7 @@ def retrieval(
     """Finding the section that a title and a heading name: encoders against BM25.
 
     Recall@1, recall@10 and mean reciprocal rank over all sections of held-out articles, each section read by itself and
-    as a part of its article in one pass. From the data folder (PONET_DATA). Needs ponet[baselines].
+    as a part of its article in one pass. From the data folder (PONET_DATA). Needs the extra `baselines`.
 
     Example:
       ponet benchmark retrieval sentence-transformers/all-MiniLM-L6-v2 ponet-tiny
