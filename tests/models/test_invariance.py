@@ -253,7 +253,7 @@ def test_a_gap_cuts_the_local_window():
 @settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(batches())
 def test_gradient_of_a_batch_is_the_sum_over_its_documents(mixer, batch):
-    model = build(mixer, "pretraining")
+    model = build(mixer, "pretraining").double()  # in float32 a sum of gradients may be off by more than the tolerance
 
     def gradients(part: Batch) -> dict[str, torch.Tensor]:
         model.zero_grad(set_to_none=True)
