@@ -48,6 +48,7 @@ test-quantized: $(STAMP) $(TORCHAO) ## int8 weights by torchao, which is fetched
 	@PYTHONPATH=$(TORCHAO) $(PYTEST) tests/models/test_quantized.py $(ARGS)
 
 test-libraries: $(STAMP) $(LIBRARIES) ## Ray, PEFT, SetFit, skorch, which are fetched the first time
+	@PYTHONPATH=$(CURDIR)/$(LIBRARIES) $(BIN)/python -c "import peft, ray, setfit, skorch"  # else tests would be skipped
 	@PYTHONPATH=$(CURDIR)/$(LIBRARIES) $(PYTEST) -m "slow or not slow" tests/test_ray.py tests/test_documentation.py -k "ray or library" $(ARGS)
 
 check: lint imports types ## lint, imports and types
@@ -115,7 +116,7 @@ $(SUITE): | $(STAMP)
 $(LIBRARIES): constraints.txt | $(STAMP)
 	@rm -rf $@
 	@$(PIP) --target $@ --no-deps ray peft setfit skorch evaluate tabulate msgpack jsonschema jsonschema-specifications \
-		referencing rpds-py attrs protobuf
+		referencing rpds-py attrs protobuf requests urllib3 charset-normalizer idna certifi
 
 $(TORCHAO): | $(STAMP)
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --no-deps --target $@ torchao
