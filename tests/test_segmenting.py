@@ -1,11 +1,14 @@
 """Chunks: joined they are the text, whatever it is; limits hold; LangChain's methods."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ponet
+from ponet.models.checkpoints import CHECKPOINTS
 from ponet.segmenting import Segmenter, TextSplitter, boundaries
 from ponet.utils.errors import PoNetError
 
@@ -100,3 +103,37 @@ def test_without_a_model_of_its_own_it_says_how_to_make_one(monkeypatch, tmp_pat
     monkeypatch.setattr("ponet.tasks.sentences.scoring.BUNDLED", tmp_path)
     with pytest.raises(PoNetError, match="ponet train segmentation"):
         Segmenter()
+
+
+BANK = (
+    "The central bank raised its interest rate by half a point. "
+    "Inflation had reached nine per cent in the spring. "
+    "Banks passed the higher rate on to borrowers within weeks. "
+    "Mortgages became dearer and house prices fell. "
+    "Economists expected a recession in the following year. Exports suffered from the strong currency. "
+    "Unemployment rose slowly at first. The government answered with tax cuts. "
+    "Bond yields climbed to their highest level in a decade. Markets calmed down in the autumn. "
+)
+MILL = (
+    "The mill stood by the river for two hundred years. "
+    "Its wheel was built of oak and turned by the stream. "
+    "Farmers brought wheat and barley from the valley. The miller took a tenth of the flour as payment. "
+    "In dry summers the river fell and the wheel stood still. A new wheel of iron was fitted in 1840. "
+    "The stones came from a quarry in France. Every winter they were dressed again by hand. "
+    "The mill closed when the railway brought cheap flour. Today it is a museum. "
+)
+
+
+def test_the_bundled_model_finds_where_the_topic_changes() -> None:
+    [chunks] = ponet.segment([BANK + MILL])
+    assert len(BANK) in [chunk.end for chunk in chunks]
+    assert len(chunks) < 6
+    assert "".join(chunk.text for chunk in chunks) == BANK + MILL
+
+
+@pytest.mark.parametrize("task", ["segmentation", "summarization"])
+def test_the_bundled_models_are_small_and_have_cards(task) -> None:
+    folder = CHECKPOINTS / task
+    assert (folder / "adapter.safetensors").stat().st_size < 2**21
+    assert json.loads((folder / "adapter.json").read_text(encoding="utf-8"))["base"] == "ponet-mini"
+    assert "## Where it comes from" in (folder / "README.md").read_text(encoding="utf-8")

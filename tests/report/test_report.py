@@ -169,6 +169,6 @@ def test_how_figures_are_written() -> None:
     assert percent([0.5, None]) == "50.0"
     assert percent([0.4, 0.6]) == "50.0 ± 14.1"
     assert percent([None, float("nan")]) == ABSENT
-    assert [count(None), count(1234), count(1_234_567)] == [ABSENT, "1,234", "1.23M"]
+    assert [count(None), count(1234), count(1_234_567), count(5.5e9)] == [ABSENT, "1,234", "1.23M", "5.5G"]
     assert [seconds(0.85), seconds(12.34), seconds(1234)] == ["850 ms", "12.3 s", "1,234 s"]
     assert [memory(45 * 2**20), memory(1.6 * 2**30)] == ["45 MiB", "1.6 GiB"]

@@ -22,7 +22,7 @@ from ponet.benchmarks.encoders import (
 )
 from ponet.benchmarks.measure import HELD, PeakMemory, allocated_peak, classify, interleave, peak_memory
 from ponet.utils.errors import PoNetError
-from ponet.utils.extras import require
+from ponet.utils.extras import require_onnx
 
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
 QUICK_LENGTHS = (512, 1024, 2048)
@@ -78,8 +78,7 @@ class EfficiencyPlan:
         if any(variant.runtime != "torch" for variant in found.values()):
             if self.machine.device != "cpu":
                 raise PoNetError("ONNX Runtime is measured on a CPU: leave its rows out, or use --device cpu.")
-            for package in ("onnx", "onnxscript", "onnxruntime"):
-                require(package, "onnx")
+            require_onnx()
 
     @property
     def setup(self) -> Setup:

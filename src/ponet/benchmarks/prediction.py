@@ -20,7 +20,7 @@ from ponet.tasks.text.metrics import BEST, decide, measure
 from ponet.tasks.text.predict import BATCH_TOKENS, Predictor
 from ponet.training.folder import RunFolder
 from ponet.utils.errors import PoNetError
-from ponet.utils.extras import require
+from ponet.utils.extras import require_onnx
 from ponet.utils.libraries import quiet_libraries
 from ponet.utils.precision import AUTO, resolve_precision, torch_dtype
 
@@ -52,8 +52,7 @@ class PredictionPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for package in ("onnx", "onnxscript", "onnxruntime"):
-            require(package, "onnx")
+        require_onnx()
 
 
 def precisions() -> list[str]:

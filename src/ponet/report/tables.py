@@ -86,10 +86,12 @@ def decimal(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """`1,234`, and from a million on `1.23M`."""
+    """`1,234`, from a million on `1.23M`, and from a billion on `1.23G`."""
     if value is None:
         return ABSENT
-    return f"{value / 1e6:.3g}M" if 1e6 <= value < 1e9 else f"{value:,.0f}"
+    if value >= 1e6:
+        return f"{value / 1e9:.3g}G" if value >= 1e9 else f"{value / 1e6:.3g}M"
+    return f"{value:,.0f}"
 
 
 def seconds(value: float | None) -> str:

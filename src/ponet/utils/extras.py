@@ -21,6 +21,12 @@ def require(module: str, extra: str) -> Any:
         ) from error
 
 
+def require_onnx() -> None:
+    """Before minutes of work. Raises MissingExtraError: a package that writes or runs graphs isn't installed."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        require(package, "onnx")
+
+
 def pyplot() -> Any:
     """matplotlib's `pyplot`, drawing into files. Raises MissingExtraError: matplotlib isn't installed."""
     require("matplotlib", "plots").use("Agg")
