@@ -43,7 +43,7 @@ class Attributions:
     """`[E]` int64: points of the path at which the gradient was taken."""
 
 
-class Path:
+class EmbeddingPath:
     """The way from a baseline to a batch's embeddings, and a classifier's logits and gradients along it.
 
     The baseline has the batch's positions, token types and special tokens, and zero for the vector of every other word.
@@ -85,14 +85,14 @@ class Path:
         return _products(gradient, self.end.double() - self.begin.double())
 
 
-def gradient_x_input(path: Path, targets: np.ndarray) -> np.ndarray:
+def gradient_x_input(path: EmbeddingPath, targets: np.ndarray) -> np.ndarray:
     """`[T]` float64, for the classes `targets [E]`."""
     _, gradient = path.at(np.ones(len(targets)), targets)
     return _products(gradient, path.end)
 
 
 def attribute(
-    path: Path,
+    path: EmbeddingPath,
     examples: np.ndarray,
     targets: np.ndarray,
     tolerance: float = TOLERANCE,

@@ -154,11 +154,11 @@ def _attribute(
     tolerance: float,
     max_steps: int,
 ) -> dict[str, Any]:
-    from ponet.explaining.attribution import Path, attribute
+    from ponet.explaining.attribution import EmbeddingPath, attribute
 
     inputs = {**inputs, "always_packed": True}
     example = examples_of(cu_seqlens, inputs.get("window_counts"), bool(model.config.classifier_pairs))
-    path = Path(model, inputs, example)
+    path = EmbeddingPath(model, inputs, example)
     chosen = _classes(path.logits, targets)
     found = attribute(path, example, chosen, tolerance, max_steps, integrate)
     return {

@@ -298,17 +298,17 @@ def _answered(
     reader: _Reader, batch: dict[str, Any], found: Lens, tolerance: float
 ) -> tuple[str, list[Measure], list[str]]:
     """A classifier's answer in words, what it rests on, and how exact that is."""
-    import torch
-
+    from ponet.explaining.attribution import EmbeddingPath, gradient_x_input
     from ponet.tasks.text.predict import answer
 
     assert reader.space is not None
+    assert found.example is not None
     assert found.targets is not None and found.attributions is not None and found.gradient_x_input is not None  # noqa: PT018
     assert found.errors is not None and found.differences is not None and found.steps is not None  # noqa: PT018
     space, names = reader.space, reader.space.names or ("the number",)
-    moved = {name: value.to(reader.model.device) for name, value in batch.items()}
-    with torch.inference_mode():
-        logits = reader.model(**moved).logits[0].double().cpu().numpy()
+    inputs = {name: value.to(reader.model.device) for name, value in batch.items()}
+    path = EmbeddingPath(reader.model, {**inputs, "always_packed": True}, found.example)
+    logits = path.logits[0].cpu().numpy()
     said = answer(space, logits)
     if space.kind == "regression":
         words = f"{said['value']:.4g}"
@@ -318,14 +318,10 @@ def _answered(
         words = f"{said['label']} ({said['score']:.1%})"
     target = int(found.targets[0])
     shown = list(dict.fromkeys([target, *np.argsort(-logits, kind="stable").tolist()]))[:MOST_CLASSES]
-    views = []
-    for number in shown:
-        values = found.gradient_x_input
-        if number != target:
-            other = lens(reader.model, batch, number, attributions=False).gradient_x_input
-            assert other is not None
-            values = other
-        views.append(View(names[number], values))
+    views = [
+        View(names[each], found.gradient_x_input if each == target else gradient_x_input(path, np.array([each])))
+        for each in shown
+    ]
     measures = [
         Measure(
             "gradient",
