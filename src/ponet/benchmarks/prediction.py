@@ -78,9 +78,7 @@ def measure_prediction(plan: PredictionPlan, path: Path, advance: Advance) -> di
     folder = RunFolder(plan.run)
     options = folder.require_complete().data
     if not isinstance(options, TextOptions) or options.pairs == "separate" or options.window is not None:
-        raise PoNetError(
-            f"'{plan.run}' doesn't read a text, or two as one sequence, with a classifier: name such a run."
-        )
+        raise PoNetError(f"'{plan.run}' doesn't classify texts that it reads as one sequence: name a run that does.")
     texts, labels, space = _documents(plan, options)
     setup = {
         "device": device(),
