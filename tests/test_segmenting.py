@@ -53,6 +53,22 @@ def test_chunks_fit_an_index(sentence_model) -> None:
         assert min(sizes) >= 10
 
 
+def test_models_compute_in_what_is_asked_for(sentence_model, monkeypatch) -> None:
+    monkeypatch.setattr("ponet.utils.precision.cpu_computes_bf16", lambda: True)
+    text = TEXTS["prose"]
+    exact, half, fastest = (Segmenter(sentence_model, dtype=dtype) for dtype in ("float32", "bf16", "auto"))
+    [before], [after] = (list(each.scorer.stream([text])) for each in (exact, half))
+    assert after.probabilities.dtype == np.float32
+    np.testing.assert_allclose(after.probabilities, before.probabilities, atol=0.02)
+    assert (after.probabilities != before.probabilities).any()
+    assert fastest.scorer.model.dtype == half.scorer.model.dtype != exact.scorer.model.dtype
+    assert "".join(chunk.text for chunk in ponet.segment([text], sentence_model, dtype="bf16")[0]) == text
+    assert ponet.summarize([text], CHECKPOINTS / "summarization", dtype="bf16")[0]
+    for call in (ponet.segment, ponet.summarize):
+        with pytest.raises(PoNetError, match="dtype=int8 is unknown"):
+            call([text], dtype="int8")
+
+
 def test_a_text_has_the_chunks_that_it_has_alone(sentence_model) -> None:
     texts = [TEXTS[name] for name in TEXTS]
     together = Segmenter(sentence_model, batch_tokens=3000).segment(texts)

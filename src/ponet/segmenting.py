@@ -35,9 +35,11 @@ class Segmenter:
             has at most `max_tokens`.
         threshold: the probability from which on a topic ends. None: the model's.
         batch_tokens: tokens in a batch, at most; a longer text is alone.
+        dtype: of weights and activations: float32, bf16, fp16, or auto, the fastest here.
 
     Raises:
-        PoNetError: no such model, limits that exclude each other, or a threshold that is no probability.
+        PoNetError: no such model, limits that exclude each other, a threshold that is no probability, or a
+            `dtype` that this machine doesn't compute in.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Segmenter:
         min_tokens: int = 0,
         threshold: float | None = None,
         batch_tokens: int = BATCH_TOKENS,
+        dtype: str = "float32",
     ) -> None:
         if max_tokens is not None and max_tokens < 1:
             raise PoNetError(f"max_tokens should be 1 or more, not {max_tokens}.")
@@ -54,7 +57,7 @@ class Segmenter:
             raise PoNetError(f"min_tokens should be from 0 to max_tokens, not {min_tokens}.")
         if threshold is not None and not 0 <= threshold <= 1:
             raise PoNetError(f"threshold is a probability, from 0 to 1, not {threshold}.")
-        self.scorer = SentenceScorer("segmentation", model, batch_tokens, longest=max_tokens)
+        self.scorer = SentenceScorer("segmentation", model, batch_tokens, longest=max_tokens, dtype=dtype)
         self.max_tokens, self.min_tokens = max_tokens, min_tokens
         self.threshold = self.scorer.threshold if threshold is None else threshold
 
@@ -135,7 +138,7 @@ class TextSplitter:
     """Cuts texts by topic, with the methods of LangChain's text splitters, which needn't be installed.
 
     Args:
-        options: of `Segmenter`: `model`, `max_tokens`, `min_tokens`, `threshold`, `batch_tokens`.
+        options: of `Segmenter`: `model`, `max_tokens`, `min_tokens`, `threshold`, `batch_tokens`, `dtype`.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -191,16 +194,18 @@ def segment(
     max_tokens: int | None = None,
     min_tokens: int = 0,
     threshold: float | None = None,
+    dtype: str = "float32",
 ) -> list[list[Chunk]]:
     """Chunks of texts of any length, cut where topics end; the texts of a text's chunks, joined, are the text.
 
     Args:
         texts: the texts.
-        model, max_tokens, min_tokens, threshold: as `Segmenter` has them. The model is cached for the next call.
+        model, max_tokens, min_tokens, threshold, dtype: as `Segmenter` has them. The model is cached for the next call.
 
     Raises:
         PoNetError: a single string instead of several, or as `Segmenter`.
     """
     if isinstance(texts, str):
         raise PoNetError("segment takes a list of texts: segment([text])[0] are the chunks of one.")
-    return _segmenter(None if model is None else str(model), max_tokens, min_tokens, threshold).segment(texts)
+    name = None if model is None else str(model)
+    return _segmenter(name, max_tokens, min_tokens, threshold, dtype=dtype).segment(texts)

@@ -39,9 +39,11 @@ class Summarizer:
         ratio: the share of a text's sentences, in the place of a number; one sentence at least.
         blocking: whether repetitions are left out.
         batch_tokens: tokens in a batch, at most; a longer text is alone.
+        dtype: of weights and activations: float32, bf16, fp16, or auto, the fastest here.
 
     Raises:
-        PoNetError: no such model, or both a number and a ratio, or ones that make no sense.
+        PoNetError: no such model, or both a number and a ratio, ones that make no sense, or a `dtype` that
+            this machine doesn't compute in.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Summarizer:
         ratio: float | None = None,
         blocking: bool = True,
         batch_tokens: int = BATCH_TOKENS,
+        dtype: str = "float32",
     ) -> None:
         if sentences is not None and ratio is not None:
             raise PoNetError("A summary has a number of sentences or a ratio, not both: leave one out.")
@@ -58,7 +61,7 @@ class Summarizer:
             raise PoNetError(f"sentences should be 1 or more, not {sentences}.")
         if ratio is not None and not 0 < ratio <= 1:
             raise PoNetError(f"ratio should be above 0 and at most 1, not {ratio}.")
-        self.scorer = SentenceScorer("summarization", model, batch_tokens)
+        self.scorer = SentenceScorer("summarization", model, batch_tokens, dtype=dtype)
         self.sentences, self.ratio, self.blocking = sentences, ratio, blocking
 
     def summarize(self, texts: Sequence[str]) -> list[list[SummarySentence]]:
@@ -105,17 +108,21 @@ _summarizer = lru_cache(maxsize=2)(Summarizer)
 
 
 def summarize(
-    texts: Sequence[str], model: str | Path | None = None, sentences: int | None = None, ratio: float | None = None
+    texts: Sequence[str],
+    model: str | Path | None = None,
+    sentences: int | None = None,
+    ratio: float | None = None,
+    dtype: str = "float32",
 ) -> list[list[SummarySentence]]:
     """The sentences that sum each text up, in text order.
 
     Args:
         texts: the texts, of any length.
-        model, sentences, ratio: as `Summarizer` has them. The model is cached for the next call.
+        model, sentences, ratio, dtype: as `Summarizer` has them. The model is cached for the next call.
 
     Raises:
         PoNetError: a single string instead of several, or as `Summarizer`.
     """
     if isinstance(texts, str):
         raise PoNetError("summarize takes a list of texts: summarize([text])[0] is the summary of one.")
-    return _summarizer(None if model is None else str(model), sentences, ratio).summarize(texts)
+    return _summarizer(None if model is None else str(model), sentences, ratio, dtype=dtype).summarize(texts)

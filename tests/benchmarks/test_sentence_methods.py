@@ -10,11 +10,13 @@ from typer.testing import CliRunner
 
 from ponet.benchmarks.retrieval import Apart, InOnePass, Passages, quality
 from ponet.benchmarks.segmentation import EmbeddingChunker, EvenCuts, TrainedModel, agreement
+from ponet.benchmarks.sentences import MethodsPlan, compare
 from ponet.benchmarks.summarization import FirstSentences, LexRank, Oracle, TextRank
 from ponet.benchmarks.summarization import TrainedModel as TrainedSummarizer
 from ponet.cli.app import app
 from ponet.tasks.sentences.choi import choi_documents
 from ponet.tasks.sentences.documents import LabelledDocument, join_paragraphs, parse_article
+from ponet.utils.errors import PoNetError
 
 RIVER = ["The water of the river flows under the bridge.", "The river carries much water in spring."]
 TRAIN = ["The engine pulled the heavy train.", "A train needs an engine and a railway."]
@@ -112,6 +114,41 @@ def test_sections_are_read_apart_and_in_one_pass() -> None:
     own = Apart("ponet-tiny")
     own.index(passages)
     assert quality(own.scores(passages.sections()))["recall_1"] == 1
+
+
+def test_each_method_is_measured_in_each_type(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("ponet.utils.precision.cpu_computes_bf16", lambda: True)
+    plan = MethodsPlan(("a", "b"), dtypes=("bf16", "bfloat16", "float32"), rounds=2)
+    calls: list[tuple[str, bool]] = []
+
+    class Method:
+        def __init__(self, model: str, dtype: str) -> None:
+            self.title, self.dtype = model, dtype
+
+    class Simple:
+        title = "simple"
+
+    def run(method, few: bool) -> str:
+        calls.append((method.title, few))
+        return method.title
+
+    done: list[str] = []
+    methods = [Simple, *plan.each(Method)]
+    setup = {"words": 100}
+    path = tmp_path / "result.json"
+    values = compare(methods, run, lambda _, found: {"length": len(found)}, path, plan, setup, done.append)
+    assert values == json.loads(path.read_text())
+    assert values["setup"]["dtype"] == "bf16 and float32"
+    found = [(row["method"], row["dtype"], row["length"]) for row in values["rows"]]
+    assert found == [("simple", None, 6), ("a", "bf16", 1), ("a", "float32", 1), ("b", "bf16", 1), ("b", "float32", 1)]
+    for row in values["rows"]:
+        rate = row["words_per_second"]
+        assert 0 < rate["min"] <= rate["median"] <= rate["max"]
+    assert done == ["simple", "a", "a", "b", "b", "speed"]
+    assert calls.count(("a", True)) == 2
+    assert calls.count(("a", False)) == 2 * 3  # what it finds, and twice its speed
+    with pytest.raises(PoNetError, match="dtype=int8 is unknown"):
+        MethodsPlan((), dtypes=("int8",))
 
 
 @pytest.mark.slow  # NLTK takes seconds to import

@@ -1,7 +1,6 @@
 """`ponet benchmark retrieval`: finding the section of an article that a title and a heading name, and how fast."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,23 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ponet.benchmarks.common import Advance
-from ponet.benchmarks.sentences import ARTICLES, CUT, compare, held_out_articles
+from ponet.benchmarks.sentences import ARTICLES, CUT, MethodsPlan, compare, held_out_articles
 from ponet.embedding import Embedder, Span
 from ponet.utils.errors import PoNetError
 from ponet.utils.extras import require
 
 RANKS = (1, 10)
-
-
-@dataclass(frozen=True)
-class RetrievalPlan:
-    """What is compared."""
-
-    models: tuple[str, ...]
-    """Encoders, PoNet's or BERT's: folders, bundled checkpoints or hub names."""
-    limit: int | None = 100
-    """Articles; None: all."""
-    seed: int = 0
 
 
 class Passages(NamedTuple):
@@ -64,10 +52,10 @@ class Apart:
     """The cosine of a query's vector and each section's, which is read by itself; a model with attention reads it in
     windows of 512 tokens."""
 
-    def __init__(self, model: str) -> None:
-        self.embedder = Embedder(model)
+    def __init__(self, model: str, dtype: str = "float32") -> None:
+        self.embedder, self.dtype = Embedder(model, dtype=dtype), dtype
         if "attention" in (self.embedder.model.config.layer_mixers or ()):
-            self.embedder = Embedder(model, window=CUT)
+            self.embedder = Embedder(model, window=CUT, dtype=dtype)
         self.title = f"{Path(model).name}, section by section"
 
     def index(self, passages: Passages) -> None:
@@ -81,8 +69,8 @@ class Apart:
 class InOnePass(Apart):
     """As `Apart`, but an article is read whole, and a section's vector is the mean of its tokens there."""
 
-    def __init__(self, model: str) -> None:
-        self.embedder = Embedder(model)
+    def __init__(self, model: str, dtype: str = "float32") -> None:
+        self.embedder, self.dtype = Embedder(model, dtype=dtype), dtype
         self.title = f"{Path(model).name}, articles in one pass"
 
     def index(self, passages: Passages) -> None:
@@ -90,7 +78,7 @@ class InOnePass(Apart):
         self.vectors = np.concatenate([each.segments for each in found])
 
 
-def measure_retrieval(plan: RetrievalPlan, path: Path, advance: Advance) -> dict[str, Any]:
+def measure_retrieval(plan: MethodsPlan, path: Path, advance: Advance) -> dict[str, Any]:
     """Measures each method on the same sections, and writes the result file after each.
 
     Raises:
@@ -100,8 +88,7 @@ def measure_retrieval(plan: RetrievalPlan, path: Path, advance: Advance) -> dict
     words = sum(len(text.split()) for text in passages.texts)
     setup = {"articles": len(passages.texts), "sections": len(passages.queries), "words": words}
     few = Passages(passages.texts[:1], passages.spans[:1], passages.queries[: len(passages.spans[0])])
-    methods: list[Callable[[], BM25 | Apart]] = [BM25]
-    methods += [partial(kind, model) for model in plan.models for kind in (Apart, InOnePass)]
+    methods: list[Callable[[], BM25 | Apart]] = [BM25, *plan.each(Apart, InOnePass)]
 
     def run(method: BM25 | Apart, is_few: bool) -> None:
         method.index(few if is_few else passages)
@@ -109,7 +96,7 @@ def measure_retrieval(plan: RetrievalPlan, path: Path, advance: Advance) -> dict
     def figures(method: BM25 | Apart, _: None) -> dict[str, float]:
         return quality(method.scores(passages.queries))
 
-    return compare(methods, run, figures, path, plan.seed, setup, advance)
+    return compare(methods, run, figures, path, plan, setup, advance)
 
 
 def quality(scores: np.ndarray) -> dict[str, float]:
@@ -118,7 +105,7 @@ def quality(scores: np.ndarray) -> dict[str, float]:
     return {f"recall_{k}": float((ranks <= k).mean()) for k in RANKS} | {"mrr": float((1 / ranks).mean())}
 
 
-def read_passages(plan: RetrievalPlan) -> Passages:
+def read_passages(plan: MethodsPlan) -> Passages:
     """The sections of held-out articles that have headings; no two have the same query.
 
     Raises:

@@ -10,7 +10,14 @@ from typing import Any, Literal
 import numpy as np
 
 from ponet.benchmarks.common import Advance
-from ponet.benchmarks.sentences import CUT, SentenceModel, compare, held_out_articles, held_out_documents
+from ponet.benchmarks.sentences import (
+    CUT,
+    MethodsPlan,
+    SentenceModel,
+    compare,
+    held_out_articles,
+    held_out_documents,
+)
 from ponet.config.sentences import SegmentationOptions
 from ponet.data.sources import open_source
 from ponet.embedding import Embedder
@@ -31,19 +38,16 @@ FORMS = ("wikipedia", "wikipedia-top", "choi")
 
 
 @dataclass(frozen=True)
-class SegmentationPlan:
-    """What is compared on what; raises a PoNetError for an unknown form of documents."""
+class SegmentationPlan(MethodsPlan):
+    """What is compared on what; raises a PoNetError for an unknown form of documents too."""
 
-    models: tuple[str, ...]
-    """Runs of the task, or adapters."""
     encoder: str | None = None
     """Of the usual semantic chunker; None leaves it out."""
     documents: Literal["wikipedia", "wikipedia-top", "choi"] = "wikipedia"
-    limit: int | None = 100
-    """Documents; None: all (of Choi's form 100)."""
-    seed: int = 0
+    """Of Choi's form there are 100 where `limit` is None."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.documents not in FORMS:
             raise PoNetError(f"--documents is wikipedia, wikipedia-top or choi, not '{self.documents}'.")
 
@@ -106,8 +110,8 @@ class EmbeddingChunker(Method):
     percentile of its document's.
     """
 
-    def __init__(self, model: str) -> None:
-        self.embedder = Embedder(model, max_length=CUT)
+    def __init__(self, model: str, dtype: str = "float32") -> None:
+        self.embedder, self.dtype = Embedder(model, max_length=CUT, dtype=dtype), dtype
         self.title = f"Cosine of sentence embeddings, {Path(model).name}"
 
     def cuts(self, sentences: list[str]) -> np.ndarray:
@@ -155,14 +159,14 @@ def measure_segmentation(plan: SegmentationPlan, path: Path, advance: Advance) -
         "words": sum(len(each.text.split()) for each in documents),
     }
     methods: list[Callable[[], Any]] = [partial(EvenCuts, count / topics), TextTiling]
-    methods += [] if plan.encoder is None else [partial(EmbeddingChunker, plan.encoder)]
-    methods += [partial(TrainedModel, run) for run in plan.models]
+    methods += [] if plan.encoder is None else plan.each(EmbeddingChunker, models=[plan.encoder])
+    methods += plan.each(TrainedModel)
 
     def run(method: Any, few: bool) -> list[np.ndarray]:
         found: list[np.ndarray] = method(documents[:1] if few else documents)
         return found
 
-    return compare(methods, run, lambda _, found: agreement(documents, found), path, plan.seed, setup, advance)
+    return compare(methods, run, lambda _, found: agreement(documents, found), path, plan, setup, advance)
 
 
 def agreement(documents: list[LabelledDocument], found: list[np.ndarray]) -> dict[str, float]:

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ponet.benchmarks.common import Advance
-from ponet.benchmarks.sentences import CUT, SentenceModel, compare, held_out_documents
+from ponet.benchmarks.sentences import CUT, MethodsPlan, SentenceModel, compare, held_out_documents
 from ponet.config.sentences import SummarizationOptions
 from ponet.embedding import Embedder
 from ponet.summarizing import choose
@@ -22,18 +21,13 @@ ROUGE = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeLsum": "rouge_l"}
 
 
 @dataclass(frozen=True)
-class SummarizationPlan:
-    """What is compared."""
+class SummarizationPlan(MethodsPlan):
+    """What is compared on articles."""
 
-    models: tuple[str, ...]
-    """Runs of the task, or adapters."""
     encoder: str | None = None
     """Of the centroid; None leaves it out."""
     sentences: int = 5
     """Of a summary, at most."""
-    limit: int | None = 100
-    """Articles; None: all."""
-    seed: int = 0
 
 
 class Method:
@@ -117,8 +111,8 @@ def _content(sentence: str) -> list[str]:
 class Centroid(Method):
     """The sentences whose embeddings are nearest to the mean of all."""
 
-    def __init__(self, model: str) -> None:
-        self.embedder = Embedder(model, max_length=CUT)
+    def __init__(self, model: str, dtype: str = "float32") -> None:
+        self.embedder, self.dtype = Embedder(model, max_length=CUT, dtype=dtype), dtype
         self.title = f"Centroid of embeddings, {Path(model).name}"
 
     def scores(self, sentences: list[str]) -> np.ndarray:
@@ -152,14 +146,14 @@ def measure_summarization(plan: SummarizationPlan, path: Path, advance: Advance)
     total = sum(len(each.text.split()) for each in documents)
     setup = {"count": len(documents), "sentences": plan.sentences, "words": total}
     methods: list[Callable[[], Any]] = [FirstSentences, TextRank, LexRank]
-    methods += [] if plan.encoder is None else [partial(Centroid, plan.encoder)]
-    methods += [*(partial(TrainedModel, run) for run in plan.models), Oracle]
+    methods += [] if plan.encoder is None else plan.each(Centroid, models=[plan.encoder])
+    methods += [*plan.each(TrainedModel), Oracle]
 
     def run(method: Any, few: bool) -> list[list[int]]:
         found: list[list[int]] = method(documents[:1] if few else documents, plan.sentences)
         return found
 
-    return compare(methods, run, lambda _, found: overlap(scorer, documents, found), path, plan.seed, setup, advance)
+    return compare(methods, run, lambda _, found: overlap(scorer, documents, found), path, plan, setup, advance)
 
 
 def overlap(scorer: Any, documents: list[LabelledDocument], found: list[list[int]]) -> dict[str, float]:

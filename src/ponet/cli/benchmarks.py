@@ -147,7 +147,7 @@ def efficiency(
             unless = "" if name in MAIN else "  (not in mini, base or quick unless named)"
             say(f"{name:<{width}}  {variant.name}{unless}")
         return
-    dtypes = (dtype,) if documents is not None else _names(dtype) or ("float32",)
+    dtypes = (dtype,) if documents is not None else names(dtype) or ("float32",)
     machine = Machine(device, dtypes[0], threads)
     if documents is not None:
         from ponet.benchmarks import documents as real
@@ -158,7 +158,7 @@ def efficiency(
         plan = real.DocumentsPlan(
             documents,
             config,
-            _names(mixers) or real.MIXERS,
+            names(mixers) or real.MIXERS,
             tokenizer,
             max_length,
             batches=(real.QUICK_BATCHES if quick else real.BATCHES) if rounds is None else rounds,
@@ -179,8 +179,8 @@ def efficiency(
     grid = measuring.EfficiencyPlan(
         config,
         numbers(lengths, "--lengths") if lengths else measuring.QUICK_LENGTHS if quick else measuring.LENGTHS,
-        _names(mixers) or (MAIN if quick else None),
-        measuring.KINDS if kinds == "both" else _names(kinds),
+        names(mixers) or (MAIN if quick else None),
+        measuring.KINDS if kinds == "both" else names(kinds),
         batch_tokens,
         machine,
         dtypes,
@@ -265,7 +265,7 @@ def measure(
     console.print(printable(f"\nWritten: {', '.join(map(str, written))}"), markup=False)
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
+def names(text: str | None) -> tuple[str, ...] | None:
     """`a,b` as names; None for none."""
     if text is None:
         return None

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from ponet.cli.benchmarks import Seed, benchmark, json_file, measure, result_file
+from ponet.cli.benchmarks import Seed, benchmark, json_file, measure, names, result_file
 from ponet.cli.errors import handle_errors
 
 Runs = Annotated[list[str] | None, Argument(metavar="[RUN]...", help="Trained models: run folders, or adapters.")]
@@ -14,6 +14,8 @@ Encoder = Annotated[
     str | None, Option(help="A BERT-architecture encoder for the method by embeddings.  \\[default: left out]")
 ]
 Limit = Annotated[int, Option(help="Documents; 0 for all.", min=0)]
+DTypes = Annotated[str, Option(help="What models compute in, as float32,bf16: each is measured in each.")]
+Rounds = Annotated[int, Option(help="Measurements of the speed.", min=1)]
 
 
 @benchmark.command("embeddings")
@@ -23,7 +25,7 @@ def embeddings(
         list[str], Argument(metavar="MODEL...", help="Encoders, PoNet's or BERT's: folders, checkpoints, hub names.")
     ],
     limit: Annotated[int, Option(help="Rows of each split of a probe; 0 for all.", min=0)] = 5000,
-    rounds: Annotated[int, Option(help="Measurements of the speed.", min=1)] = 3,
+    rounds: Rounds = 3,
     dtype: Annotated[str, Option(help="float32, bf16, fp16, or auto: the fastest here.")] = "float32",
     json: Annotated[Path | None, result_file("embeddings")] = None,
     seed: Seed = 0,
@@ -127,6 +129,8 @@ def segmentation(
         str, Option(help="wikipedia, wikipedia-top (sections of the top level) or choi (ten excerpts each).")
     ] = "wikipedia",
     limit: Limit = 100,
+    dtype: DTypes = "float32",
+    rounds: Rounds = 3,
     json: Annotated[Path | None, result_file("segmentation-DOCUMENTS")] = None,
     seed: Seed = 0,
 ) -> None:
@@ -141,8 +145,9 @@ def segmentation(
     from ponet.benchmarks.segmentation import SegmentationPlan, measure_segmentation
     from ponet.report.rows import segmentation_tables
 
-    plan = SegmentationPlan(tuple(runs or ()), encoder, documents, limit or None, seed)  # type: ignore[arg-type]
-    total = 2 + (encoder is not None) + len(plan.models)
+    models, dtypes = tuple(runs or ()), names(dtype) or ("float32",)
+    plan = SegmentationPlan(models, limit or None, seed, dtypes, rounds, encoder, documents)  # type: ignore[arg-type]
+    total = 3 + ((encoder is not None) + len(models)) * len(plan.dtypes)
     measure(
         json_file(json, f"segmentation-{documents}"), total, partial(measure_segmentation, plan), segmentation_tables
     )
@@ -155,6 +160,8 @@ def summarization(
     encoder: Encoder = None,
     sentences: Annotated[int, Option(help="Of a summary, at most.", min=1)] = 5,
     limit: Limit = 100,
+    dtype: DTypes = "float32",
+    rounds: Rounds = 3,
     json: Annotated[Path | None, result_file("summarization")] = None,
     seed: Seed = 0,
 ) -> None:
@@ -169,8 +176,9 @@ def summarization(
     from ponet.benchmarks.summarization import SummarizationPlan, measure_summarization
     from ponet.report.rows import summarization_tables
 
-    plan = SummarizationPlan(tuple(runs or ()), encoder, sentences, limit or None, seed)
-    total = 4 + (encoder is not None) + len(plan.models)
+    models = tuple(runs or ())
+    plan = SummarizationPlan(models, limit or None, seed, names(dtype) or ("float32",), rounds, encoder, sentences)
+    total = 5 + ((encoder is not None) + len(models)) * len(plan.dtypes)
     measure(json_file(json, "summarization"), total, partial(measure_summarization, plan), summarization_tables)
 
 
@@ -182,6 +190,8 @@ def retrieval(
         Argument(metavar="[MODEL]...", help="Encoders, PoNet's or BERT's: folders, checkpoints, hub names."),
     ] = None,
     limit: Annotated[int, Option(help="Articles; 0 for all.", min=0)] = 100,
+    dtype: DTypes = "float32",
+    rounds: Rounds = 3,
     json: Annotated[Path | None, result_file("retrieval")] = None,
     seed: Seed = 0,
 ) -> None:
@@ -193,9 +203,10 @@ def retrieval(
     Example:
       ponet benchmark retrieval sentence-transformers/all-MiniLM-L6-v2 ponet-tiny
     """
-    from ponet.benchmarks.retrieval import RetrievalPlan, measure_retrieval
+    from ponet.benchmarks.retrieval import measure_retrieval
+    from ponet.benchmarks.sentences import MethodsPlan
     from ponet.report.rows import retrieval_tables
 
-    plan = RetrievalPlan(tuple(models or ()), limit or None, seed)
-    total = 1 + 2 * len(plan.models)
+    plan = MethodsPlan(tuple(models or ()), limit or None, seed, names(dtype) or ("float32",), rounds)
+    total = 2 + 2 * len(plan.models) * len(plan.dtypes)
     measure(json_file(json, "retrieval"), total, partial(measure_retrieval, plan), retrieval_tables)

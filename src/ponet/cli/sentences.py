@@ -25,6 +25,7 @@ Model = Annotated[str | None, Option(help="A run folder.  \\[default: the model 
 TextColumn = Annotated[str | None, Option(help="Column of the text.  \\[default: found]")]
 Lines = Annotated[bool, Option("--lines", help="A text file has a document a line; else it is one document.")]
 BatchTokens = Annotated[int, Option(help="Tokens in a batch, at most; a longer document is alone.", min=1)]
+DType = Annotated[str, Option(help="float32, bf16, fp16, or auto: the fastest here.")]
 
 
 @handle_errors
@@ -40,6 +41,7 @@ def segment(
     text: TextColumn = None,
     lines: Lines = False,
     batch_tokens: BatchTokens = 16_384,
+    dtype: DType = "auto",
 ) -> None:
     """Cut documents of any length where their topics end: one JSON object a chunk.
 
@@ -54,7 +56,7 @@ def segment(
     documents = _open(source, text, lines, out)
     from ponet.segmenting import Segmenter  # after what a mistake in the names needs: it imports torch
 
-    segmenter = Segmenter(model, max_tokens, min_tokens, threshold, batch_tokens)
+    segmenter = Segmenter(model, max_tokens, min_tokens, threshold, batch_tokens, dtype)
     counts = {"documents": 0, "empty": 0, "chunks": 0}
 
     def records() -> Iterator[dict[str, Any]]:
@@ -83,6 +85,7 @@ def summarize(
     text: TextColumn = None,
     lines: Lines = False,
     batch_tokens: BatchTokens = 16_384,
+    dtype: DType = "auto",
 ) -> None:
     """The sentences that sum a document up: one JSON object a document.
 
@@ -96,7 +99,7 @@ def summarize(
     documents = _open(source, text, lines, out)
     from ponet.summarizing import Summarizer  # after what a mistake in the names needs: it imports torch
 
-    summarizer = Summarizer(model, sentences, ratio, not repetitions, batch_tokens)
+    summarizer = Summarizer(model, sentences, ratio, not repetitions, batch_tokens, dtype)
     counts = {"documents": 0, "empty": 0}
 
     def records() -> Iterator[dict[str, Any]]:

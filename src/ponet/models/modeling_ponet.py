@@ -1009,6 +1009,15 @@ class PoNetForSentenceScoring(PoNetPreTrainedModel):
         self.adapter = PoNetAdaptedEncoder(self.ponet, rank) if rank else None
         self.post_init()
 
+    @torch.no_grad()
+    def merge_adapter(self) -> None:
+        """Adds the differences to the encoder's matrices, once instead of in each call, and drops them."""
+        if self.adapter is not None:
+            own = dict(self.ponet.named_parameters())
+            for key, name in self.adapter.places.items():
+                own[name].copy_(self.adapter.difference[key](own[name]))
+            self.adapter, self.config.sentence_adapter_rank = None, 0
+
     @model_forward
     def forward(
         self, labels: Tensor | None = None, sentence_ids: Tensor | None = None, **inputs: Unpack[PoNetInputs]

@@ -24,8 +24,15 @@ def row_table(values: Values, title: str, columns: Columns, note: str) -> list[T
 
 def method_table(values: Values, title: str, columns: Columns, note: str) -> list[Table]:
     """The same with a row for each method, its name first and its speed last."""
-    speed: Columns = {"Words/s": lambda row: count(row["words_per_second"])}
-    return row_table(values, title, {"Method": "method", **columns, **speed}, note)
+
+    def rate(row: Values) -> str:
+        found = row.get("words_per_second")
+        return f"{count(found['median'])} ({count(found['min'])} to {count(found['max'])})" if found else ABSENT
+
+    arithmetic: Columns = {"Arithmetic": lambda row: row["dtype"] or ABSENT}
+    speed: Columns = {"Words/s": rate}
+    note += " Words/s: median and range of measurements in turns."
+    return row_table(values, title, {"Method": "method", **arithmetic, **columns, **speed}, note)
 
 
 READINGS = {"cut": "first 512 tokens", "whole": "whole texts"}

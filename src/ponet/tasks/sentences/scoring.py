@@ -17,6 +17,7 @@ from ponet.tasks.sentences.modelling import FILE, is_adapter, open_adapter, open
 from ponet.utils.batching import bounded
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import read_json
+from ponet.utils.precision import resolve_precision, torch_dtype
 
 BUNDLED = CHECKPOINTS
 """The folder with the model that comes with the package for each task, in a folder of the task's name."""
@@ -41,24 +42,34 @@ class SentenceScorer:
     """Scores the sentences of texts of any length, each text in one pass.
 
     Positions beyond the model's restart from the first. A run that was trained with `data.window` reads in windows.
-    Raises PoNetError: no such model, one for another task, or a damaged one.
+    Raises PoNetError: no such model, one for another task, or a damaged one; or a `dtype` that this machine doesn't
+    compute in.
 
     Args:
         task: "segmentation" or "summarization".
         model: a run folder, a folder with such a model, or an adapter's; None: the one that comes with the package.
         batch_tokens: tokens in a batch, at most; a longer text is alone.
         longest: tokens of a sentence, at most; a longer one is cut.
+        dtype: of weights and activations: float32, bf16, fp16, or auto, the fastest here
+            (`utils.precision.resolve_precision`). Probabilities are float32 in any case.
 
     Attributes:
         threshold: the model's, from which on a sentence is chosen.
     """
 
     def __init__(
-        self, task: str, model: str | Path | None = None, batch_tokens: int = BATCH_TOKENS, longest: int | None = None
+        self,
+        task: str,
+        model: str | Path | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+        longest: int | None = None,
+        dtype: str = "float32",
     ) -> None:
+        precision = resolve_precision(dtype, "dtype")
         folder = _folder(task, model)
         self.model, self.tokenizer = open_adapter(folder, task) if is_adapter(folder) else open_run(folder)
-        torch.nn.Module.to(self.model, device())
+        self.model.merge_adapter()
+        torch.nn.Module.to(self.model, device(), torch_dtype(precision))
         options = _options(folder, task)
         self.collate = SentenceCollator(options.get("window"), options.get("overlap", 0.25))
         self.encoder = SentenceEncoder(self.tokenizer, longest)
