@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from ponet import PoNetConfig
 from ponet.config.recipe import load_recipe
 from ponet.models import checkpoints
 from ponet.tasks.models import open_tokenizer
 from ponet.tasks.sentences import modelling as adapters
 from ponet.tasks.sentences.documents import LabelledDocument
 from ponet.tasks.sentences.encode import SentenceEncoder, split_sentences
+from ponet.tasks.sentences.metrics import boundary_counts, f1, pk
 from ponet.tasks.sentences.modelling import open_run
+from ponet.tasks.sentences.objective import SegmentationObjective
 from ponet.tasks.sentences.scoring import SentenceScorer
 from ponet.tasks.sentences.task import SegmentationTask, SummarizationTask
 from ponet.training.evaluation import evaluate
@@ -51,6 +54,22 @@ def test_boundaries_are_learned(run) -> None:
     }
     assert any("articles don't serve" in notice for notice in result["notices"])
     assert evaluate(run, show=False)["metrics"]["best_f1"] == pytest.approx(result["test"]["best_f1"])
+
+
+def test_the_best_threshold_weighs_both_errors() -> None:
+    """A low threshold finds all six topics' ends and seven that are none, a high one two ends alone."""
+    labels, probabilities = np.zeros(70, dtype=bool), np.full(70, 0.1)
+    labels[9::10] = True
+    probabilities[4::10] = probabilities[9::10] = 0.4
+    probabilities[[19, 39]] = 0.9
+    low, high = (probabilities[:-1] >= threshold for threshold in (0.3, 0.6))
+    figures = [(f1(boundary_counts(labels[:-1], each)), pk(labels[:-1], each)) for each in (low, high)]
+    assert figures[0][0] > figures[1][0]
+    assert figures[0][1] > figures[1][1] + 0.2
+    objective = SegmentationObjective(PoNetConfig())
+    found = objective.document_figures(2 * objective.document_sums(probabilities, labels), 2)
+    assert 0.4 < found["best_threshold"] <= 0.9
+    assert (found["best_f1"], found["best_pk"]) == pytest.approx(figures[1])
 
 
 def test_a_topic_ends_before_a_sentence_without_tokens() -> None:

@@ -65,21 +65,25 @@ class SentenceObjective:
 
 class SegmentationObjective(SentenceObjective):
     """`pk` and `window_diff` (means over documents), and `f1`, `precision` and `recall` of boundaries (over all of
-    them), at the configuration's threshold; `best_f1`, at the best of several, `best_threshold`. A document's end isn't
-    counted."""
+    them), at the configuration's threshold; `best_f1` and `best_pk`, at the one of several with the largest F1 - Pk,
+    `best_threshold`: F1 alone hardly changes over a wide range, in which Pk does. A document's end isn't counted."""
 
     def document_sums(self, probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """`[5 + 3 * thresholds]`."""
+        """`[5 + 4 * thresholds]`."""
         probabilities, labels = probabilities[:-1], labels[:-1]
         chosen = probabilities >= self.config.sentence_threshold
         windows = [pk(labels, chosen), window_diff(labels, chosen)] if len(labels) else [0.0, 0.0]
-        every = boundary_counts(labels, probabilities >= THRESHOLDS[:, None])
-        return np.concatenate([windows, boundary_counts(labels, chosen), every.ravel()])
+        every = probabilities >= THRESHOLDS[:, None]
+        errors = [pk(labels, each) for each in every]
+        return np.concatenate(
+            [windows, boundary_counts(labels, chosen), boundary_counts(labels, every).ravel(), errors]
+        )
 
     def document_figures(self, sums: np.ndarray, documents: float) -> dict[str, float]:
         right, wrong, missed = sums[2:5]
-        every = f1(sums[5:].reshape(-1, 3))
-        best = int(every.argmax())
+        counts, errors = np.split(sums[5:], [3 * len(THRESHOLDS)])
+        every, errors = f1(counts.reshape(-1, 3)), errors / documents
+        best = int((every - errors).argmax())
         return {
             "pk": sums[0] / documents,
             "window_diff": sums[1] / documents,
@@ -87,6 +91,7 @@ class SegmentationObjective(SentenceObjective):
             "precision": right / max(right + wrong, 1),
             "recall": right / max(right + missed, 1),
             "best_f1": float(every[best]),
+            "best_pk": float(errors[best]),
             "best_threshold": float(THRESHOLDS[best]),
         }
 
