@@ -1,8 +1,9 @@
 """Vectors of texts of any length: the mean of a model's last hidden states."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -76,6 +77,34 @@ class TextEncoder:
                 document = document.part([*range(self.max_length - 1), len(document) - 1], over)
             documents.append(document)
         return documents
+
+
+@dataclass
+class SegmentedText:
+    """One text with its sentences, whole."""
+
+    text: str
+    sentences: list[Span]
+    tokens: "EncodedText"
+    dropped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.tokens.input_ids)
+
+
+@dataclass
+class SegmentEncoder:
+    """Texts to tokens and sentences; in a worker process too."""
+
+    tokenizer: "PoNetTokenizer"
+
+    def __call__(self, texts: Texts) -> list[SegmentedText]:
+        """A document each."""
+        from ponet.tasks.sentences.encode import SentenceEncoder, split_sentences
+
+        read = [text for text, _ in texts]
+        sentences = [split_sentences(text) for text in read]
+        return list(map(SegmentedText, read, sentences, SentenceEncoder(self.tokenizer)(read, sentences)))
 
 
 class Embedder:
@@ -154,24 +183,35 @@ class Embedder:
         Raises:
             PoNetError: an embedder with `max_length` or `window`, or spans that aren't a text's.
         """
-        from ponet.tasks.sentences.encode import SentenceEncoder, split_sentences
-
-        if self.max_length is not None or self.windows is not None:
-            raise PoNetError("Segments are embedded with their whole text: leave max_length and window out.")
-        encoder = SentenceEncoder(self.tokenizer)
+        encode = self.segment_encoder()
         given = None if spans is None else iter(spans)
         for block in bounded(texts, len, BLOCK_TEXTS, BLOCK_CHARACTERS):
-            sentences = [split_sentences(text) for text in block]
-            chosen = sentences if given is None else [_checked(next(given, None), text) for text in block]
-            for found, wanted in zip(encoder(block, sentences), chosen, strict=True):
-                yield self._segmented(found, wanted)
+            documents = encode([(text, None) for text in block])
+            chosen = None if given is None else [_checked(next(given, None), text) for text in block]
+            yield from self.segment_vectors(documents, chosen)
 
-    def _segmented(self, text: "EncodedText", wanted: list[Span]) -> SegmentVectors:
+    def segment_encoder(self) -> "SegmentEncoder":
+        """Turns texts into documents of `segment_vectors`. Raises PoNetError: an embedder that cuts or has windows."""
+        if self.max_length is not None or self.windows is not None:
+            raise PoNetError("Segments are embedded with their whole text: leave max_length and window out.")
+        return SegmentEncoder(self.tokenizer)
+
+    def segment_vectors(
+        self, documents: Sequence["SegmentedText"], spans: Sequence[list[Span]] | None = None
+    ) -> list[SegmentVectors]:
+        """Of encoded texts, in order, with the segments of each (None: its sentences)."""
+        wanted = [document.sentences for document in documents] if spans is None else spans
+        inputs = [_with_segments(document.tokens) for document in documents]
+        found: dict[int, SegmentVectors] = {}
+        for batch in token_batches([len(each) for each in inputs], self.batch_tokens):
+            hidden, ends = self._states([inputs[index] for index in batch])
+            for index, (begin, end) in zip(batch.tolist(), pairwise(ends.tolist()), strict=True):
+                found[index] = self._segmented(documents[index].tokens, wanted[index], hidden[begin:end])
+        return [found[index] for index in range(len(documents))]
+
+    def _segmented(self, text: "EncodedText", wanted: list[Span], hidden: "Tensor") -> SegmentVectors:
         import torch
 
-        ids, sentences = text.input_ids.astype(np.int64), text.sentence_ids.astype(np.int64)
-        segments = np.concatenate([[0], sentences[1:-1] + 1, [sentences.max(initial=-1) + 2]])
-        hidden, _ = self._states([Document(ids, segments)])
         vector = hidden.mean(0)
         owner = np.searchsorted([start for start, _ in wanted], text.offsets, side="right") - 1
         inside = owner >= 0
@@ -272,6 +312,66 @@ def open_encoder(name: str) -> "PoNetModel":
     if lacking:
         raise PoNetError(f"'{name}' lacks {len(lacking)} of the encoder's weights, such as '{lacking[0]}'.")
     return model.eval()
+
+
+class SegmentEmbedder:
+    """Embeds texts and their segments, each text in one pass: an `Annotator` of `ponet.inference`.
+
+    Args:
+        embedder: the model, for whole texts.
+        split: gives the segments of each of some texts; None: sentences.
+        settings: what the segments depend on.
+
+    Attributes:
+        columns: `embedding`, `d` float32; `segments`, of each its `start`, `end` and `embedding`.
+
+    Raises:
+        PoNetError: an embedder that cuts texts, or reads them in windows.
+    """
+
+    max_length = None
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        split: Callable[[list[str]], list[list[Span]]] | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        self.embedder, self.split, self.settings = embedder, split, settings or {}
+        self.encode = embedder.segment_encoder()
+        vector = pa.list_(pa.float32(), embedder.width)
+        segment = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("embedding", vector)])
+        self.columns = pa.schema([("embedding", vector), ("segments", pa.list_(segment))])
+
+    def annotate(self, documents: Sequence[SegmentedText]) -> pa.Table:
+        """As `Annotator.annotate`."""
+        spans = None if self.split is None else self.split([document.text for document in documents])
+        found = self.embedder.segment_vectors(documents, spans)
+        sizes, edges = [len(each.spans) for each in found], [span for each in found for span in each.spans]
+        kind = self.columns.field("segments").type.value_type
+        columns = [
+            pa.array([start for start, _ in edges], pa.int64()),
+            pa.array([end for _, end in edges], pa.int64()),
+            self._vectors([each.segments for each in found]),
+        ]
+        segments = pa.StructArray.from_arrays(columns, fields=list(kind))
+        lists = pa.ListArray.from_arrays(pa.array(np.cumsum([0, *sizes]), pa.int32()), segments)
+        return pa.table([self._vectors([each.vector[None] for each in found]), lists], schema=self.columns)
+
+    def _vectors(self, rows: list[np.ndarray]) -> pa.FixedSizeListArray:
+        flat = np.concatenate(rows).reshape(-1) if rows else np.zeros(0, dtype=np.float32)
+        return pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), self.embedder.width)
+
+    def identity(self) -> dict[str, Any]:
+        """As `Annotator.identity`."""
+        return {**self.embedder.identity(), "segments": self.settings}
+
+
+def _with_segments(text: "EncodedText") -> Document:
+    """Each sentence a segment, and so are the special tokens."""
+    sentences = text.sentence_ids.astype(np.int64)
+    segments = np.concatenate([[0], sentences[1:-1] + 1, [sentences.max(initial=-1) + 2]])
+    return Document(text.input_ids.astype(np.int64), segments)
 
 
 _embedder = lru_cache(maxsize=2)(Embedder)

@@ -65,6 +65,10 @@ class Segmenter:
         """The chunks of each text; none of an empty one."""
         return list(self.stream(texts))
 
+    def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Where the chunks of each text begin and end."""
+        return [[(chunk.start, chunk.end) for chunk in chunks] for chunks in self.stream(texts)]
+
     def stream(self, texts: Iterable[str]) -> Iterator[list[Chunk]]:
         """The chunks of each text, in order, in bounded memory."""
         return map(self._chunks, self.scorer.stream(texts))

@@ -14,7 +14,7 @@ from ponet.utils.files import is_stream, writing
 
 if TYPE_CHECKING:
     from ponet.data.inputs import Source
-    from ponet.embedding import Embedder
+    from ponet.embedding import Embedder, SegmentEmbedder
     from ponet.inference.documents import Annotator
     from ponet.tasks.text.predict import Predictor
 
@@ -122,27 +122,49 @@ def embed(
     max_length: Annotated[
         int | None, Option(help="Tokens kept of a text.  \\[default: all, however long]", min=3)
     ] = None,
+    segments: Annotated[
+        str | None, Option(help="A vector for each sentence or topic too: sentences, topics.", metavar="KIND")
+    ] = None,
+    max_tokens: Annotated[int | None, Option(help="Tokens of a topic, at most.", min=1)] = None,
+    min_tokens: Annotated[int | None, Option(help="Smaller topics are joined to a neighbour.", min=0)] = None,
     batch_tokens: BatchTokens = 8192,
     workers: Workers = 1,
     dtype: DType = "auto",
 ) -> None:
     """A vector for each document, of any length: the mean of its tokens' states, of length 1. Rows in input order.
 
-    The product of two vectors is their cosine: near 1 for texts that say the same. A command that was stopped goes on
-    behind the last row that it kept when it is run again (docs/corpora.md).
+    The product of two vectors is their cosine: near 1 for texts that say the same. With --segments a row also has, from
+    the same pass, the vectors of its sentences or topics with their characters (start, end). A command that was stopped
+    goes on behind the last row that it kept when it is run again (docs/corpora.md).
 
     Examples:
       ponet embed articles.jsonl --out articles.npy
+      ponet embed book.txt --whole --segments topics --max-tokens 256 --out book.parquet
       ponet embed corpus.parquet --keep id,title --workers 4 --out vectors.parquet
       cat questions.txt | ponet embed - --out questions.jsonl
     """
     from ponet.data.inputs import Source
 
+    if segments not in (None, "sentences", "topics"):
+        raise PoNetError(f"--segments is sentences or topics, not '{segments}'.")
+    if segments != "topics" and (max_tokens, min_tokens) != (None, None):
+        raise PoNetError("--max-tokens and --min-tokens are of topics: add --segments topics.")
+    if segments is not None and out is not None and out.suffix.lower() == ".npy":
+        raise PoNetError("A .npy file holds one vector a document: write .parquet, .jsonl or .csv with --segments.")
     place = Source(source, text, whole=whole, keep=kept(keep, keep_all))
 
-    def opened() -> "tuple[Source, Embedder]":
-        from ponet.embedding import Embedder
+    def opened() -> "tuple[Source, Embedder | SegmentEmbedder]":
+        from ponet.embedding import Embedder, SegmentEmbedder
 
-        return place, Embedder(model, max_length, batch_tokens, dtype=dtype)
+        embedder = Embedder(model, max_length, batch_tokens, dtype=dtype)
+        if segments is None:
+            return place, embedder
+        if segments == "sentences":
+            return place, SegmentEmbedder(embedder, settings={"kind": segments})
+        from ponet.segmenting import Segmenter
+
+        segmenter = Segmenter(None, max_tokens, min_tokens or 0, dtype=dtype)
+        settings = {"kind": segments, "max_tokens": max_tokens, "min_tokens": min_tokens or 0}
+        return place, SegmentEmbedder(embedder, segmenter.spans, settings)
 
     annotate(opened, place, out, vectors=True, workers=workers)
