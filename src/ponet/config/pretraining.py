@@ -41,6 +41,8 @@ class PretrainingOptions:
     """How many examples of the held-out documents an evaluation takes, at most."""
     validation_length: Length | None = None
     """The most tokens in one of these; null: as `last_length`, else `max_length`."""
+    freeze_encoder: bool = False
+    """Whether a checkpoint's encoder (`model.init`) stays as it is, without dropout, and its heads learn alone."""
     verify: bool = True
     """Whether the checksum of every shard is compared before a training; it reads all data once."""
 

@@ -13,6 +13,8 @@ from ponet.utils.errors import PoNetError, brief
 from ponet.utils.files import data_folder, explained, hub_copy
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ponet.models.configuration_ponet import PoNetConfig
     from ponet.models.modeling_ponet import PoNetPreTrainedModel
     from ponet.models.tokenization_ponet import PoNetTokenizer
@@ -102,6 +104,16 @@ def untrained_model(kind: "type[Model]", init: str, fields: dict[str, Any], leng
         raise PoNetError(
             f"The configuration of '{init}' with the model section's fields describes no model: {brief(error)}."
         ) from error
+
+
+def freeze(encoder: "nn.Module") -> None:
+    """Its weights stay as they are, and its states are those of inference, without dropout."""
+    from torch import nn
+
+    encoder.requires_grad_(False)
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
 
 
 def lacking_weights(info: dict[str, Any]) -> list[str]:

@@ -221,6 +221,26 @@ def test_going_on_with_another_objective_has_another_head(run: Path, data: Path)
     assert torch.equal(prepared.model.cls.predictions.bias, saved.cls.predictions.bias)  # type: ignore[union-attr]
 
 
+def test_heads_learn_alone(run: Path, data: Path, tmp_path: Path) -> None:
+    values = load_recipe(
+        "pretrain/tiny",
+        [f"data.path={data}", "max_length=48", "last_length=null", "freeze_encoder=true", "max_steps=20"],
+    )
+    values.model = {"init": str(run), "hidden_dropout_prob": 0.5}
+    prepared = PretrainingTask().prepare(values)
+    trained = {name for name, weight in prepared.model.named_parameters() if weight.requires_grad}
+    assert all(name.startswith("cls.") for name in trained)
+    inputs = {"input_ids": torch.tensor([[2, 9, 4, 8, 3]]), "segment_ids": torch.tensor([[0, 1, 1, 1, 2]])}
+    states = [prepared.model.train(mode).ponet(**inputs).last_hidden_state for mode in (True, False)]
+    assert torch.equal(*states)
+    train(values, tmp_path / "run", show=False)
+    before, after = (PoNetForPreTraining.from_pretrained(each).state_dict() for each in (run, tmp_path / "run"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == trained | {"cls.predictions.decoder.bias"}  # tied to predictions.bias
+    with pytest.raises(PoNetError, match=r"keeps a checkpoint's encoder: name one with model\.init"):
+        PretrainingTask().prepare(recipe(data, "freeze_encoder=true"))
+
+
 # ---- errors
 
 

@@ -13,6 +13,7 @@ from ponet.tasks.models import (
     check_vocabulary,
     extend_positions,
     finished_model,
+    freeze,
     load_checkpoint,
     new_model,
     open_tokenizer,
@@ -58,6 +59,10 @@ class PretrainingTask:
         set_seed(recipe.seed)  # the weights of a run depend on its seed alone
         notices: list[str] = []
         model = build_model(recipe.model, tokenizer, data, notices)
+        if data.freeze_encoder:
+            if recipe.model.get("init") is None:
+                raise PoNetError("data.freeze_encoder keeps a checkpoint's encoder: name one with model.init.")
+            freeze(model.ponet)
         settle(tokenizer, model_max_length=model.config.max_position_embeddings, truncate_by_default=True)
         examples = PretrainingExamples(corpus, vocabulary, _drawing(data, recipe.seed))
         validation = _held_out(data, vocabulary, TokenCorpus(data.path, VALIDATION, data.verify), VALIDATION_SEED)
