@@ -11,11 +11,15 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
 
 from ponet.utils.files import data_folder
+
+hypothesis.settings.register_profile("ponet", deadline=None)  # a busy machine isn't a fault
+hypothesis.settings.load_profile("ponet")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -36,7 +36,7 @@ def test_chunks_joined_are_the_text(sentence_model, name, most, least) -> None:
     assert all(chunk.text == text[chunk.start : chunk.end] != "" for chunk in chunks)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(alphabet=st.sampled_from("ab. \n!#\u3002\U0001f600\x00"), max_size=80), max_size=4))
 def test_any_texts_come_back(sentence_model, texts) -> None:
     found = ponet.segment(texts, sentence_model)

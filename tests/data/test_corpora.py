@@ -13,7 +13,7 @@ from ponet.data import corpora as corpus_module
 from ponet.data.corpora import PIECE, TextCorpus, pieces
 from ponet.utils.errors import PoNetError
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be busy
+UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow])
 
 TEXTS = ["One, two.\nThree\t“four”.", 'She said "five"', "", "six"]
 

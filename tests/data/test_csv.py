@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ponet.data import csv as module
@@ -22,7 +22,6 @@ def rows(path: Path, content: str) -> list[list[str]]:
         return [found.columns, *found]
 
 
-@settings(deadline=None)
 @given(
     st.integers(2, 4).flatmap(
         lambda width: st.lists(st.lists(FIELDS, min_size=width, max_size=width), min_size=1, max_size=8)

@@ -14,7 +14,7 @@ from ponet.data.tokenizer_training import SPECIAL_TOKENS, train_tokenizer_from_c
 from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.utils.errors import PoNetError
 
-UNHURRIED = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+UNHURRIED = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 
 SENTENCE = "the theory of the thing that they thought through"
 

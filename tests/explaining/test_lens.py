@@ -175,7 +175,7 @@ def packed(rows):
     }
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(documents(), st.randoms(use_true_random=False))
 def test_batches_change_nothing_and_counts_add_up(rows, random):
     model = build().double()

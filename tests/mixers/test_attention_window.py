@@ -29,7 +29,7 @@ def by_definition(mixer, x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kernel", ["sdpa", "eager"])
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(batch=batches())
 def test_every_document_in_windows_of_its_own(kernel: str, batch) -> None:
     lengths, mask = batch

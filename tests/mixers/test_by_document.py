@@ -21,7 +21,7 @@ FORMS: list[tuple[str, dict]] = [
     ("lsh", {}),
     ("lsh", {"lsh_hashes": 1, "lsh_chunk_length": 4}),
 ]
-quick = settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(("name", "changes"), FORMS)
@@ -77,7 +77,7 @@ def test_under_autocast_mixing_stays_in_float32(name, changes):
 
 
 @given(st.lists(st.integers(0, 400), max_size=12), st.integers(0, 50))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_rows_hold_every_token_once_and_little_else(lengths, split_at):
     layout = packed(lengths)
     x = torch.arange(1, layout.num_tokens + 1)

@@ -39,7 +39,7 @@ def make_batch(random, lengths, sort):
 
 
 @pytest.mark.parametrize("form", ["post", "pre"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     lengths=st.lists(st.integers(0, 40), min_size=1, max_size=4),
     size=st.integers(1, 50),

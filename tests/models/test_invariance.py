@@ -173,7 +173,7 @@ def assert_same(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
             assert (actual[name] - value).abs().max() <= TOLERANCE * max(1.0, value.abs().max().item()), name
 
 
-quick = settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("norm_position", ["post", "pre"])
@@ -250,7 +250,7 @@ def test_a_gap_cuts_the_local_window():
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
-@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(batches())
 def test_gradient_of_a_batch_is_the_sum_over_its_documents(mixer, batch):
     model = build(mixer, "pretraining").double()  # in float32 a sum of gradients may be off by more than the tolerance

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import ponet.models.segmentation as segmentation
 from ponet.models.segmentation import paragraph_spans, sentence_spans
 
-UNHURRIED = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+UNHURRIED = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 SENTENCES = [
     "One.¦ Two!¦ Three?¦ Four",

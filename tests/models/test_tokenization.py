@@ -20,7 +20,7 @@ import ponet
 from ponet.models.segmentation import paragraph_spans, sentence_spans
 from ponet.models.tokenization_ponet import PoNetTokenizer
 
-UNHURRIED = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+UNHURRIED = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 CHARACTERS = string.ascii_lowercase + string.digits + string.punctuation
 PIECES = [

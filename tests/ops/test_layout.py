@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -28,7 +28,6 @@ def to_tensor(array):
     return None if array is None else torch.from_numpy(array)
 
 
-@settings(deadline=None)
 @given(batches())
 def test_from_padded(batch):
     mask, segments, special = batch
@@ -65,7 +64,6 @@ def test_from_padded(batch):
         assert layout.special.tolist() == [bool(special[b, n]) for b, n in tokens]
 
 
-@settings(deadline=None)
 @given(batches())
 def test_pad_and_unpad(batch):
     mask, *_ = batch
@@ -80,7 +78,6 @@ def test_pad_and_unpad(batch):
     assert not layout.pad(torch.ones(layout.num_tokens, dtype=torch.bool)).numpy()[~mask].any()
 
 
-@settings(deadline=None)
 @given(batches())
 def test_first_tokens(batch):
     mask, *_ = batch
@@ -91,7 +88,6 @@ def test_first_tokens(batch):
     assert torch.equal(layout.first_tokens(packed), torch.stack(expected) if expected else torch.zeros(0, 3))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), max_size=5), st.data())
 @example([], None)
 @example([0, 0], None)

@@ -58,7 +58,7 @@ def mix(x, w, layout, formulation):
     return segment_local_fusion(g, torch.cat([o, s, l], 1), layout), a
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(batches(), st.sampled_from(["absorbed", "published"]))
 def test_definition(batch, formulation):
     mask, segments, special, seed = batch
@@ -73,7 +73,7 @@ def test_definition(batch, formulation):
         np.testing.assert_allclose(layout.pad(a).transpose(1, 2).numpy(), weights, rtol=1e-11, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(batches())
 def test_formulations_are_one_function(batch):
     mask, segments, special, seed = batch

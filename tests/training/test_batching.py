@@ -17,7 +17,7 @@ LENGTHS = st.lists(st.integers(0, 60), min_size=1, max_size=80).map(np.array)
 LIMITS = st.tuples(st.none() | st.integers(1, 100), st.none() | st.integers(1, 9)).filter(any)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LENGTHS, LIMITS, st.integers(0, 5), st.integers(0, 3))
 def test_an_epoch_holds_every_example_once_and_keeps_the_limits(
     lengths: np.ndarray, limits: tuple[int | None, int | None], seed: int, epoch: int
@@ -33,7 +33,7 @@ def test_an_epoch_holds_every_example_once_and_keeps_the_limits(
     assert all(np.array_equal(one, other) for one, other in zip(batches, again, strict=True))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LENGTHS, LIMITS, st.integers(1, 3), st.integers(1, 3), st.integers(1, 12))
 def test_a_stream_is_its_epochs_one_after_the_other(
     lengths: np.ndarray, limits: tuple[int | None, int | None], accumulation: int, processes: int, steps: int
@@ -129,7 +129,7 @@ def test_more_steps_than_anyone_takes_are_refused_by_the_first_epoch(
     assert seen == [0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LENGTHS, LIMITS, st.integers(1, 3), st.floats(0.1, 6))
 def test_the_steps_of_an_epoch_s_end_are_those_of_its_last_batch(
     lengths: np.ndarray, limits: tuple[int | None, int | None], accumulation: int, epochs: float
@@ -174,7 +174,7 @@ def test_a_last_batch_that_is_not_full_can_be_left_out(examples: int, batches: i
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LENGTHS, LIMITS)
 def test_evaluation_sees_every_example_once_in_the_order_it_says(
     lengths: np.ndarray, limits: tuple[int | None, int | None]

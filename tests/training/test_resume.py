@@ -67,6 +67,28 @@ def test_a_crash_at_any_step_changes_nothing(
         assert whole["train"]["stopped_by"] == "patience"
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for a CPU")
+def test_what_auto_chose_at_first_holds_to_the_end(
+    tiny_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, run = tiny_recipe(), tmp_path / "run"
+    whole = train(tiny_recipe(), tmp_path / "float32", show=False)
+    monkeypatch.setattr("ponet.utils.precision.cpu_computes_bf16", lambda: True)
+    expected = train(recipe, tmp_path / "bf16", show=False)
+    assert (whole["train"]["precision"], expected["train"]["precision"]) == ("float32", "bf16")
+    assert weights(tmp_path / "bf16") != weights(tmp_path / "float32")
+    with monkeypatch.context() as patch:
+        at_step(patch, 5, crash)
+        with pytest.raises(Crash):
+            train(recipe, run, show=False)
+    monkeypatch.setattr("ponet.utils.precision.cpu_computes_bf16", lambda: False)
+    found = train(recipe, run)
+    assert found["train"]["precision"] == "bf16"
+    assert weights(run) == weights(tmp_path / "bf16")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "The training began in bf16 and goes on in it, though float32 is faster on this machine." in said
+
+
 def failing(original: Callable[..., Any], at: int) -> Callable[..., Any]:
     """The function, whose `at`-th call is the process's end."""
     calls = 0

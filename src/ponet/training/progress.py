@@ -49,6 +49,9 @@ class Progress:
     """Evaluations since the best one."""
     data: str = ""
     """Fingerprint of the training split."""
+    precision: str | None = None
+    """What the training computes in since it began: `precision=auto` may be another on a later machine. None: of a
+    version that didn't write it."""
     step_seconds: float | None = None
     """Seconds of one step, as timed for `training.budget` before the training; None without a budget."""
     stopped: str | None = None

@@ -63,7 +63,8 @@ def torch_dtype(precision: str) -> "torch.dtype":
 def cpu_computes_bf16() -> bool:
     """Whether this CPU multiplies matrices faster in bf16 than in float32 (AVX512-BF16, AMX, SVE), found by trying.
 
-    The best of a few turns each counts, so that other work on the machine falls on both alike. Once a process.
+    The time that one thread computes counts, and of a few turns each the best, so that other work on the machine
+    doesn't change the answer. Once a process.
     """
     import torch
 
@@ -72,13 +73,17 @@ def cpu_computes_bf16() -> bool:
     half = whole.bfloat16()
 
     def seconds(product: Callable[[], object]) -> float:
-        start = time.perf_counter()
+        start = time.thread_time()
         product()
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # with several, some wait for others that don't run
     try:
         turns = [(seconds(lambda: whole @ whole), seconds(lambda: half @ half)) for _ in range(REPEATS)]
     except RuntimeError:  # no such product in this build
         return False
+    finally:
+        torch.set_num_threads(threads)
     float32, bf16 = (min(column) for column in zip(*turns, strict=True))
     return float32 > PAYS * bf16

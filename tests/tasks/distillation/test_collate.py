@@ -23,7 +23,7 @@ def test_passages_that_fit_need_no_windows() -> None:
     assert batch["cu_seqlens"].tolist() == [0, 8, 11]
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     sizes=st.lists(st.integers(3, 90), min_size=1, max_size=5),
     window=st.integers(3, 40),

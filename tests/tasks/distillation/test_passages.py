@@ -19,7 +19,7 @@ from ponet.tasks.distillation.passages import Passages, plan_passages
 from ponet.tasks.pretraining.examples import Key
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(shape=shapes, length=st.integers(3, 80), short=st.sampled_from([0.0, 0.5, 1.0]), seed=st.integers(0, 9))
 def test_every_token_is_in_one_passage(shape, length, short, seed) -> None:
     arrays = shard_arrays(shape)

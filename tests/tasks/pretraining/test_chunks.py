@@ -32,7 +32,7 @@ def within(share: float, count: int, of: int) -> bool:
     return abs(count / of - share) <= 5 * math.sqrt(share * (1 - share) / of)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(shapes, st.integers(5, 70), st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from(OBJECTIVES), st.integers(0, 99))
 def test_every_sentence_is_in_one_chunk(
     shape: Shape, length: int, short: float, objective: Objective, seed: int
@@ -56,7 +56,7 @@ def test_every_sentence_is_in_one_chunk(
         assert found.split[row] == sentence
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(shapes, st.integers(5, 70), st.sampled_from([0.0, 0.5]), st.sampled_from(OBJECTIVES))
 def test_lengths_and_goals(shape: Shape, length: int, short: float, objective: Objective) -> None:
     found = plan(shape, length, short, objective)
@@ -70,7 +70,7 @@ def test_lengths_and_goals(shape: Shape, length: int, short: float, objective: O
         assert (found.goal == length - SPECIAL_TOKENS).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(shapes, st.integers(5, 70), st.integers(0, 99))
 def test_the_other_span_is_never_from_the_own_chunk(shape: Shape, length: int, seed: int) -> None:
     arrays, found = shard_arrays(shape), plan(shape, length, key=(seed,))

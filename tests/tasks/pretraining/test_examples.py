@@ -167,7 +167,7 @@ def test_the_only_document_is_drawn_from_outside_the_chunk() -> None:
 # ---- lengths and what is cut
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(shapes, min_size=1, max_size=2),
     st.integers(5, 70),

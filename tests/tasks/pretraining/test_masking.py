@@ -43,7 +43,7 @@ rows = st.tuples(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40))
 rates = st.floats(0.001, 0.999)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, rates, st.booleans())
 def test_labels_say_what_was_there(what: tuple[int, int, int], rate: float, whole_words: bool) -> None:
     generator = np.random.default_rng(what[0])
@@ -63,7 +63,7 @@ def test_labels_say_what_was_there(what: tuple[int, int, int], rate: float, whol
         assert chosen.sum() == max(1, round(rate * text.sum()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, rates)
 def test_whole_words(what: tuple[int, int, int], rate: float) -> None:
     generator = np.random.default_rng(what[0])
