@@ -85,7 +85,7 @@ def test_averages_ratios_and_goals(tmp_path: Path) -> None:
     # over MNLI (twice) and MRPC, which all three have: (0.8 + 0.7 + 0.85) / 3 and so on
     assert rows["Average"] == ["78.3", "68.3", "76.3", ABSENT, "97.4 %", "111.7 %", ABSENT, "76.80"]
     assert [row[-1] for row in found["GLUE: goals"].rows] == ["met", "met"]
-    assert found["GLUE: learning rate, batch and epochs"].rows[0][:3] == [
+    assert found["GLUE: learning rate, batch, epochs and how pairs are read"].rows[0][:3] == [
         "MNLI",
         "0.0001, 16, 4 (of 20)",
         "0.0001, 16, 4",

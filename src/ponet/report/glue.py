@@ -141,7 +141,7 @@ def _notes(runs: Runs, counted: list[str]) -> list[str]:
 
 
 def _settings(runs: Runs) -> Table:
-    table = Table("GLUE: learning rate, batch and epochs", ("Task", *MODELS.values()))
+    table = Table("GLUE: learning rate, batch, epochs and how pairs are read", ("Task", *MODELS.values()))
     table.notes.append(
         "Of N: the best of N trials with rows set aside from the training rows (`grid.json`); otherwise the recipe's."
     )
@@ -157,5 +157,7 @@ def _settings(runs: Runs) -> Table:
 def _setting(run: Result) -> str:
     training = run.section("recipe", "training")
     text = f"{training.get('learning_rate')}, {training.get('batch_size')}, {training.get('epochs')}"
+    data = run.section("recipe", "data")
+    text += f", {data.get('pairs', 'joined')}" if data.get("pair") else ""
     file = None if run.folder is None else run.folder.parent / "grid.json"
     return text if file is None or not file.is_file() else f"{text} (of {len(read_json(file)['cells'])})"
