@@ -27,9 +27,11 @@ def method_table(values: Values, title: str, columns: Columns, note: str) -> lis
 
     def rate(row: Values) -> str:
         found = row.get("words_per_second")
+        if isinstance(found, float):  # one measurement, in results of earlier versions
+            return count(found)
         return f"{count(found['median'])} ({count(found['min'])} to {count(found['max'])})" if found else ABSENT
 
-    arithmetic: Columns = {"Arithmetic": lambda row: row["dtype"] or ABSENT}
+    arithmetic: Columns = {"Arithmetic": lambda row: row.get("dtype") or ABSENT}
     speed: Columns = {"Words/s": rate}
     note += " Words/s: median and range of measurements in turns."
     return row_table(values, title, {"Method": "method", **arithmetic, **columns, **speed}, note)
