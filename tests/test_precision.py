@@ -71,6 +71,7 @@ def test_vectors_in_bf16_are_near_those_in_float32() -> None:
     assert next(embedder.model.parameters()).dtype == torch.bfloat16
     found = embedder.embed(TEXTS)
     assert found.dtype == np.float32
+    np.testing.assert_array_equal(ponet.embed(TEXTS, dtype="auto"), found)
     assert ((found * expected).sum(1) > 0.999).all(), "cosines"
     assert np.abs(found - expected).max() > 1e-6, "it is another arithmetic"
 

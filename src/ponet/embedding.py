@@ -88,9 +88,6 @@ class SegmentedText:
     tokens: "EncodedText"
     dropped: int = 0
 
-    def __len__(self) -> int:
-        return len(self.tokens.input_ids)
-
 
 @dataclass
 class SegmentEncoder:
@@ -378,13 +375,22 @@ _embedder = lru_cache(maxsize=2)(Embedder)
 
 
 @overload
-def embed(texts: Sequence[str], model: str | Path | None = None, segments: Literal[False] = False) -> np.ndarray: ...
+def embed(
+    texts: Sequence[str], model: str | Path | None = None, segments: Literal[False] = False, dtype: str = "float32"
+) -> np.ndarray: ...
 @overload
 def embed(
-    texts: Sequence[str], model: str | Path | None = None, *, segments: Literal[True] | Sequence[Sequence[Span]]
+    texts: Sequence[str],
+    model: str | Path | None = None,
+    *,
+    segments: Literal[True] | Sequence[Sequence[Span]],
+    dtype: str = "float32",
 ) -> list[SegmentVectors]: ...
 def embed(
-    texts: Sequence[str], model: str | Path | None = None, segments: bool | Sequence[Sequence[Span]] = False
+    texts: Sequence[str],
+    model: str | Path | None = None,
+    segments: bool | Sequence[Sequence[Span]] = False,
+    dtype: str = "float32",
 ) -> np.ndarray | list[SegmentVectors]:
     """Vectors of texts of any length: `[n, d]` float32, each of length 1, so that a product of two is their cosine.
 
@@ -393,13 +399,15 @@ def embed(
         model: a folder, or a name on the hub; None: the best bundled checkpoint. It is cached for the next call.
         segments: True: of each text also the vectors of its sentences, from the same pass (`SegmentVectors`); or, for
             each text, the spans of other segments, such as the chunks of `ponet.segment`.
+        dtype: what is computed in: float32, bf16, fp16, or auto, the fastest here.
 
     Raises:
-        PoNetError: a single string instead of several, no such model, or a damaged one.
+        PoNetError: a single string instead of several, no such model, or a damaged one, or a `dtype` that this machine
+            doesn't compute in.
     """
     if isinstance(texts, str):
         raise PoNetError("embed takes a list of texts: embed([text])[0] is the vector of one.")
-    embedder = _embedder(None if model is None else str(model))
+    embedder = _embedder(None if model is None else str(model), dtype=dtype)
     if segments is False:
         return embedder.embed(texts)
     spans = None if segments is True else segments

@@ -35,12 +35,12 @@ class BM25:
     title = "BM25"
 
     def __init__(self) -> None:
-        self.library = require("bm25s", "baselines")
-        self.tokens = partial(self.library.tokenize, stopwords="en", show_progress=False)
+        self.bm25s = require("bm25s", "baselines")
+        self.tokens = partial(self.bm25s.tokenize, stopwords="en", show_progress=False)
 
     def index(self, passages: Passages) -> None:
         """Reads all sections."""
-        self.engine = self.library.BM25()
+        self.engine = self.bm25s.BM25()
         self.engine.index(self.tokens(passages.sections()), show_progress=False)
 
     def scores(self, queries: list[str]) -> np.ndarray:

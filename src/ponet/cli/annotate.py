@@ -161,10 +161,14 @@ def embed(
             return place, embedder
         if segments == "sentences":
             return place, SegmentEmbedder(embedder, settings={"kind": segments})
+        from ponet.artifacts import sha256
         from ponet.segmenting import Segmenter
+        from ponet.tasks.sentences.modelling import WEIGHTS
 
-        segmenter = Segmenter(None, max_tokens, min_tokens or 0, dtype=dtype)
-        settings = {"kind": segments, "max_tokens": max_tokens, "min_tokens": min_tokens or 0}
+        least = min_tokens or 0
+        segmenter = Segmenter(None, max_tokens, least, dtype=dtype)
+        settings = {"kind": segments, "max_tokens": max_tokens, "min_tokens": least}
+        settings["model"] = sha256(segmenter.scorer.folder / WEIGHTS)
         return place, SegmentEmbedder(embedder, segmenter.spans, settings)
 
     annotate(opened, place, out, vectors=True, workers=workers)

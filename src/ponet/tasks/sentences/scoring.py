@@ -54,6 +54,7 @@ class SentenceScorer:
             (`utils.precision.resolve_precision`). Probabilities are float32 in any case.
 
     Attributes:
+        folder: of the model.
         threshold: the model's, from which on a sentence is chosen.
     """
 
@@ -66,7 +67,7 @@ class SentenceScorer:
         dtype: str = "float32",
     ) -> None:
         precision = resolve_precision(dtype, "dtype")
-        folder = _folder(task, model)
+        self.folder = folder = _folder(task, model)
         self.model, self.tokenizer = open_adapter(folder, task) if is_adapter(folder) else open_run(folder)
         self.model.merge_adapter()
         torch.nn.Module.to(self.model, device(), torch_dtype(precision))
