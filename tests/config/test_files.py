@@ -181,6 +181,8 @@ ENDLESS = {
         ),
         "an alias: write the value out",
     ),
+    "a key twice": ("task: text\ntraining: {epochs: 3, epochs: 4}\n", "(line 2): the key 'epochs' stands twice"),
+    "a list for a key": ("task: text\n[a, b]: 3\n", "isn't valid YAML (line 2)"),
     "a number": (f"task: text\nseed: {'9' * 5000}\n", "isn't valid YAML"),
     "steps": ("task: text\ntraining: {max_steps: 1e30}\n", "'training.max_steps' should be"),
     "itself": ("base: ../recipes/itself.yaml\n", "inherits from itself"),

@@ -1,11 +1,13 @@
 """YAML 1.2 scalars in and out: `1e-4` is a number, and `no`, `on`, `12:30` and `2024-01-01` are text."""
 
 import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ponet.config.schema import short
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import explain
 
@@ -14,7 +16,8 @@ MAX_DEPTH = 50
 
 
 class _Loader(yaml.SafeLoader):
-    """Without deep nesting, and without aliases (`*name`), by which a short text stands for an endless value."""
+    """Without deep nesting, without aliases (`*name`), by which a short text stands for an endless value, and without a
+    key that stands twice, of which YAML would take the last and say nothing."""
 
     depth = 0
 
@@ -30,6 +33,19 @@ class _Loader(yaml.SafeLoader):
             return super().compose_node(parent, index)
         finally:
             self.depth -= 1
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As PyYAML's, with every key once."""
+        keys: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                break  # refused below
+            if key in keys:
+                problem = f"the key '{short(str(key))}' stands twice: leave one of them out"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            keys.add(key)
+        return super().construct_mapping(node, deep)
 
 
 class _Dumper(yaml.SafeDumper):
