@@ -15,6 +15,7 @@ from tests.training.tiny import TinyTask
 
 from ponet.artifacts import MANIFEST
 from ponet.config.recipe import Recipe
+from ponet.training.evaluation import evaluate
 from ponet.training.folder import CheckpointStore
 from ponet.training.run import TrainingInterruptedError, train
 from ponet.utils.errors import PoNetError
@@ -86,7 +87,11 @@ def test_what_auto_chose_at_first_holds_to_the_end(
     assert found["train"]["precision"] == "bf16"
     assert weights(run) == weights(tmp_path / "bf16")
     said = " ".join(capsys.readouterr().err.split())
-    assert "The training began in bf16 and goes on in it, though float32 is faster on this machine." in said
+    sentence = "The training began in bf16, so it is bf16 here too, though this machine is faster in float32."
+    assert sentence in said
+    assert evaluate(run)["metrics"] == found["test"]
+    assert sentence in " ".join(capsys.readouterr().err.split())
+    assert evaluate(run, dtype="float32", show=False)["metrics"] != found["test"]
 
 
 def failing(original: Callable[..., Any], at: int) -> Callable[..., Any]:

@@ -26,7 +26,7 @@ from ponet.training.result import origin
 from ponet.utils.errors import PoNetError
 from ponet.utils.files import explain, write_json
 from ponet.utils.libraries import quiet_libraries
-from ponet.utils.precision import resolve_precision
+from ponet.utils.precision import AUTO, resolve_precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -119,8 +119,12 @@ def evaluate(
         if not hasattr(recipe.data, "fresh_size"):
             raise PoNetError(f"The task '{recipe.task}' makes no test data: leave --fresh-size out.")
         recipe = replace(recipe, data=replace(recipe.data, fresh_size=fresh_size))
-    precision = resolve_precision(recipe.training.precision) if dtype is None else resolve_precision(dtype, "dtype")
     with quiet_libraries(), display:
+        if dtype is None:
+            trained = (folder.result() or {}).get("train", {}).get("precision")
+            precision = settled_precision(recipe.training, trained, display)
+        else:
+            precision = resolve_precision(dtype, "dtype")
         evaluation = get_task(recipe.task).evaluation(folder.path, recipe, data, split, fresh_test_seed)
         for notice in evaluation.notices:
             display.notice(notice)
@@ -188,6 +192,24 @@ def predict(
             yield from records(result.table)
     if empty:
         raise PoNetError(f"'{source}' holds no documents.")
+
+
+def settled_precision(options: TrainingOptions, began: str | None, display: Display) -> str:
+    """What is computed in: `auto` is decided when a training begins, so that its weights are those of one that wasn't
+    interrupted, and its figures those that its result has.
+
+    Args:
+        options: the recipe's.
+        began: what the training began in, where that is known.
+        display: what says where this machine would choose otherwise.
+    """
+    found = resolve_precision(options.precision)
+    if options.precision != AUTO or began in (None, found):
+        return found
+    display.notice(
+        f"The training began in {began}, so it is {began} here too, though this machine is faster in {found}."
+    )
+    return began
 
 
 def load_for_evaluation(run: Path, precision: str) -> "PreTrainedModel":

@@ -22,7 +22,7 @@ from ponet.training.batching import training_stream
 from ponet.training.card import model_card
 from ponet.training.display import Display
 from ponet.training.distributed import check_environment, process_count, process_index
-from ponet.training.evaluation import evaluate_split, load_for_evaluation
+from ponet.training.evaluation import evaluate_split, load_for_evaluation, settled_precision
 from ponet.training.folder import RunFolder
 from ponet.training.loop import PROGRESS_FILE, TrainingLoop, time_step
 from ponet.training.progress import MetricsFile, Progress, finite
@@ -30,7 +30,6 @@ from ponet.training.result import commit, peak_flops, provenance, reset_peak_mem
 from ponet.utils.errors import PoNetError, suggest
 from ponet.utils.files import explained
 from ponet.utils.libraries import quiet_libraries
-from ponet.utils.precision import AUTO, resolve_precision
 
 CHECKED_EXAMPLES = 8
 FINGERPRINT_EXAMPLES = 256
@@ -111,7 +110,7 @@ def _train(
         raise PoNetError("'training.patience' needs a validation split, and the data has none.")
     metric = recipe.training.metric or prepared.best_metric
     progress, checkpoint = _find_progress(folder, prepared, display)
-    precision = progress.precision = _precision(recipe, progress, display)
+    precision = progress.precision = settled_precision(recipe.training, progress.precision, display)
     if recipe.training.budget is not None and checkpoint is None:
         recipe, progress.step_seconds = _fill_budget(recipe, prepared, precision, display)
     elif recipe.training.budget is not None:
@@ -180,16 +179,6 @@ def _train(
         folder.save_model(prepared.model, prepared.processing_class)
         folder.finish(result, model_card(recipe, result), options.keep_checkpoints)
     return result
-
-
-def _precision(recipe: Recipe, progress: Progress, display: Display) -> str:
-    """What is computed in: `auto` is decided when a training begins, so that resumed weights are those of one that
-    wasn't interrupted."""
-    found, began = resolve_precision(recipe.training.precision), progress.precision
-    if recipe.training.precision != AUTO or began in (None, found):
-        return found
-    display.notice(f"The training began in {began} and goes on in it, though {found} is faster on this machine.")
-    return began
 
 
 def _find_progress(folder: RunFolder, prepared: Prepared, display: Display) -> tuple[Progress, Path | None]:
