@@ -39,6 +39,20 @@ def test_numbers_are_dropped_or_scaled(dtype, shape, with_residual):
     torch.testing.assert_close(y, expected.to(dtype), rtol=2e-2 if dtype == torch.bfloat16 else 1e-6, atol=1e-6)
 
 
+def test_a_residual_of_another_type_drops_the_same_numbers():
+    """As autocast has them: a product in bf16 beside a sum in float32."""
+    x = torch.randn(300, 70, dtype=torch.bfloat16, requires_grad=True)
+    residual = torch.randn(300, 70, requires_grad=True)
+    torch.manual_seed(1)
+    y = dropout(x, nn.Dropout(0.3), residual)
+    y.sum().backward()
+    kept = masks(0.3, x.shape, 1)
+    assert (y.dtype, x.grad.dtype) == (torch.float32, torch.bfloat16)
+    torch.testing.assert_close(y, residual + torch.where(kept, x.float() / 0.7, 0))
+    torch.testing.assert_close(x.grad, torch.where(kept, 1 / 0.7, 0.0).bfloat16())
+    assert residual.grad.eq(1).all()
+
+
 @pytest.mark.parametrize("p", [0.01, 0.1, 0.5, 0.97])
 def test_as_many_as_they_should_be_and_none_with_its_neighbour(p):
     n = 1_000_000

@@ -22,7 +22,7 @@ def dropout(x: Tensor, module: nn.Module, residual: Tensor | None = None) -> Ten
     Args:
         x: any shape.
         module: gives the probability, and whether it is training.
-        residual: as `x`.
+        residual: of the same shape; of another type too, as a product in bf16 has beside a sum in float32 (autocast).
     """
     drop = repeatable_dropout(x, module, residual)
     if drop is not None:
@@ -54,6 +54,9 @@ class RepeatableDropout:
         """`dropout(x)`, or `residual + dropout(x)`; any shape, differentiable."""
         if self.p == 0:
             return x if residual is None else residual + x
+        if residual is not None and x.dtype != residual.dtype:
+            wide = torch.promote_types(x.dtype, residual.dtype)
+            x, residual = x.to(wide), residual.to(wide)
         if not are_plain(x):  # a backward for several outputs at once (`is_grads_batched`)
             return x * self.in_place(torch.ones(x.shape, dtype=x.dtype, device=x.device))
         return _Dropout.apply(x, residual, self.p, self.seed)
@@ -72,11 +75,9 @@ def _suits(x: Tensor, residual: Tensor | None) -> bool:
     given = (x,) if residual is None else (x, residual)
     return (
         not torch.compiler.is_compiling()
-        and all(
-            are_plain(each) and (each.dtype, each.device, each.shape) == (x.dtype, x.device, x.shape) for each in given
-        )
+        and all(are_plain(each) and (each.device, each.shape) == (x.device, x.shape) for each in given)
+        and all(each.dtype in (torch.float32, torch.bfloat16, torch.float64) for each in given)
         and x.device.type == "cpu"
-        and x.dtype in (torch.float32, torch.bfloat16, torch.float64)
         and not (is_transformed() or is_recorded())
         and chosen_backend(x) == "numba"
     )
