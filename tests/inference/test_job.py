@@ -90,6 +90,15 @@ def test_all_columns_are_carried_along_under_names_of_their_own(source: Path, tm
     assert {line["note"] for line in lines} == {None}
 
 
+def test_blank_texts_are_counted_and_said(tmp_path: Path) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_text('{"text": "a"}\n{"text": null}\n{"text": " \\n"}\n{"id": 5}\n')
+    said = run(source, tmp_path / "out.jsonl")
+    assert said[-1] == "3 of 4 texts are blank: their rows are what any such text gets."
+    source.write_text('{"text": "a"}\n{"text": "b"}\n')
+    assert not any("blank" in each for each in run(source, tmp_path / "other.jsonl"))
+
+
 def test_types_of_parquet_stay(tmp_path: Path) -> None:
     day = datetime.datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001  # as most files have it
     columns: dict[str, Any] = {

@@ -58,9 +58,17 @@ class Inputs:
     """Bytes of the source that have been read, about."""
     notices: list[str] = field(default_factory=list)
     """What is to be said once everything is read."""
+    documents: int = 0
+    """How many have been read."""
+    blank: int = 0
+    """How many of these hold blanks alone, or nothing, as a null does."""
 
     def __iter__(self) -> Iterator[Input | None]:
-        return self.read(self)
+        for item in self.read(self):
+            if item is not None:
+                self.documents += 1
+                self.blank += not (item.text.strip() or (item.pair or "").strip())
+            yield item
 
 
 @dataclass(frozen=True)

@@ -114,5 +114,7 @@ def _say_all(source: Source, inputs: Inputs, annotator: Annotator, rows: int, cu
         raise PoNetError(f"'{source.name}' holds no documents.")
     for notice in inputs.notices:
         say(notice)
+    if inputs.blank:
+        say(f"{inputs.blank:,} of {inputs.documents:,} texts are blank: their rows are what any such text gets.")
     if cut:
         say(f"{cut:,} of {rows:,} texts were longer than {annotator.max_length:,} tokens and cut.")
