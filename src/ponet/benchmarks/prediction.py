@@ -17,10 +17,12 @@ from ponet.inference.documents import Texts, token_batches
 from ponet.tasks.models import device
 from ponet.tasks.text.corpus import load_corpus
 from ponet.tasks.text.metrics import BEST, decide, measure
+from ponet.tasks.text.modelling import BY_PAIRS
 from ponet.tasks.text.predict import BATCH_TOKENS, Predictor
 from ponet.training.folder import RunFolder
 from ponet.utils.errors import PoNetError
 from ponet.utils.extras import require_onnx
+from ponet.utils.files import read_json
 from ponet.utils.libraries import quiet_libraries
 from ponet.utils.precision import AUTO, resolve_precision, torch_dtype
 
@@ -77,7 +79,8 @@ def measure_prediction(plan: PredictionPlan, path: Path, advance: Advance) -> di
     """
     folder = RunFolder(plan.run)
     options = folder.require_complete().data
-    if not isinstance(options, TextOptions) or options.pairs == "separate" or options.window is not None:
+    several = isinstance(options, TextOptions) and read_json(folder.path / "config.json").get(BY_PAIRS)
+    if not isinstance(options, TextOptions) or several or options.window is not None:
         raise PoNetError(f"'{plan.run}' doesn't classify texts that it reads as one sequence: name a run that does.")
     texts, labels, space = _documents(plan, options)
     setup = {

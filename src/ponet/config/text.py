@@ -35,10 +35,11 @@ class TextOptions:
     """Column of the text; default: found by its usual names."""
     pair: Text | None = None
     """Column of the second text, where the task is about two; default: found by the usual pairs of names."""
-    pairs: Literal["joined", "separate"] = "joined"
+    pairs: Literal["joined", "separate", "auto"] = "joined"
     """How two texts are read. joined: as one sequence, [CLS] A [SEP] B [SEP], cut to `max_length` together. separate:
     each as a document of its own, `max_length` tokens at most; the classifier compares their vectors a and b, by
-    `[a, b, a * b, |a - b|]`."""
+    `[a, b, a * b, |a - b|]`. auto: as the checkpoint knows them, separate where it was distilled (from single texts) or
+    trained on separate pairs, else joined."""
     label: Text | Annotated[list[Text], Field(min_length=1)] | None = None
     """Column of the label, or several 0/1 columns (`a,b,c`) for multi-label; default: found by its usual names."""
     kind: Literal["auto", "single_label", "multi_label", "regression"] = "auto"

@@ -32,7 +32,8 @@ def model_card(recipe: Recipe, result: dict[str, Any]) -> str:
     """README.md of a run folder, from its result."""
     model = result.get("model") or {}
     # a pipeline reads one document at a time, and not two, nor one in windows
-    several = getattr(recipe.data, "pairs", "joined") == "separate" or getattr(recipe.data, "window", None) is not None
+    pairs = (result.get("data") or {}).get("pairs", getattr(recipe.data, "pairs", "joined"))
+    several = pairs == "separate" or getattr(recipe.data, "window", None) is not None
     pipeline = next((task for suffix, task in _PIPELINES.items() if str(model.get("class")).endswith(suffix)), None)
     tag = [f"pipeline_tag: {pipeline}"] if pipeline and recipe.task not in ("lra", "lra-masked") else []
     description = plain(recipe.description) or f"A model for the task '{recipe.task}'."

@@ -12,6 +12,8 @@ from transformers import EvalPrediction
 
 from ponet.config.recipe import load_recipe
 from ponet.config.text import TextOptions
+from ponet.models.configuration_ponet import PoNetConfig
+from ponet.models.modeling_ponet import PoNetForSequenceClassification
 from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.tasks.text.encode import Encoder
 from ponet.tasks.text.task import TextTask
@@ -102,6 +104,39 @@ def test_the_card_shows_a_pipeline_where_one_reads_the_run(changes: list[str], p
     card = model_card(load_recipe("glue/rte/ponet", changes), result)
     assert ("from transformers import pipeline" in card) == pipeline
     assert "ponet predict" in card
+
+
+@pytest.mark.parametrize(
+    ("fields", "separate"),
+    [
+        ({}, False),
+        ({"distillation": {"teacher": "bert"}}, True),
+        ({"classifier_pairs": True, "classifier_pair_difference": "absolute"}, True),
+    ],
+)
+def test_auto_reads_pairs_as_the_checkpoint_knows_them(
+    pairs: Path, folder: Path, recipe: Make, tokenizer: PoNetTokenizer, fields: dict[str, Any], separate: bool
+) -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    PoNetForSequenceClassification(PoNetConfig(vocab_size=len(tokenizer), **sizes, **fields)).save_pretrained("known")
+    tokenizer.save_pretrained("known")
+    made = recipe(path="pairs.csv", model={"init": "known"}, pairs="auto")
+    prepared = TextTask().prepare(made)
+    assert prepared.model.config.classifier_pairs == separate
+    assert prepared.facts["pairs"] == ("separate" if separate else "joined")
+    assert any("two documents" in notice for notice in prepared.notices) == separate
+    alike = TextTask().prepare(recipe(path="pairs.csv", model={"init": "known"}, pairs=prepared.facts["pairs"]))
+    assert prepared.train.lengths.tolist() == alike.train.lengths.tolist()
+
+    prepared.model.save_pretrained("run")
+    tokenizer.save_pretrained("run")
+    evaluation = TextTask().evaluation(folder / "run", made, None, "validation", None)
+    assert ("document_lengths" in evaluation.split.examples[0]) == separate
+    assert len(list(answers(folder / "run", made, "pairs.csv"))) == len(pairs.read_text().splitlines()) - 1
+
+    single = recipe(path="single.csv", model={"init": "known"}, pairs="auto")
+    (folder / "single.csv").write_text("text,label\n" + "great fun,1\nawful,0\n" * 20)
+    assert not TextTask().prepare(single).model.config.classifier_pairs
 
 
 def test_one_text_a_row_cannot_be_two_documents(folder: Path, write_rows: Write, reviews: Any, recipe: Make) -> None:

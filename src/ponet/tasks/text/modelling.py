@@ -1,5 +1,6 @@
 """The model and the tokenizer of a run: from scratch, from a checkpoint, or from a finished run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ponet.tasks.models import (
     BY_TOKENIZER,
     SMALL,
     check_vocabulary,
+    checkpoint_folder,
     extend_positions,
     finished_model,
     lacking_weights,
@@ -29,11 +31,13 @@ from ponet.tasks.models import (
 )
 from ponet.tasks.text.corpus import Documents
 from ponet.utils.errors import PoNetError, suggest
+from ponet.utils.files import read_json
 
 FROM_SCRATCH: dict[str, Any] = {**SMALL, "classifier_pooling": "mean"}
 """What a CPU trains in minutes; a recipe's `model` section overrides any of it."""
 BY_DATA = ("num_labels", "id2label", "label2id", "problem_type")
 BY_PAIRS = "classifier_pairs"
+AUTO = "auto"
 FROM_INIT = ("init", "init_weights")
 """Keys of the `model` section that aren't fields of the configuration."""
 SPREADS = (0.05, 20.0)
@@ -76,6 +80,24 @@ def make_tokenizer(options: TextOptions, init: str | None, train: Documents, not
         truncate_by_default=True,
     )
     return tokenizer
+
+
+def settle_pairs(options: TextOptions, init: str | None, documents: Documents, notices: list[str]) -> TextOptions:
+    """The options with `auto` decided for a training that starts from `init`. Raises PoNetError: no such checkpoint."""
+    if options.pairs != AUTO:
+        return options
+    config = {} if init is None else read_json(checkpoint_folder(init) / "config.json")
+    separate = documents.pairs is not None and bool(config.get("distillation") or config.get(BY_PAIRS))
+    if separate:
+        notices.append(f"Two texts are two documents, as '{init}' knows them (pairs=joined makes one of them).")
+    return replace(options, pairs="separate" if separate else "joined")
+
+
+def as_trained(options: TextOptions, model: PoNetForSequenceClassification) -> TextOptions:
+    """The options with `auto` as it was decided for a run's model."""
+    if options.pairs != AUTO:
+        return options
+    return replace(options, pairs="separate" if model.config.classifier_pairs else "joined")
 
 
 def build_model(

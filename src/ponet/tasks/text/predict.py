@@ -14,7 +14,7 @@ from ponet.data.labels import LabelSpace
 from ponet.inference.documents import token_batches
 from ponet.tasks.models import device, model_digest
 from ponet.tasks.text.encode import Encoder, PairEncoder
-from ponet.tasks.text.modelling import open_run
+from ponet.tasks.text.modelling import as_trained, open_run
 from ponet.tasks.text.tokens import Tokens, collator
 from ponet.utils.errors import PoNetError
 from ponet.utils.precision import resolve_precision, torch_dtype
@@ -40,9 +40,10 @@ class Predictor:
     def __init__(
         self, run: Path, options: TextOptions, *, batch_tokens: int = BATCH_TOKENS, dtype: str = "float32"
     ) -> None:
-        self.run, self.options, self.batch_tokens = run, options, batch_tokens
+        self.run, self.batch_tokens = run, batch_tokens
         self.dtype = resolve_precision(dtype, "dtype")
         self.model, tokenizer, self.space = open_run(run)
+        self.options = options = as_trained(options, self.model)
         torch.nn.Module.to(self.model, device(), torch_dtype(self.dtype))
         self.encode = PairEncoder(Encoder(tokenizer, options), bool(self.model.config.classifier_pairs))
         self.max_length: int | None = options.max_length

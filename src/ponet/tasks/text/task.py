@@ -28,7 +28,7 @@ class TextTask:
         from ponet.tasks.text.corpus import load_corpus
         from ponet.tasks.text.encode import encode_documents, foreign_notice
         from ponet.tasks.text.metrics import BEST, class_weights, metrics_of, weighted_loss
-        from ponet.tasks.text.modelling import build_model, check_model_keys, make_tokenizer
+        from ponet.tasks.text.modelling import build_model, check_model_keys, make_tokenizer, settle_pairs
         from ponet.tasks.text.tokens import collator
 
         options: TextOptions = recipe.data.seeded(recipe.seed)
@@ -38,6 +38,7 @@ class TextTask:
         check_weights(options.class_weights, space)
         _check_pairs(options, corpus.splits["train"], str(options.path))
         init = recipe.model.get("init")
+        options = settle_pairs(options, init, corpus.splits["train"], notices)
         tokenizer = make_tokenizer(options, init, corpus.splits["train"], notices)
         set_seed(recipe.seed)  # the weights of a run depend on its seed alone, not on what was drawn before
         labels = corpus.splits["train"].labels
@@ -51,6 +52,8 @@ class TextTask:
             if name == "train" and init is not None:
                 notices += filter(None, [foreign_notice(splits[name], tokenizer, options.tokenizer or str(init))])
         facts["vocab_size"] = len(tokenizer)
+        if corpus.splits["train"].pairs is not None:
+            facts["pairs"] = options.pairs
         if weights is not None:
             facts["class_weights"] = dict(zip(space.names, map(float, weights), strict=True))
         return Prepared(
@@ -75,13 +78,13 @@ class TextTask:
         from ponet.tasks.text.corpus import load_split
         from ponet.tasks.text.encode import encode_documents
         from ponet.tasks.text.metrics import metrics_of
-        from ponet.tasks.text.modelling import open_run
+        from ponet.tasks.text.modelling import as_trained, open_run
         from ponet.tasks.text.tokens import collator
 
         if fresh_seed is not None:
             raise PoNetError("Documents can't be generated from a seed: name a file with --data instead.")
-        options = recipe.data.seeded(recipe.seed)
         model, tokenizer, space = open_run(run)
+        options = as_trained(recipe.data.seeded(recipe.seed), model)
         documents, notices = load_split(options, space, data, split, _trained_on(run))
         _check_pairs(options, documents, str(data or options.path))
         encoded, counts = encode_documents(documents, tokenizer, options, split)
