@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 CHANGES = "Changes, dotted or by the last part: learning_rate=1e-4 data.max_length=512 seed=0,1,2"
 Changes = Annotated[list[str] | None, Argument(metavar="KEY=VALUE", help=CHANGES)]
+NONE = "none"
+"""What `ponet finetune --model` calls no checkpoint."""
 Overwrite = Annotated[bool, Option("--overwrite", help="Remove a run that is there, and train again.")]
 
 
@@ -84,11 +86,11 @@ def finetune(
     from ponet.config.files import read_recipe
     from ponet.config.recipe import recipe_from_dict
     from ponet.models.checkpoints import checkpoint_names
+    from ponet.tasks.text.modelling import starting_recipe
 
     names = checkpoint_names()
-    start = model if model is not None else names[0] if names else "none"
-    scratch = start == "none"
-    values = read_recipe("finetune/base-scratch" if scratch else "finetune/base")
+    start = model if model is not None else names[0] if names else NONE
+    values = read_recipe(starting_recipe(None if start == NONE else start))
     values["name"] = f"finetune/{Path(data).stem or 'data'}"
     columns = None if label is None else [part.strip() for part in label.split(",")]
     given = {
@@ -99,8 +101,8 @@ def finetune(
         "max_length": max_length,
     }
     values["data"] |= {key: value for key, value in given.items() if value is not None}
-    if not scratch:
-        values["model"] = {"init": start}
+    if start != NONE:
+        values["model"] = {**values.get("model", {}), "init": start}
     run_seeds(lambda overrides: recipe_from_dict(values, overrides), changes or [], out, overwrite)
 
 

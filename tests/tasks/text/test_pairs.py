@@ -1,5 +1,6 @@
 """Two texts as two documents: tokens, batches, and a run that is evaluated and predicts."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ponet.models.configuration_ponet import PoNetConfig
 from ponet.models.modeling_ponet import PoNetForSequenceClassification
 from ponet.models.tokenization_ponet import PoNetTokenizer
 from ponet.tasks.text.encode import Encoder
+from ponet.tasks.text.modelling import starting_recipe
 from ponet.tasks.text.task import TextTask
 from ponet.tasks.text.tokens import PackedCollator
 from ponet.training.card import model_card
@@ -148,3 +150,19 @@ def test_one_text_a_row_cannot_be_two_documents(folder: Path, write_rows: Write,
 def test_the_head_follows_from_the_data(pairs: Path, recipe: Make) -> None:
     with pytest.raises(PoNetError, match=r"model.classifier_pairs follows from data.pairs"):
         TextTask().prepare(recipe(path="pairs.csv", model={"classifier_pairs": True}))
+
+
+def test_each_kind_of_checkpoint_has_its_recipe(folder: Path) -> None:
+    def recipe_of(**config: Any) -> str:
+        (folder / "it").mkdir(exist_ok=True)
+        (folder / "it" / "config.json").write_text(json.dumps(config))
+        return starting_recipe("it")
+
+    assert starting_recipe(None) == "finetune/base-scratch"
+    assert starting_recipe("ponet-tiny") == recipe_of(architectures=["PoNetModel"]) == "finetune/base"
+    assert recipe_of(distillation={"teacher": "bert"}, architectures=["PoNetForPreTraining"]) == "finetune/student"
+    assert (
+        recipe_of(distillation={"teacher": "bert"}, architectures=["PoNetForSequenceClassification"]) == "finetune/base"
+    )
+    assert starting_recipe("ponet-mini") == "finetune/student"
+    assert load_recipe("finetune/student").model["classifier_pooling"] == "mean"

@@ -38,6 +38,7 @@ FROM_SCRATCH: dict[str, Any] = {**SMALL, "classifier_pooling": "mean"}
 BY_DATA = ("num_labels", "id2label", "label2id", "problem_type")
 BY_PAIRS = "classifier_pairs"
 AUTO = "auto"
+CLASSIFIER = PoNetForSequenceClassification.__name__
 FROM_INIT = ("init", "init_weights")
 """Keys of the `model` section that aren't fields of the configuration."""
 SPREADS = (0.05, 20.0)
@@ -80,6 +81,16 @@ def make_tokenizer(options: TextOptions, init: str | None, train: Documents, not
         truncate_by_default=True,
     )
     return tokenizer
+
+
+def starting_recipe(init: str | None) -> str:
+    """The recipe of fine-tuning for a checkpoint, or without one: there is one of its own for those that were distilled
+    and have no classifier yet. Raises PoNetError: no such checkpoint."""
+    if init is None:
+        return "finetune/base-scratch"
+    config = read_json(checkpoint_folder(init) / "config.json")
+    student = config.get("distillation") and CLASSIFIER not in (config.get("architectures") or ())
+    return "finetune/student" if student else "finetune/base"
 
 
 def settle_pairs(options: TextOptions, init: str | None, documents: Documents, notices: list[str]) -> TextOptions:
