@@ -10,7 +10,7 @@ from ponet.artifacts import sha256
 from ponet.data.hub import MODEL_FILES, TOKENIZER_FILES, model_folder
 from ponet.utils import files
 from ponet.utils.errors import PoNetError, brief
-from ponet.utils.files import data_folder, explained, hub_copy
+from ponet.utils.files import data_folder, explained, hub_copy, read_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -175,6 +175,18 @@ def checkpoint_folder(init: str) -> Path:
     if not (place / "config.json").is_file():
         raise PoNetError(f"'{init}' is no checkpoint folder: it has no config.json.")
     return place
+
+
+def checkpoint_config(init: str) -> dict[str, Any]:
+    """A checkpoint's configuration as its file has it. Raises a PoNetError: no such checkpoint, or a broken file."""
+    file = checkpoint_folder(init) / "config.json"
+    try:
+        config = read_json(file)
+    except PoNetError as error:
+        raise PoNetError(f"The checkpoint '{init}' can't be read: {error}") from error
+    if not isinstance(config, dict):
+        raise PoNetError(f"The checkpoint '{init}' can't be read: its config.json isn't of a model.")
+    return config
 
 
 def finished_model(kind: "type[Model]", run: Path, **fields: Any) -> "Model":

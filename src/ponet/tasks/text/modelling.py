@@ -18,7 +18,7 @@ from ponet.tasks.models import (
     BY_TOKENIZER,
     SMALL,
     check_vocabulary,
-    checkpoint_folder,
+    checkpoint_config,
     extend_positions,
     finished_model,
     lacking_weights,
@@ -31,7 +31,6 @@ from ponet.tasks.models import (
 )
 from ponet.tasks.text.corpus import Documents
 from ponet.utils.errors import PoNetError, suggest
-from ponet.utils.files import read_json
 
 FROM_SCRATCH: dict[str, Any] = {**SMALL, "classifier_pooling": "mean"}
 """What a CPU trains in minutes; a recipe's `model` section overrides any of it."""
@@ -88,8 +87,8 @@ def starting_recipe(init: str | None) -> str:
     and have no classifier yet. Raises PoNetError: no such checkpoint."""
     if init is None:
         return "finetune/base-scratch"
-    config = read_json(checkpoint_folder(init) / "config.json")
-    student = config.get("distillation") and CLASSIFIER not in (config.get("architectures") or ())
+    config = checkpoint_config(init)
+    student = config.get("distillation") and CLASSIFIER not in str(config.get("architectures"))
     return "finetune/student" if student else "finetune/base"
 
 
@@ -97,7 +96,7 @@ def settle_pairs(options: TextOptions, init: str | None, documents: Documents, n
     """The options with `auto` decided for a training that starts from `init`. Raises PoNetError: no such checkpoint."""
     if options.pairs != AUTO:
         return options
-    config = {} if init is None else read_json(checkpoint_folder(init) / "config.json")
+    config = {} if init is None else checkpoint_config(init)
     separate = documents.pairs is not None and bool(config.get("distillation") or config.get(BY_PAIRS))
     if separate:
         notices.append(f"Two texts are two documents, as '{init}' knows them (pairs=joined makes one of them).")
