@@ -129,11 +129,9 @@ class PoNetClassifier(ClassifierMixin, BaseEstimator):
         from ponet.config.files import read_recipe
         from ponet.config.recipe import recipe_from_dict
         from ponet.models.checkpoints import checkpoint
-        from ponet.tasks.text.modelling import starting_recipe
 
         scratch = self.model == "none"
-        init = checkpoint() if self.model is None else self.model
-        values = read_recipe(starting_recipe(None if scratch else init))
+        values = read_recipe("finetune/base-scratch" if scratch else "finetune/base")
         values["name"], values["seed"] = "sklearn", self.random_state
         values["data"] |= {
             "path": str(data),
@@ -150,7 +148,7 @@ class PoNetClassifier(ClassifierMixin, BaseEstimator):
         if not self.validation_fraction:
             values["training"]["patience"] = None
         if not scratch:
-            values["model"] = {**values.get("model", {}), "init": init}
+            values["model"] = {"init": checkpoint() if self.model is None else self.model}
         given = (self.settings or {}).items()
         changes = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given]
         return recipe_from_dict(values, changes)

@@ -90,7 +90,7 @@ def finetune(
 
     names = checkpoint_names()
     start = model if model is not None else names[0] if names else NONE
-    values = read_recipe(starting_recipe(None if start == NONE else start))
+    values = read_recipe(starting_recipe(None if start == NONE else start, pair is not None))
     values["name"] = f"finetune/{Path(data).stem or 'data'}"
     columns = None if label is None else [part.strip() for part in label.split(",")]
     given = {

@@ -94,7 +94,6 @@ def train_classifier(console: Console, folder: Path, out: Path, seed: int, docum
     """Fine-tunes the checkpoint on which package a docstring is from, and TF-IDF beside it."""
     from ponet.config.files import read_recipe
     from ponet.config.recipe import recipe_from_dict
-    from ponet.tasks.text.modelling import starting_recipe
     from ponet.training.run import train
 
     with replacing(out / "docstrings.jsonl") as path:
@@ -104,11 +103,11 @@ def train_classifier(console: Console, folder: Path, out: Path, seed: int, docum
     console.print(f"  A classifier of {what}, whose names are left out:")
     data = {"path": str(out / "docstrings.jsonl"), "max_length": 1024, "test_fraction": 0.3, "overlap": "drop"}
     found: dict[str, Any] = {"documents": len(rows)}
-    for name, base in (("tfidf", "documents/imdb/tfidf"), ("finetuned", starting_recipe(str(folder)))):
+    for name, base in (("tfidf", "documents/imdb/tfidf"), ("finetuned", "finetune/base")):
         values = read_recipe(base)
         values |= {"name": f"demo/docstrings/{name}", "seed": seed, "data": {**values["data"], **data}}
         if name == "finetuned":
-            values["model"] = {**values.get("model", {}), "init": str(folder)}
+            values["model"] = {"init": str(folder)}
             values["training"] |= {"epochs": 3}
         result = train(recipe_from_dict(values), out / name, overwrite=True, show=name == "finetuned")
         found[name] = {"accuracy": result["test"]["accuracy"], "seconds": result["train"].get("seconds")}

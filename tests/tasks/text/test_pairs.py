@@ -156,13 +156,13 @@ def test_each_kind_of_checkpoint_has_its_recipe(folder: Path) -> None:
     def recipe_of(**config: Any) -> str:
         (folder / "it").mkdir(exist_ok=True)
         (folder / "it" / "config.json").write_text(json.dumps(config))
-        return starting_recipe("it")
+        return starting_recipe("it", pairs=True)
 
-    assert starting_recipe(None) == "finetune/base-scratch"
-    assert starting_recipe("ponet-tiny") == recipe_of(architectures=["PoNetModel"]) == "finetune/base"
-    assert recipe_of(distillation={"teacher": "bert"}, architectures=["PoNetForPreTraining"]) == "finetune/student"
-    assert (
-        recipe_of(distillation={"teacher": "bert"}, architectures=["PoNetForSequenceClassification"]) == "finetune/base"
-    )
-    assert starting_recipe("ponet-mini") == "finetune/student"
-    assert load_recipe("finetune/student").model["classifier_pooling"] == "mean"
+    student = {"distillation": {"teacher": "bert"}}
+    assert starting_recipe(None, pairs=True) == "finetune/base-scratch"
+    assert starting_recipe("ponet-tiny", pairs=True) == recipe_of(architectures=["PoNetModel"]) == "finetune/base"
+    assert recipe_of(**student, architectures=["PoNetForPreTraining"]) == "finetune/student-pairs"
+    assert recipe_of(**student, architectures=["PoNetForSequenceClassification"]) == "finetune/base"
+    assert starting_recipe("ponet-mini", pairs=True) == "finetune/student-pairs"
+    assert starting_recipe("ponet-mini") == "finetune/base"
+    assert load_recipe("finetune/student-pairs").model["classifier_pooling"] == "mean"

@@ -82,14 +82,14 @@ def make_tokenizer(options: TextOptions, init: str | None, train: Documents, not
     return tokenizer
 
 
-def starting_recipe(init: str | None) -> str:
-    """The recipe of fine-tuning for a checkpoint, or without one: there is one of its own for those that were distilled
-    and have no classifier yet. Raises PoNetError: no such checkpoint."""
+def starting_recipe(init: str | None, pairs: bool = False) -> str:
+    """The recipe of fine-tuning for a checkpoint, or without one: for pairs of texts there is one of its own for those
+    that were distilled and have no classifier yet. Raises PoNetError: no such checkpoint."""
     if init is None:
         return "finetune/base-scratch"
-    config = checkpoint_config(init)
+    config = checkpoint_config(init) if pairs else {}
     student = config.get("distillation") and CLASSIFIER not in str(config.get("architectures"))
-    return "finetune/student" if student else "finetune/base"
+    return "finetune/student-pairs" if student else "finetune/base"
 
 
 def settle_pairs(options: TextOptions, init: str | None, documents: Documents, notices: list[str]) -> TextOptions:
