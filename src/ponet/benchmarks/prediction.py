@@ -79,8 +79,7 @@ def measure_prediction(plan: PredictionPlan, path: Path, advance: Advance) -> di
     """
     folder = RunFolder(plan.run)
     options = folder.require_complete().data
-    several = isinstance(options, TextOptions) and read_json(folder.path / "config.json").get(BY_PAIRS)
-    if not isinstance(options, TextOptions) or several or options.window is not None:
+    if not isinstance(options, TextOptions) or options.window is not None or _compares(folder.path):
         raise PoNetError(f"'{plan.run}' doesn't classify texts that it reads as one sequence: name a run that does.")
     texts, labels, space = _documents(plan, options)
     setup = {
@@ -112,6 +111,11 @@ def measure_prediction(plan: PredictionPlan, path: Path, advance: Advance) -> di
             record.values["rows"].append(row)
     record.save(complete=True)
     return record.content
+
+
+def _compares(run: Path) -> bool:
+    file = run / "config.json"  # a linear baseline has none, and is refused with what it lacks
+    return file.is_file() and bool(read_json(file).get(BY_PAIRS))
 
 
 def _documents(plan: PredictionPlan, options: TextOptions) -> "tuple[Texts, np.ndarray, LabelSpace]":

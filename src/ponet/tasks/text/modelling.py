@@ -92,15 +92,23 @@ def starting_recipe(init: str | None, pairs: bool = False) -> str:
     return "finetune/student-pairs" if student else "finetune/base"
 
 
-def settle_pairs(options: TextOptions, init: str | None, documents: Documents, notices: list[str]) -> TextOptions:
-    """The options with `auto` decided for a training that starts from `init`. Raises PoNetError: no such checkpoint."""
+def settle_pairs(
+    options: TextOptions, values: dict[str, Any], documents: Documents, notices: list[str]
+) -> tuple[TextOptions, dict[str, Any]]:
+    """The options with `auto` decided for a training, and the recipe's `model` section with what follows from it: a
+    distilled checkpoint learned mean vectors, so these are compared. Raises PoNetError: no such checkpoint."""
     if options.pairs != AUTO:
-        return options
-    config = {} if init is None else checkpoint_config(init)
-    separate = documents.pairs is not None and bool(config.get("distillation") or config.get(BY_PAIRS))
-    if separate:
-        notices.append(f"Two texts are two documents, as '{init}' knows them (pairs=joined makes one of them).")
-    return replace(options, pairs="separate" if separate else "joined")
+        return options, values
+    init = values.get("init")
+    if init is None or documents.pairs is None:
+        return replace(options, pairs="joined"), values
+    config = checkpoint_config(init)
+    if config.get("distillation"):
+        values = {"classifier_pooling": "mean", **values}
+    elif not config.get(BY_PAIRS):
+        return replace(options, pairs="joined"), values
+    notices.append(f"Two texts are two documents, as '{init}' knows them (pairs=joined makes one of them).")
+    return replace(options, pairs="separate"), values
 
 
 def as_trained(options: TextOptions, model: PoNetForSequenceClassification) -> TextOptions:

@@ -38,11 +38,11 @@ class TextTask:
         check_weights(options.class_weights, space)
         _check_pairs(options, corpus.splits["train"], str(options.path))
         init = recipe.model.get("init")
-        options = settle_pairs(options, init, corpus.splits["train"], notices)
+        options, values = settle_pairs(options, recipe.model, corpus.splits["train"], notices)
         tokenizer = make_tokenizer(options, init, corpus.splits["train"], notices)
         set_seed(recipe.seed)  # the weights of a run depend on its seed alone, not on what was drawn before
         labels = corpus.splits["train"].labels
-        model, new_weights = build_model(recipe.model, tokenizer, space, labels, options, notices)
+        model, new_weights = build_model(values, tokenizer, space, labels, options, notices)
         weights = class_weights(options.class_weights, space, labels)
         splits: dict[str, Split] = {}
         for name, documents in corpus.splits.items():
